@@ -1,0 +1,151 @@
+// Package dispatch is one area: the riders on shift in it and the deliveries
+// that are open or assigned. Who gets which delivery is one decision of one
+// writer, so no rider ever has two deliveries that he can't carry.
+package dispatch
+
+import (
+	"fmt"
+	"slices"
+
+	"baedal/domain"
+)
+
+// Command types. request, ready, give_up and withdraw come from orders, the
+// rest from riders.
+const (
+	Request   = "request"
+	Ready     = "ready"
+	GiveUp    = "give_up" // the assigned rider did not come: seek another one
+	Withdraw  = "withdraw"
+	Enter     = "enter"
+	Leave     = "leave"
+	Move      = "move"
+	Claim     = "claim"
+	Decline   = "decline"
+	PickedUp  = "picked_up"
+	Delivered = "delivered"
+)
+
+// CommandTypes lists the types of a Command.
+var CommandTypes = []string{Request, Ready, GiveUp, Withdraw, Enter, Leave, Move, Claim, Decline, PickedUp, Delivered}
+
+// Command is a message of dispatch-commands (key: area id); internal.
+type Command struct {
+	domain.Meta
+	Area string `json:"area,omitempty"` // may repeat the key
+
+	// of a delivery
+	OrderID string        `json:"orderId,omitempty"`
+	Attempt int           `json:"attempt,omitzero"`
+	Pickup  *domain.Place `json:"pickup,omitempty"`
+	Drop    *domain.Place `json:"drop,omitempty"`
+	ReadyAt domain.Time   `json:"readyAt,omitzero"`
+	Reason  string        `json:"reason,omitempty"` // withdraw: no_rider or withdrawn; give_up: why
+
+	// of a rider
+	RiderID  string        `json:"riderId,omitempty"`
+	Shift    int           `json:"shift,omitzero"` // counts a rider's entries; enter, leave and move carry it
+	Place    *domain.Place `json:"place,omitempty"`
+	Capacity int           `json:"capacity,omitzero"`
+
+	// The rider's command behind it, to be answered with a verdict: a refusal
+	// always, an acceptance when Verdict is set.
+	CommandID string `json:"commandId,omitempty"`
+	Verdict   bool   `json:"verdict,omitzero"`
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (c *Command) Validate() error {
+	if !slices.Contains(CommandTypes, c.Type) {
+		return domain.Wrong("type", fmt.Sprintf("%q is not a command of dispatch: one of %v", c.Type, CommandTypes))
+	}
+	switch c.Type {
+	case Request, Ready, GiveUp, Withdraw:
+		if c.Attempt < 1 {
+			return domain.Wrong("attempt", "must be 1 or more")
+		}
+		if c.Type == Request && c.Pickup == nil {
+			return domain.Wrong("pickup", "is missing")
+		}
+		if c.Type == Request && c.Drop == nil {
+			return domain.Wrong("drop", "is missing")
+		}
+		return domain.CheckID("orderId", c.OrderID)
+	case Enter, Move:
+		if c.Place == nil {
+			return domain.Wrong("place", "is missing")
+		}
+	case Claim, Decline, PickedUp, Delivered:
+		if err := domain.CheckID("orderId", c.OrderID); err != nil {
+			return err
+		}
+	}
+	return domain.CheckID("riderId", c.RiderID)
+}
+
+// Names returns the key that the message itself claims, or "".
+func (c *Command) Names() string { return c.Area }
+
+// Types of a RiderEvent.
+const (
+	Entered         = "entered"
+	Left            = "left"
+	Stays           = "stays" // may not leave: has a delivery in hand
+	RiderAssigned   = "assigned"
+	RiderUnassigned = "unassigned"
+	RiderDelivered  = "delivered"
+)
+
+// RiderEvent is a message of rider-events (key: rider id): what dispatch tells a rider.
+type RiderEvent struct {
+	domain.Meta
+	Area      string `json:"area"`
+	RiderID   string `json:"riderId"`
+	Shift     int    `json:"shift,omitzero"` // of the enter or leave that is answered
+	OrderID   string `json:"orderId,omitempty"`
+	Attempt   int    `json:"attempt,omitzero"`
+	CommandID string `json:"commandId,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+
+	// of an assigned delivery, so that a rider's client needs no other source
+	Pickup    *domain.Place `json:"pickup,omitempty"`
+	Drop      *domain.Place `json:"drop,omitempty"`
+	ReadyAt   domain.Time   `json:"readyAt,omitzero"`
+	EtaPickup domain.Time   `json:"etaPickup,omitzero"`
+	EtaDrop   domain.Time   `json:"etaDrop,omitzero"`
+}
+
+// Names returns the key that the message itself claims.
+func (e *RiderEvent) Names() string { return e.RiderID }
+
+// Types of a DeliveryEvent; picked_up and delivered are spelled as the commands.
+const (
+	Assigned   = "assigned"
+	Unassigned = "unassigned"
+	Failed     = "failed"
+)
+
+// Reasons of an unassigned or failed delivery.
+const (
+	NoRider   = "no_rider"
+	Withdrawn = "withdrawn"
+	Declined  = "declined"
+	Late      = "late"
+)
+
+// DeliveryEvent is a message of delivery-events (key: order id): what became of
+// a delivery. Success is set on delivered (true) and failed (false).
+type DeliveryEvent struct {
+	domain.Meta
+	OrderID   string      `json:"orderId"`
+	Attempt   int         `json:"attempt"`
+	Area      string      `json:"area"`
+	RiderID   string      `json:"riderId,omitempty"`
+	EtaPickup domain.Time `json:"etaPickup,omitzero"`
+	EtaDrop   domain.Time `json:"etaDrop,omitzero"`
+	Success   *bool       `json:"success,omitempty"`
+	Reason    string      `json:"reason,omitempty"`
+}
+
+// Names returns the key that the message itself claims.
+func (e *DeliveryEvent) Names() string { return e.OrderID }

@@ -1,0 +1,230 @@
+// Package domain holds the words that every bounded context shares: what all
+// messages carry, places, lines, money, time and the verdict on a command.
+//
+// Nothing below domain knows Kafka, HTTP or a clock: a rule gets the time as an
+// argument and answers with the messages to send.
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Money is an amount in the smallest unit of the currency (won by default).
+type Money = int64
+
+// Meta is what every message carries. ID names the message: the same ID again
+// is the same message again. At is when what it says came about; commands may
+// leave both out.
+type Meta struct {
+	Type string `json:"type"`
+	ID   string `json:"id,omitempty"`
+	At   Time   `json:"at,omitzero"`
+}
+
+// Kind returns the type of the message.
+func (m *Meta) Kind() string { return m.Type }
+
+// Place is a point on the globe in degrees (WGS 84).
+type Place struct {
+	Lat float64 `json:"lat"`
+	Lon float64 `json:"lon"`
+}
+
+// Check names the coordinate that is out of range.
+func (p Place) Check(field string) error {
+	if !(p.Lat >= -90 && p.Lat <= 90) {
+		return Wrong(field+"lat", "must be between -90 and 90 degrees")
+	}
+	if !(p.Lon >= -180 && p.Lon <= 180) {
+		return Wrong(field+"lon", "must be between -180 and 180 degrees")
+	}
+	return nil
+}
+
+// Line is one product of an order. Name and Price are known once the store has
+// reserved it; Price is for one piece.
+type Line struct {
+	Product  string `json:"product"`
+	Quantity int    `json:"quantity"`
+	Name     string `json:"name,omitempty"`
+	Price    Money  `json:"price,omitzero"`
+}
+
+// Shortage says how much of a product was wanted and how much could be had.
+type Shortage struct {
+	Product   string `json:"product"`
+	Wanted    int    `json:"wanted"`
+	Available int    `json:"available"`
+}
+
+// Verdicts.
+const (
+	Accepted = "accepted"
+	Refused  = "refused"
+)
+
+// Verdict says what became of a command of a customer, a store or a rider. Its
+// type repeats the verdict.
+type Verdict struct {
+	Meta
+	CommandID string `json:"commandId"`
+	Stream    string `json:"stream"`
+	Verdict   string `json:"verdict"`
+	Reason    string `json:"reason,omitempty"`
+}
+
+// NewVerdict builds the verdict on a command; an empty reason accepts it. The
+// stream is the contract's name, without an installation's prefix.
+func NewVerdict(stream, commandID, reason string, at Time) Verdict {
+	v := Verdict{CommandID: commandID, Stream: stream, Verdict: Accepted, Reason: reason}
+	if reason != "" {
+		v.Verdict = Refused
+	}
+	v.Meta = Meta{Type: v.Verdict, ID: commandID + "/verdict", At: at}
+	return v
+}
+
+// Time is a point in time in milliseconds since 1970, written as RFC 3339 in
+// UTC with milliseconds. The zero Time means: not known.
+type Time int64
+
+const layout = "2006-01-02T15:04:05.000Z"
+
+// At converts t, dropping what is below a millisecond.
+func At(t time.Time) Time { return Time(t.UnixMilli()) }
+
+// Time returns t for the standard library.
+func (t Time) Time() time.Time { return time.UnixMilli(int64(t)).UTC() }
+
+// Add returns t later by d.
+func (t Time) Add(d time.Duration) Time { return t + Time(d.Milliseconds()) }
+
+// Sub returns how much later t is than u.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Millisecond }
+
+func (t Time) String() string { return t.Time().Format(layout) }
+
+// AppendText implements encoding.TextAppender.
+func (t Time) AppendText(b []byte) ([]byte, error) { return t.Time().AppendFormat(b, layout), nil }
+
+// MarshalText implements encoding.TextMarshaler.
+func (t Time) MarshalText() ([]byte, error) { return t.AppendText(nil) }
+
+// UnmarshalText accepts any RFC 3339 time.
+func (t *Time) UnmarshalText(b []byte) error {
+	v, err := time.Parse(time.RFC3339Nano, string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not an RFC 3339 time such as 2026-01-02T15:04:05.000Z", b)
+	}
+	*t = At(v)
+	return nil
+}
+
+// Duration is a span of time, written in Go's style (90s, 1h30m).
+type Duration time.Duration
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText accepts what time.ParseDuration does.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 90s or 15m", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// FieldError is the answer to a message of which one field is missing or wrong.
+type FieldError struct {
+	Field   string
+	Problem string
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+
+// Wrong builds a FieldError.
+func Wrong(field, problem string) error { return &FieldError{Field: field, Problem: problem} }
+
+// WrongField returns the name of the field that err complains about, if it does.
+func WrongField(err error) (string, bool) {
+	var fe *FieldError
+	if errors.As(err, &fe) {
+		return fe.Field, true
+	}
+	return "", false
+}
+
+// CheckID says what is wrong with an id: it must be UTF-8 of 1 to 200 bytes
+// without control characters and without a slash.
+func CheckID(field, id string) error {
+	switch {
+	case id == "":
+		return Wrong(field, "is missing")
+	case len(id) > 200:
+		return Wrong(field, fmt.Sprintf("is %d bytes long: at most 200", len(id)))
+	case !utf8.ValidString(id):
+		return Wrong(field, "is not UTF-8")
+	case strings.ContainsRune(id, '/'):
+		return Wrong(field, "must not contain a slash")
+	case strings.ContainsFunc(id, unicode.IsControl):
+		return Wrong(field, "must not contain control characters")
+	}
+	return nil
+}
+
+// CheckMessageID says what is wrong with the id of a message. Unlike the id of
+// a thing it may be left out, be up to 500 bytes long and contain slashes
+// (ORDERID/reserve/1).
+func CheckMessageID(id string) error {
+	switch {
+	case len(id) > 500:
+		return Wrong("id", fmt.Sprintf("is %d bytes long: at most 500", len(id)))
+	case !utf8.ValidString(id):
+		return Wrong("id", "is not UTF-8")
+	case strings.ContainsFunc(id, unicode.IsControl):
+		return Wrong("id", "must not contain control characters")
+	}
+	return nil
+}
+
+// CheckLines says what is wrong with the lines of an order.
+func CheckLines(lines []Line) error {
+	if len(lines) == 0 {
+		return Wrong("lines", "is missing: at least one product is ordered")
+	}
+	if len(lines) > 100 {
+		return Wrong("lines", fmt.Sprintf("has %d entries: at most 100", len(lines)))
+	}
+	seen := make(map[string]bool, len(lines))
+	for i, l := range lines {
+		at := fmt.Sprintf("lines[%d].", i)
+		if err := CheckID(at+"product", l.Product); err != nil {
+			return err
+		}
+		if l.Quantity < 1 || l.Quantity > 1_000_000 {
+			return Wrong(at+"quantity", "must be from 1 to 1000000")
+		}
+		if seen[l.Product] {
+			return Wrong(at+"product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
+		}
+		seen[l.Product] = true
+	}
+	return nil
+}
+
+// Total adds up the prices of lines.
+func Total(lines []Line) (sum Money) {
+	for _, l := range lines {
+		sum += Money(l.Quantity) * l.Price
+	}
+	return sum
+}

@@ -1,0 +1,230 @@
+// Package order is the life of an order: the commands that may come, the table
+// of what each does in each status, and what must be sent for it.
+package order
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+
+	"baedal/domain"
+)
+
+// Stream is the name of the stream that commands come on; verdicts repeat it.
+const Stream = "order-commands"
+
+// Command types.
+const (
+	Place         = "place"
+	Cancel        = "cancel"
+	Accept        = "accept"
+	Reject        = "reject"
+	StartCooking  = "start_cooking"
+	FinishCooking = "finish_cooking"
+	Confirm       = "confirm"
+	RequestRefund = "request_refund"
+	ApproveRefund = "approve_refund"
+	DenyRefund    = "deny_refund"
+)
+
+// CommandTypes lists the types of a Command.
+var CommandTypes = []string{Place, Cancel, Accept, Reject, StartCooking, FinishCooking, Confirm, RequestRefund, ApproveRefund, DenyRefund}
+
+// Who may cancel.
+const (
+	Customer = "customer"
+	Store    = "store"
+	Operator = "operator"
+)
+
+// Wishes of a customer who asks for a refund.
+const (
+	WishRefund     = "refund"
+	WishRedelivery = "redelivery"
+)
+
+// Address is where an order goes.
+type Address struct {
+	Text string  `json:"text,omitempty"`
+	Lat  float64 `json:"lat"`
+	Lon  float64 `json:"lon"`
+}
+
+// Place returns the point of the address.
+func (a Address) Place() domain.Place { return domain.Place{Lat: a.Lat, Lon: a.Lon} }
+
+// Command is a message of order-commands. Which fields matter depends on its
+// type; Validate names the one that is missing or wrong.
+type Command struct {
+	domain.Meta
+	// OrderID may repeat the record's key; when it contradicts it, the command
+	// is a dead letter.
+	OrderID string `json:"orderId,omitempty"`
+	// Verdict asks for a verdict on acceptance too.
+	Verdict bool `json:"verdict,omitzero"`
+
+	UserID        string        `json:"userId,omitempty"`
+	StoreID       string        `json:"storeId,omitempty"`
+	Lines         []domain.Line `json:"lines,omitempty"`
+	Address       *Address      `json:"address,omitempty"`
+	ExpectedTotal *domain.Money `json:"expectedTotal,omitempty"`
+
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+
+	CookingTime domain.Duration `json:"cookingTime,omitzero"`
+
+	PhotoURL string `json:"photoUrl,omitempty"`
+	Wish     string `json:"wish,omitempty"`
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (c *Command) Validate() error {
+	if !slices.Contains(CommandTypes, c.Type) {
+		return domain.Wrong("type", fmt.Sprintf("%q is not a command of an order: one of %v", c.Type, CommandTypes))
+	}
+	if err := domain.CheckMessageID(c.ID); err != nil {
+		return err
+	}
+	switch c.Type {
+	case Place:
+		if err := domain.CheckID("userId", c.UserID); err != nil {
+			return err
+		}
+		if err := domain.CheckID("storeId", c.StoreID); err != nil {
+			return err
+		}
+		if err := domain.CheckLines(c.Lines); err != nil {
+			return err
+		}
+		if c.Address == nil {
+			return domain.Wrong("address", "is missing: {text, lat, lon}")
+		}
+		if len(c.Address.Text) > 1000 {
+			return domain.Wrong("address.text", "is longer than 1000 bytes")
+		}
+		if c.ExpectedTotal != nil && *c.ExpectedTotal < 0 {
+			return domain.Wrong("expectedTotal", "must not be negative")
+		}
+		return c.Address.Place().Check("address.")
+	case Cancel:
+		if !slices.Contains([]string{Customer, Store, Operator}, c.By) {
+			return domain.Wrong("by", "must be customer, store or operator")
+		}
+	case Accept:
+		if c.CookingTime < 0 {
+			return domain.Wrong("cookingTime", "must not be negative")
+		}
+	case RequestRefund:
+		if err := domain.CheckID("userId", c.UserID); err != nil {
+			return err
+		}
+		if c.Reason == "" {
+			return domain.Wrong("reason", "is missing")
+		}
+		if u, err := url.Parse(c.PhotoURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return domain.Wrong("photoUrl", "must be an http or https URL of a photo")
+		}
+		if c.Wish != WishRefund && c.Wish != WishRedelivery {
+			return domain.Wrong("wish", "must be refund or redelivery")
+		}
+	case DenyRefund:
+		if c.Reason == "" {
+			return domain.Wrong("reason", "is missing")
+		}
+	}
+	if len(c.Reason) > 1000 {
+		return domain.Wrong("reason", "is longer than 1000 bytes")
+	}
+	return nil
+}
+
+// Names returns the key that the message itself claims, or "".
+func (c *Command) Names() string { return c.OrderID }
+
+// Status is where an order stands.
+type Status string
+
+// Statuses.
+const (
+	None            Status = "" // not placed: only verdicts on it are remembered
+	Placed          Status = "placed"
+	Paying          Status = "paying"
+	Paid            Status = "paid"
+	AcceptedStatus  Status = "accepted"
+	Cooking         Status = "cooking"
+	Ready           Status = "ready"
+	Assigned        Status = "assigned"
+	PickedUp        Status = "picked_up"
+	Delivered       Status = "delivered"
+	RefundRequested Status = "refund_requested"
+	Completed       Status = "completed"
+	RefusedStatus   Status = "refused"
+	PaymentFailed   Status = "payment_failed"
+	Rejected        Status = "rejected"
+	Cancelled       Status = "cancelled"
+	DeliveryFailed  Status = "delivery_failed"
+	Refunded        Status = "refunded"
+	RefundDenied    Status = "refund_denied"
+)
+
+// Statuses lists them all in the order of a life.
+var Statuses = []Status{Placed, Paying, Paid, AcceptedStatus, Cooking, Ready, Assigned, PickedUp, Delivered, RefundRequested,
+	Completed, RefusedStatus, PaymentFailed, Rejected, Cancelled, DeliveryFailed, Refunded, RefundDenied}
+
+// Final reports whether nothing happens to the order any more. A completed
+// order may still be complained about for the refund window.
+func (s Status) Final() bool {
+	switch s {
+	case Completed, RefusedStatus, PaymentFailed, Rejected, Cancelled, DeliveryFailed, Refunded, RefundDenied:
+		return true
+	}
+	return false
+}
+
+// Events that leave the status alone.
+const (
+	RiderAssigned = "rider_assigned"
+	RiderLost     = "rider_lost"
+	Delayed       = "delayed"
+	Reminded      = "reminded"
+	Stuck         = "stuck"
+	Escalated     = "escalated"
+)
+
+// Event is a message of order-events: Type is the status just entered, or one
+// of the events that leave it alone.
+type Event struct {
+	domain.Meta
+	Version int               `json:"version"`
+	OrderID string            `json:"orderId"`
+	UserID  string            `json:"userId"`
+	StoreID string            `json:"storeId"`
+	Status  Status            `json:"status"`
+	Attempt int               `json:"attempt"`
+	Lines   []domain.Line     `json:"lines"`
+	Total   domain.Money      `json:"total,omitzero"`
+	Area    string            `json:"area,omitempty"`
+	RiderID string            `json:"riderId,omitempty"`
+	Reason  string            `json:"reason,omitempty"`
+	Short   []domain.Shortage `json:"short,omitempty"`
+	CauseID string            `json:"causeId"`
+}
+
+// Names returns the key that the message itself claims.
+func (e *Event) Names() string { return e.OrderID }
+
+// Deadline is what the orders group tells itself when an order has waited long
+// enough. Due must still be the order's deadline when it is read, or it is late.
+type Deadline struct {
+	domain.Meta
+	OrderID string      `json:"orderId"`
+	Version int         `json:"version"`
+	Due     domain.Time `json:"due"`
+}
+
+// DeadlineType is the type of a Deadline.
+const DeadlineType = "deadline"
+
+// Names returns the key that the message itself claims.
+func (d *Deadline) Names() string { return d.OrderID }

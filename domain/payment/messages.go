@@ -1,0 +1,101 @@
+// Package payment keeps what was authorised, captured, voided and refunded for
+// each order, and when the gateway must be asked again.
+package payment
+
+import (
+	"fmt"
+	"slices"
+
+	"baedal/domain"
+)
+
+// Request types.
+const (
+	Authorize = "authorize"
+	Capture   = "capture"
+	Void      = "void"
+	Refund    = "refund"
+)
+
+// Request is a message of payment-requests (key: order id).
+type Request struct {
+	domain.Meta
+	OrderID string       `json:"orderId"`
+	Attempt int          `json:"attempt"`
+	UserID  string       `json:"userId,omitempty"` // authorize
+	Amount  domain.Money `json:"amount,omitzero"`  // authorize
+	Reason  string       `json:"reason,omitempty"` // void, refund
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (r *Request) Validate() error {
+	if !slices.Contains([]string{Authorize, Capture, Void, Refund}, r.Type) {
+		return domain.Wrong("type", fmt.Sprintf("%q is not a payment request: authorize, capture, void or refund", r.Type))
+	}
+	if r.Amount < 0 {
+		return domain.Wrong("amount", "must not be negative")
+	}
+	return domain.CheckID("orderId", r.OrderID)
+}
+
+// Names returns the key that the message itself claims.
+func (r *Request) Names() string { return r.OrderID }
+
+// Reply types.
+const (
+	Approved = "approved"
+	Declined = "declined"
+	Delayed  = "delayed"
+	Captured = "captured"
+	Voided   = "voided"
+	Refunded = "refunded"
+)
+
+// Reply is a message of payment-replies (key: order id).
+type Reply struct {
+	domain.Meta
+	OrderID string       `json:"orderId"`
+	Attempt int          `json:"attempt"`
+	Amount  domain.Money `json:"amount,omitzero"`
+	Reason  string       `json:"reason,omitempty"`
+	RetryAt domain.Time  `json:"retryAt,omitzero"` // delayed: when the gateway is asked again
+}
+
+// Names returns the key that the message itself claims.
+func (r *Reply) Names() string { return r.OrderID }
+
+// Answers of a gateway.
+const (
+	OK     = "ok"
+	Denied = "denied" // final: asking again would not change it
+	Failed = "failed" // no answer, or an error of the gateway: to be asked again
+)
+
+// Call is one call to the gateway: what is asked and under which idempotency
+// key (ORDERID/KIND/ATTEMPT). Try counts from 1.
+type Call struct {
+	OrderID string       `json:"orderId"`
+	Kind    string       `json:"kind"` // Authorize, Capture, Void or Refund
+	Attempt int          `json:"attempt"`
+	Try     int          `json:"try"`
+	Amount  domain.Money `json:"amount,omitzero"`
+	UserID  string       `json:"userId,omitempty"`
+}
+
+// Key is the Idempotency-Key that leaves for the gateway.
+func (c Call) Key() string { return fmt.Sprintf("%s/%s/%d", c.OrderID, c.Kind, c.Attempt) }
+
+// Result is what the payments group tells itself about a call that it made:
+// the gateway's answer.
+type Result struct {
+	domain.Meta
+	Call
+	Answer string `json:"answer"` // OK, Denied or Failed
+	Reason string `json:"reason,omitempty"`
+}
+
+// ResultType is the type of a Result.
+const ResultType = "result"
+
+// Names returns the key that the message itself claims.
+func (r *Result) Names() string { return r.OrderID }

@@ -1,0 +1,6 @@
+package rider
+
+// Rider is the row of one rider.
+type Rider struct {
+	ID string `json:"id"`
+}
