@@ -1,6 +1,62 @@
 package order
 
-// Order is the row of one order.
+import (
+	"baedal/domain"
+	"baedal/domain/stock"
+)
+
+// Order is the row of one order: where it stands, how it came there, and what
+// was decided about recent commands that changed nothing. An order whose status
+// is None was never placed; its row only remembers refusals.
 type Order struct {
-	ID string `json:"id"`
+	ID       string        `json:"id"`
+	Status   Status        `json:"status,omitempty"`
+	Version  int           `json:"version,omitzero"`
+	Attempt  int           `json:"attempt,omitzero"`
+	UserID   string        `json:"userId,omitempty"`
+	StoreID  string        `json:"storeId,omitempty"`
+	Lines    []domain.Line `json:"lines,omitempty"`
+	Total    domain.Money  `json:"total,omitzero"`
+	Address  Address       `json:"address,omitzero"`
+	Expected *domain.Money `json:"expectedTotal,omitempty"`
+	Store    *stock.Store  `json:"store,omitempty"` // known once stock is reserved
+
+	RiderID    string          `json:"riderId,omitempty"` // who has the delivery now
+	Reason     string          `json:"reason,omitempty"`  // of the last refusal, cancellation or failure
+	ReadyAt    domain.Time     `json:"readyAt,omitzero"`  // when the food is to be ready, once accepted
+	CookFor    domain.Duration `json:"cookFor,omitzero"`  // the store's word on accepting
+	DeliveryAt domain.Time     `json:"deliveryAt,omitzero"`
+
+	Deadline *Wait       `json:"deadline,omitempty"`
+	PlacedAt domain.Time `json:"placedAt,omitzero"`
+	Updated  domain.Time `json:"updatedAt,omitzero"`
+	Timeline []Entry     `json:"timeline,omitempty"`
+	Recent   []Answer    `json:"recent,omitempty"`
+}
+
+// Wait says until when an order waits in its status, and what happens then.
+type Wait struct {
+	At   domain.Time `json:"at"`
+	Then string      `json:"then"`
+}
+
+// Entry is one transition of an order: all that its event carries beside what
+// never changes about the order.
+type Entry struct {
+	Version int               `json:"version"`
+	At      domain.Time       `json:"at"`
+	Type    string            `json:"type"`
+	Status  Status            `json:"status"`
+	Attempt int               `json:"attempt,omitzero"` // 0 means 1
+	CauseID string            `json:"causeId"`
+	RiderID string            `json:"riderId,omitempty"`
+	Reason  string            `json:"reason,omitempty"`
+	Short   []domain.Shortage `json:"short,omitempty"`
+}
+
+// Answer is what was decided about a command that made no transition.
+type Answer struct {
+	CommandID string      `json:"commandId"`
+	Reason    string      `json:"reason,omitempty"` // why it was refused
+	At        domain.Time `json:"at"`
 }
