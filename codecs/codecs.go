@@ -16,6 +16,10 @@ import (
 // or, unchanged, a []byte; Decode returns a *M. It is safe for concurrent use.
 type JSON[M any] struct{}
 
+// New returns an empty M. It gives the codec its type where a generic function
+// must infer it.
+func (JSON[M]) New() *M { return new(M) }
+
 // Encode returns the JSON of value, which must be a *M or already encoded bytes.
 func (JSON[M]) Encode(value any) ([]byte, error) {
 	switch v := value.(type) {

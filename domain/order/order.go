@@ -21,11 +21,13 @@ type Order struct {
 	Expected *domain.Money `json:"expectedTotal,omitempty"`
 	Store    *stock.Store  `json:"store,omitempty"` // known once stock is reserved
 
-	RiderID    string          `json:"riderId,omitempty"` // who has the delivery now
-	Reason     string          `json:"reason,omitempty"`  // of the last refusal, cancellation or failure
-	ReadyAt    domain.Time     `json:"readyAt,omitzero"`  // when the food is to be ready, once accepted
-	CookFor    domain.Duration `json:"cookFor,omitzero"`  // the store's word on accepting
-	DeliveryAt domain.Time     `json:"deliveryAt,omitzero"`
+	RiderID   string          `json:"riderId,omitempty"`    // who has the delivery now
+	Reason    string          `json:"reason,omitempty"`     // of the last refusal, cancellation or failure
+	ReadyAt   domain.Time     `json:"readyAt,omitzero"`     // when the food is to be ready, once accepted
+	CookFor   domain.Duration `json:"cookFor,omitzero"`     // the store's word on accepting
+	Reserved  int             `json:"reserved,omitzero"`    // the attempt that the store has reserved for
+	Delivered domain.Time     `json:"deliveredAt,omitzero"` // when; a refund is asked for within a while of it
+	Wish      string          `json:"wish,omitempty"`       // what the customer wants instead of what came
 
 	Deadline *Wait       `json:"deadline,omitempty"`
 	PlacedAt domain.Time `json:"placedAt,omitzero"`

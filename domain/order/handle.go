@@ -1,0 +1,311 @@
+package order
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"baedal/domain"
+	"baedal/domain/dispatch"
+	"baedal/domain/payment"
+	"baedal/domain/stock"
+)
+
+// Out is what a message did to an order: what to send, and whether the row has
+// changed.
+type Out struct {
+	Events   []Event
+	Stock    []stock.Command    // key: the order's store
+	Payments []payment.Request  // key: the order
+	Dispatch []dispatch.Command // key: its Area
+	Verdicts []domain.Verdict   // key: the order
+	Changed  bool
+	Forget   bool // the row is not needed any more
+}
+
+// memory is how many refused commands of an order are remembered, so that a
+// repeat gets the same answer. Beyond it the oldest is decided on anew: refused
+// commands change nothing, so that costs a second verdict, not an order.
+const memory = 32
+
+// New returns the row of an order that was not placed yet.
+func New(id string) *Order { return &Order{ID: id} }
+
+// Command applies a command. id is the command's, or what stands in for it. The
+// same id again sends again what was sent then, and changes nothing.
+func (o *Order) Command(c *Command, id string, now domain.Time, cfg Settings) (out Out) {
+	verdict := func(refusal string, at domain.Time) {
+		if refusal != "" || c.Verdict {
+			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, id, refusal, at))
+		}
+	}
+	if at, ok := o.repeat(id, &out); ok {
+		verdict("", at)
+		return out
+	}
+	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return a.CommandID == id }); i >= 0 {
+		verdict(o.Recent[i].Reason, o.Recent[i].At)
+		return out
+	}
+	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: c.Type, id: id, reason: c.Reason, command: c}
+	if c.Type == Cancel {
+		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", c.By, c.Reason), ": ")
+	}
+	refusal := s.apply()
+	if refusal != "" {
+		o.Recent = append(o.Recent, Answer{CommandID: id, Reason: refusal, At: now})
+		o.Recent = o.Recent[max(0, len(o.Recent)-memory):]
+		if o.Status == None {
+			o.wait(now, cfg)
+		}
+		out.Changed = true
+	}
+	verdict(refusal, now)
+	return out
+}
+
+// StockReply applies the store's answer to a reserve.
+func (o *Order) StockReply(r *stock.Reply, now domain.Time, cfg Settings) (out Out) {
+	if _, ok := o.repeat(r.ID, &out); ok {
+		return out
+	}
+	if r.Type == stock.Reserved && (o.Status.Final() || o.Status == None || r.Attempt != o.attempt()) {
+		// Nobody wants it any more. Of an order that got what it reserved the
+		// store knows, and ignores this.
+		out.Stock = append(out.Stock, release(o.ID, r.StoreID, r.Attempt, now))
+		return out
+	}
+	if r.Attempt == o.attempt() && o.Reserved < r.Attempt {
+		s := &step{o: o, cfg: cfg, now: now, out: &out, kind: stockMessage(r), id: r.ID, reason: r.Reason, stock: r}
+		s.apply()
+	}
+	return out
+}
+
+// PaymentReply applies what payments says.
+func (o *Order) PaymentReply(r *payment.Reply, now domain.Time, cfg Settings) (out Out) {
+	if _, ok := o.repeat(r.ID, &out); ok {
+		return out
+	}
+	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: paymentMessage(r), id: r.ID, reason: r.Reason}
+	if r.Type == payment.Approved && (o.Status == None || o.endedUnpaid()) {
+		out.Payments = append(out.Payments, o.pay(payment.Void, now))
+		return out
+	}
+	s.apply()
+	return out
+}
+
+// Delivery applies what dispatch says.
+func (o *Order) Delivery(e *dispatch.DeliveryEvent, now domain.Time, cfg Settings) (out Out) {
+	if _, ok := o.repeat(e.ID, &out); ok {
+		return out
+	}
+	if e.Type == dispatch.Assigned && (o.Status == None || o.Status.Final() || e.Attempt != o.attempt()) {
+		out.Dispatch = append(out.Dispatch, dispatch.Command{
+			Meta: domain.Meta{Type: dispatch.Withdraw, ID: fmt.Sprintf("%s/withdraw/%d", o.ID, e.Attempt), At: now},
+			Area: e.Area, OrderID: o.ID, Attempt: e.Attempt, Reason: dispatch.Withdrawn})
+		return out
+	}
+	if e.Attempt == o.attempt() {
+		s := &step{o: o, cfg: cfg, now: now, out: &out, kind: deliveryMessage(e), id: e.ID, reason: e.Reason, delivery: e}
+		s.apply()
+	}
+	return out
+}
+
+// Due applies a deadline. One that is not the order's any more is ignored.
+func (o *Order) Due(d *Deadline, now domain.Time, cfg Settings) (out Out) {
+	if _, ok := o.repeat(d.ID, &out); ok {
+		return out
+	}
+	if o.Deadline == nil || o.Version != d.Version || o.Deadline.At != d.Due {
+		return out
+	}
+	if o.Deadline.Then == Forgotten {
+		out.Forget = true
+		return out
+	}
+	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: deadlinePassed, id: d.ID}
+	s.apply()
+	return out
+}
+
+// NextDeadline returns the message that is to be sent when the deadline has passed.
+func (o *Order) NextDeadline() (Deadline, bool) {
+	if o.Deadline == nil {
+		return Deadline{}, false
+	}
+	return Deadline{Meta: domain.Meta{Type: DeadlineType, ID: fmt.Sprintf("deadline/%s/%d", o.ID, o.Version), At: o.Deadline.At},
+		OrderID: o.ID, Version: o.Version, Due: o.Deadline.At}, true
+}
+
+func (s *step) apply() (refusal string) {
+	r := machine[s.o.Status][s.kind]
+	switch {
+	case r != nil:
+		return r(s)
+	case s.command != nil:
+		return s.o.refusal(s.command)
+	}
+	return ""
+}
+
+// repeat sends again what the message with this id has caused, as it was: the
+// events from the timeline, and what goes to other groups as far as it is still
+// wanted. It reports whether there was any, and when.
+func (o *Order) repeat(id string, out *Out) (at domain.Time, found bool) {
+	for i := range o.Timeline {
+		if o.Timeline[i].CauseID == id {
+			out.tell(o, i, true)
+			at, found = o.Timeline[i].At, true
+		}
+	}
+	return at, found
+}
+
+// Event returns the event of the i-th entry of the timeline, as it was sent.
+func (o *Order) Event(i int) Event {
+	e := o.Timeline[i]
+	ev := Event{
+		Meta:    domain.Meta{Type: e.Type, ID: fmt.Sprintf("%s/%d", o.ID, e.Version), At: e.At},
+		Version: e.Version, OrderID: o.ID, UserID: o.UserID, StoreID: o.StoreID, Status: e.Status, Attempt: max(1, e.Attempt),
+		Lines: o.Lines, Total: o.Total, RiderID: e.RiderID, Reason: e.Reason, Short: e.Short, CauseID: e.CauseID,
+	}
+	if o.Store != nil {
+		ev.Area = o.Store.Area
+	}
+	if e.Version == 1 { // what things cost was not known yet
+		ev.Total, ev.Area = 0, ""
+		ev.Lines = make([]domain.Line, len(o.Lines))
+		for i, l := range o.Lines {
+			ev.Lines[i] = domain.Line{Product: l.Product, Quantity: l.Quantity}
+		}
+	}
+	return ev
+}
+
+// tell adds what is sent for the i-th entry of the timeline: its event always;
+// a request, when it is sent again, only while the order still waits for its
+// answer; an undoing always.
+func (out *Out) tell(o *Order, i int, again bool) {
+	out.Events = append(out.Events, o.Event(i))
+	e := o.Timeline[i]
+	if string(e.Status) != e.Type {
+		return
+	}
+	wanted := !again || o.Status == e.Status && o.attempt() == max(1, e.Attempt)
+	switch e.Status {
+	case Placed:
+		if wanted {
+			out.Stock = append(out.Stock, o.reserve(e))
+		}
+	case Paying:
+		if wanted {
+			r := o.pay(payment.Authorize, e.At)
+			r.UserID, r.Amount = o.UserID, o.Total
+			out.Payments = append(out.Payments, r)
+		}
+	case AcceptedStatus:
+		if e.Attempt > 1 && (!again || o.Reserved < e.Attempt && o.Status == AcceptedStatus) {
+			out.Stock = append(out.Stock, o.reserve(e))
+		}
+		if !again || o.RiderID == "" && o.seeksRider() && o.attempt() == max(1, e.Attempt) {
+			out.Dispatch = append(out.Dispatch, o.request(e))
+		}
+	case Cooking:
+		out.Stock = append(out.Stock, stock.Command{Meta: domain.Meta{Type: stock.Commit, ID: o.about("commit", e), At: e.At},
+			StoreID: o.StoreID, OrderID: o.ID, Attempt: max(1, e.Attempt)})
+	case Ready:
+		if o.seeksRider() && o.attempt() == max(1, e.Attempt) {
+			out.Dispatch = append(out.Dispatch, o.toDispatch(dispatch.Command{
+				Meta: domain.Meta{Type: dispatch.Ready, ID: fmt.Sprintf("%s/ready/%d", o.ID, e.Version), At: e.At}}))
+		}
+	case Delivered:
+		if e.Attempt < 2 {
+			out.Payments = append(out.Payments, o.pay(payment.Capture, e.At))
+		}
+	case Refunded:
+		r := o.pay(payment.Refund, e.At)
+		r.Reason = e.Reason
+		out.Payments = append(out.Payments, r)
+		out.undo(o, i)
+	case PaymentFailed, Rejected, Cancelled, DeliveryFailed:
+		out.undo(o, i)
+	}
+}
+
+// undo takes back what the order had asked for in this attempt when it ended
+// with the i-th entry.
+func (out *Out) undo(o *Order, i int) {
+	e := o.Timeline[i]
+	had := func(s Status) bool {
+		return slices.ContainsFunc(o.Timeline[:i], func(x Entry) bool { return x.Type == string(s) && x.Attempt == e.Attempt })
+	}
+	if (had(Placed) || e.Attempt > 1) && !had(Cooking) {
+		out.Stock = append(out.Stock, release(o.ID, o.StoreID, max(1, e.Attempt), e.At))
+	}
+	if had(Paying) && e.Attempt < 2 && e.Status != Refunded {
+		r := o.pay(payment.Void, e.At)
+		r.Reason = e.Reason
+		out.Payments = append(out.Payments, r)
+	}
+	// When dispatch itself said that the delivery failed there is nothing to
+	// withdraw, and each withdrawal would be answered by the same failure.
+	byDispatch := e.CauseID == o.about(dispatch.Failed, e)
+	if had(AcceptedStatus) && !had(PickedUp) && !byDispatch {
+		reason := dispatch.Withdrawn
+		if e.Status == DeliveryFailed {
+			reason = dispatch.NoRider
+		}
+		out.Dispatch = append(out.Dispatch, o.toDispatch(dispatch.Command{
+			Meta: domain.Meta{Type: dispatch.Withdraw, ID: o.about("withdraw", e), At: e.At}, Reason: reason}))
+	}
+}
+
+// seeksRider reports whether a delivery is requested and not under way.
+func (o *Order) seeksRider() bool {
+	return slices.Contains([]Status{AcceptedStatus, Cooking, Ready, Assigned}, o.Status)
+}
+
+// endedUnpaid reports whether the order ended before anything was captured.
+func (o *Order) endedUnpaid() bool {
+	return slices.Contains([]Status{RefusedStatus, PaymentFailed, Rejected, Cancelled, DeliveryFailed}, o.Status)
+}
+
+// about makes an id of what a message is about: ORDERID/WHAT/ATTEMPT.
+func (o *Order) about(what string, e Entry) string {
+	return fmt.Sprintf("%s/%s/%d", o.ID, what, max(1, e.Attempt))
+}
+
+func (o *Order) reserve(e Entry) stock.Command {
+	c := stock.Command{Meta: domain.Meta{Type: stock.Reserve, ID: o.about("reserve", e), At: e.At}, StoreID: o.StoreID,
+		OrderID: o.ID, Attempt: max(1, e.Attempt)}
+	for _, l := range o.Lines {
+		c.Lines = append(c.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
+	}
+	if e.Attempt < 2 {
+		c.ExpectedTotal = o.Expected
+	}
+	return c
+}
+
+func release(orderID, storeID string, attempt int, at domain.Time) stock.Command {
+	return stock.Command{Meta: domain.Meta{Type: stock.Release, ID: fmt.Sprintf("%s/release/%d", orderID, attempt), At: at},
+		StoreID: storeID, OrderID: orderID, Attempt: attempt}
+}
+
+func (o *Order) pay(kind string, at domain.Time) payment.Request {
+	return payment.Request{Meta: domain.Meta{Type: kind, ID: fmt.Sprintf("%s/%s/1", o.ID, kind), At: at}, OrderID: o.ID, Attempt: 1}
+}
+
+func (o *Order) request(e Entry) dispatch.Command {
+	pickup, drop := o.Store.Place(), o.Address.Place()
+	return o.toDispatch(dispatch.Command{Meta: domain.Meta{Type: dispatch.Request, ID: o.about("request", e), At: e.At},
+		Pickup: &pickup, Drop: &drop, ReadyAt: o.ReadyAt})
+}
+
+func (o *Order) toDispatch(c dispatch.Command) dispatch.Command {
+	c.Area, c.OrderID, c.Attempt = o.Store.Area, o.ID, o.attempt()
+	return c
+}

@@ -1,0 +1,150 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"baedal/state"
+)
+
+// Config is what all groups of a process share.
+type Config struct {
+	// Brokers are host:port of some brokers of the cluster.
+	Brokers []string
+	// ClientID names the process in the brokers' logs and metrics.
+	ClientID string
+	// Partitions is the partition count of every stream and table. Records
+	// whose key belongs to another partition are forwarded; 0 forwards nothing.
+	Partitions int
+	// CommitInterval is the time between commits of offsets and of local
+	// state. Shorter costs requests, longer costs repeats after a crash.
+	// Default 100ms.
+	CommitInterval time.Duration
+	// SessionTimeout is how long a group waits for a member that has gone
+	// silent before others take over its partitions. Default 10s.
+	SessionTimeout time.Duration
+	// State holds the tables on this machine.
+	State *state.DB
+	// CacheRows is how many decoded rows of a table partition stay in memory.
+	// Default 10000.
+	CacheRows int
+	// Logger defaults to slog's.
+	Logger *slog.Logger
+	// Registerer takes the metrics; nil keeps them unregistered.
+	Registerer prometheus.Registerer
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// WithDefaults fills in what was left out.
+func (c Config) WithDefaults() Config {
+	if c.ClientID == "" {
+		c.ClientID = "baedal"
+	}
+	if c.CommitInterval == 0 {
+		c.CommitInterval = 100 * time.Millisecond
+	}
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 10 * time.Second
+	}
+	if c.CacheRows == 0 {
+		c.CacheRows = 10_000
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Client returns settings for a sarama client that loses nothing: all replicas
+// acknowledge, retries neither double nor reorder, a new group starts with the
+// oldest record, and what a transaction has not committed is not read. Every
+// caller gets its own copy, as sarama's and goka's builders change it.
+func (c Config) Client() *sarama.Config {
+	s := sarama.NewConfig()
+	s.ClientID = c.ClientID
+	s.Version = sarama.V2_8_0_0
+
+	s.Producer.RequiredAcks = sarama.WaitForAll
+	s.Producer.Idempotent = true
+	s.Net.MaxOpenRequests = 1 // sarama wants it for an idempotent producer
+	s.Producer.Retry.Max = 100
+	s.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
+		return min(time.Duration(retries+1)*50*time.Millisecond, time.Second)
+	}
+	s.Producer.Return.Successes = true
+	s.Producer.Return.Errors = true
+	s.Producer.Partitioner = sarama.NewCustomHashPartitioner(fnv.New32a)
+	s.Producer.Compression = sarama.CompressionNone
+	s.Producer.MaxMessageBytes = 1_000_000
+
+	s.Consumer.Offsets.Initial = sarama.OffsetOldest
+	s.Consumer.Offsets.AutoCommit.Enable = false // see session.commit
+	s.Consumer.IsolationLevel = sarama.ReadCommitted
+	s.Consumer.MaxProcessingTime = 10 * time.Second
+	s.Consumer.MaxWaitTime = 500 * time.Millisecond
+	s.Consumer.Return.Errors = true
+	s.Consumer.Group.Session.Timeout = c.SessionTimeout
+	s.Consumer.Group.Heartbeat.Interval = min(3*time.Second, c.SessionTimeout/4)
+	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}
+
+	s.Metadata.Retry.Max = 100
+	s.Metadata.Retry.Backoff = 100 * time.Millisecond
+	s.Metadata.AllowAutoTopicCreation = false
+	s.MetricRegistry = nil
+	return s
+}
+
+// Partition returns where a key belongs: FNV-1a over its bytes, as goka has it.
+func Partition(key string, partitions int) int32 {
+	h := fnv.New32a()
+	h.Write([]byte(key))
+	p := int32(h.Sum32()) % int32(partitions)
+	if p < 0 {
+		p = -p
+	}
+	return p
+}
+
+// ConsumerBuilder and TopicManagerBuilder make what goka's tables and views
+// read with.
+func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
+	return goka.SaramaConsumerBuilderWithConfig(c.Client())
+}
+
+// TopicManagerBuilder returns a manager that creates nothing.
+func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
+	return func(brokers []string) (goka.TopicManager, error) {
+		tc := goka.NewTopicManagerConfig()
+		tc.NoCreate = true
+		return goka.NewTopicManager(brokers, c.Client(), tc)
+	}
+}
+
+// Log returns goka's kind of logger. What goka says is for debugging: what a
+// user must know is logged by this package.
+func (c Config) Log() goka.Logger { return gokaLogger{c.Logger} }
+
+type gokaLogger struct{ *slog.Logger }
+
+func (l gokaLogger) Print(args ...any)   { l.debug(func() string { return fmt.Sprint(args...) }) }
+func (l gokaLogger) Println(args ...any) { l.debug(func() string { return fmt.Sprint(args...) }) }
+func (l gokaLogger) Printf(format string, args ...any) {
+	l.debug(func() string { return fmt.Sprintf(format, args...) })
+}
+
+func (l gokaLogger) debug(text func() string) {
+	if l.Enabled(context.Background(), slog.LevelDebug) {
+		l.Debug(text())
+	}
+}

@@ -1,0 +1,53 @@
+package stream
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/lovoo/goka"
+)
+
+// Headers of records.
+const (
+	// HeaderOrigin holds topic/partition/offset where a forwarded record was
+	// first written.
+	HeaderOrigin = "baedal-origin"
+
+	// Of a dead letter: where it came from, who couldn't handle it, why, when,
+	// and the stack if a rule panicked.
+	HeaderTopic     = "baedal-topic"
+	HeaderPartition = "baedal-partition"
+	HeaderOffset    = "baedal-offset"
+	HeaderGroup     = "baedal-group"
+	HeaderError     = "baedal-error"
+	HeaderAt        = "baedal-at"
+	HeaderStack     = "baedal-stack"
+
+	headerTrace = "traceparent"
+)
+
+// bury sends a message to the dead letters, key and value as they came. The
+// message is finished when the dead letter is acknowledged, not before.
+func (h *handler[R]) bury(g goka.Context, m any, why error) {
+	var raw any
+	if e, ok := m.(*envelope); ok && e != nil && e.raw != nil {
+		raw = e.raw
+	}
+	headers := g.Headers().Merged(goka.Headers{
+		HeaderTopic:     []byte(g.Topic()),
+		HeaderPartition: strconv.AppendInt(nil, int64(g.Partition()), 10),
+		HeaderOffset:    strconv.AppendInt(nil, g.Offset(), 10),
+		HeaderGroup:     []byte(h.Name),
+		HeaderError:     []byte(why.Error()),
+		HeaderAt:        []byte(h.cfg.Now().UTC().Format(time.RFC3339Nano)),
+	})
+	var st stacked
+	if errors.As(why, &st) {
+		headers[HeaderStack] = st.stack
+	}
+	h.meter.failed.WithLabelValues(h.Name, string(g.Topic())).Inc()
+	h.cfg.Logger.Warn("a message can't be handled: it is in the dead letters",
+		"group", h.Name, "record", coordinates(g), "key", g.Key(), "error", why)
+	g.Emit(goka.Stream(h.DeadLetters.Name()), g.Key(), raw, goka.WithCtxEmitHeaders(headers))
+}

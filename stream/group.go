@@ -1,0 +1,252 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/lovoo/goka"
+
+	"baedal/state"
+)
+
+// Sink is a topic that a group may send to.
+type Sink interface {
+	Name() string
+	goka.Codec
+}
+
+// Topic is a topic of messages of type M: its codec decodes to *M.
+type Topic[M any] interface {
+	Sink
+	New() *M
+}
+
+// Input is a stream that comes into a group, with what is done about a message.
+type Input[R any] struct {
+	sink   Sink
+	loop   bool
+	handle func(*Context[R], any)
+}
+
+// From lets every message of a stream be decided on by handle, one after the
+// other for each partition.
+func From[R, M any](t Topic[M], handle func(*Context[R], *M)) Input[R] {
+	return Input[R]{sink: t, handle: func(c *Context[R], m any) { handle(c, m.(*M)) }}
+}
+
+// FromLoop is From for the stream that a group writes to itself, by Loop or by
+// its timer. Its name must be the group's with -loop behind it.
+func FromLoop[R, M any](t Topic[M], handle func(*Context[R], *M)) Input[R] {
+	in := From(t, handle)
+	in.loop = true
+	return in
+}
+
+// Group is the definition of a processor group. R is the type of its rows.
+type Group[R any] struct {
+	// Name is the name of the consumer group.
+	Name string
+	// Table holds the rows; nil for a group without state. Its name must be
+	// the group's with -table behind it.
+	Table Topic[R]
+	// Inputs are the streams that come in. They must have the same number of
+	// partitions as the table.
+	Inputs []Input[R]
+	// Outputs are the streams that Send may send to.
+	Outputs []Sink
+	// DeadLetters takes the messages that can't be decided on.
+	DeadLetters Sink
+	// MaxAge makes records older than this dead letters; 0 takes any.
+	MaxAge time.Duration
+	// Timer wakes rows up; nil for none. It needs a loop input.
+	Timer Timer[R]
+}
+
+// Definition is a Group of any row type.
+type Definition interface {
+	name() string
+	instance(Config) *instance
+}
+
+func (g Group[R]) name() string { return g.Name }
+
+// instance is a group bound to a configuration: what goka is given.
+type instance struct {
+	graph  *goka.GroupGraph
+	tables *tables
+	meter  *meter
+	timers *timers // nil without a timer
+}
+
+// envelope is a decoded input message together with the bytes it came as. A
+// codec of an input must not fail, or goka stops the processor.
+type envelope struct {
+	raw []byte
+	msg any
+	err error
+}
+
+type inputCodec struct{ goka.Codec }
+
+func (c inputCodec) Decode(data []byte) (any, error) {
+	m, err := c.Codec.Decode(data)
+	return &envelope{raw: data, msg: m, err: err}, nil
+}
+
+func (g Group[R]) instance(cfg Config) *instance {
+	in := &instance{meter: newMeter(g.Name, cfg.Registerer), tables: newTables()}
+	h := &handler[R]{Group: g, cfg: cfg, instance: in}
+
+	var edges []goka.Edge
+	for _, i := range g.Inputs {
+		codec := inputCodec{i.sink}
+		if i.loop {
+			edges = append(edges, goka.Loop(codec, h.callback(i)))
+			if g.Timer != nil {
+				in.timers = newTimers(g.Timer.workers(), i.sink.Name(), cfg)
+			}
+			continue
+		}
+		// An input is an output too: a record in the wrong partition is forwarded.
+		edges = append(edges,
+			goka.Input(goka.Stream(i.sink.Name()), codec, h.callback(i)),
+			goka.Output(goka.Stream(i.sink.Name()), codec))
+	}
+	for _, o := range g.Outputs {
+		edges = append(edges, goka.Output(goka.Stream(o.Name()), o))
+	}
+	edges = append(edges, goka.Output(goka.Stream(g.DeadLetters.Name()), g.DeadLetters))
+	if g.Table != nil {
+		edges = append(edges, goka.Persist(g.Table))
+	}
+	in.graph = goka.DefineGroup(goka.Group(g.Name), edges...)
+	if in.timers != nil {
+		in.tables.onRecovered = h.rebuildTimers
+	}
+	return in
+}
+
+// handler runs the decisions of a group.
+type handler[R any] struct {
+	Group[R]
+	cfg Config
+	*instance
+}
+
+func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
+	topic := in.sink.Name()
+	counted := h.meter.in.WithLabelValues(h.Name, topic)
+	return func(g goka.Context, m any) {
+		if s, ok := g.(*sessionContext); ok {
+			s.enter()
+		}
+		counted.Inc()
+		if g.Key() == "" {
+			h.bury(g, m, errors.New("the record has no key: produce it under the id that it is about"))
+			return
+		}
+		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() {
+			h.forward(g, in, m)
+			return
+		}
+		c := &Context[R]{h: h, g: g, now: h.cfg.Now(), table: h.tables.get(g.Partition())}
+		if err := c.decide(in, m); err != nil {
+			h.bury(g, m, err)
+			return
+		}
+		c.tell()
+	}
+}
+
+// forward sends a record that a client with another partitioner put here to
+// where its key belongs. Coordinates travel along: they may be its id.
+func (h *handler[R]) forward(g goka.Context, in Input[R], m any) {
+	var raw any
+	if e, ok := m.(*envelope); ok && e != nil {
+		raw = e.raw
+	}
+	headers := g.Headers().Merged(nil)
+	if headers[HeaderOrigin] == nil {
+		headers[HeaderOrigin] = []byte(coordinates(g))
+	}
+	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
+	if in.loop {
+		g.Loopback(g.Key(), raw, goka.WithCtxEmitHeaders(headers))
+		return
+	}
+	g.Emit(goka.Stream(in.sink.Name()), g.Key(), raw, goka.WithCtxEmitHeaders(headers))
+}
+
+// rejection is the error of a message that its handler wants to be a dead letter.
+type rejection struct{ err error }
+
+// stacked is an error with the stack of the panic behind it.
+type stacked struct {
+	error
+	stack []byte
+}
+
+// fatal is trouble of this machine, not of the message: the session must end
+// with the message unfinished.
+type fatal struct{ error }
+
+// decide lets the handler decide. An error means that nothing was decided and
+// that the message is to be a dead letter.
+func (c *Context[R]) decide(in Input[R], m any) (err error) {
+	e, _ := m.(*envelope)
+	switch {
+	case e == nil || e.raw == nil:
+		return errors.New("the value is null: a message must be a JSON object")
+	case e.err != nil:
+		return e.err
+	}
+	if n, ok := e.msg.(interface{ Names() string }); ok && n.Names() != "" && n.Names() != c.Key() {
+		return fmt.Errorf("the message names %q but its key is %q: produce it under its own key", n.Names(), c.Key())
+	}
+	if age := c.now.Sub(c.g.Timestamp()); c.h.MaxAge > 0 && age > c.h.MaxAge && !c.g.Timestamp().IsZero() {
+		return fmt.Errorf("stale: the record is %s old, and rows are kept for %s", age.Round(time.Second), c.h.MaxAge)
+	}
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if c.table != nil {
+			c.table.Uncache(c.Key()) // it may be half changed
+		}
+		switch r := r.(type) {
+		case rejection:
+			err = r.err
+		case fatal:
+			c.g.Fail(r)
+			panic(r)
+		default:
+			err = stacked{fmt.Errorf("panic: %v", r), debug.Stack()}
+		}
+	}()
+	in.handle(c, e.msg)
+	return nil
+}
+
+// rebuildTimers is called with a table that has just been recovered.
+func (h *handler[R]) rebuildTimers(partition int32, t *state.Table) error {
+	it, err := t.Iterator()
+	if err != nil {
+		return err
+	}
+	defer it.Release()
+	for it.Next() {
+		data, err := it.Value()
+		if err != nil {
+			return err
+		}
+		row, err := h.Table.Decode(data)
+		if err != nil {
+			return fmt.Errorf("row %q of %s: %w", it.Key(), h.Table.Name(), err)
+		}
+		h.timers.set(partition, string(it.Key()), h.Timer.next(row.(*R)))
+	}
+	return it.Err()
+}

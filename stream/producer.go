@@ -1,0 +1,83 @@
+package stream
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+
+	"baedal/state"
+)
+
+// producer is goka's producer for one run of a group. Unlike goka's own it
+// tells a table which of its changelog records are acknowledged, in order.
+type producer struct {
+	async  sarama.AsyncProducer
+	tables *tables
+	table  string // the changelog's topic
+	wg     sync.WaitGroup
+	close  sync.Once
+}
+
+// pending is what is done when a record is acknowledged or lost.
+type pending struct {
+	table  *state.Table
+	finish goka.PromiseFinisher
+}
+
+func newProducer(brokers []string, cfg *sarama.Config, tables *tables, table string) (*producer, error) {
+	async, err := sarama.NewAsyncProducer(brokers, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("starting a producer: %w", err)
+	}
+	p := &producer{async: async, tables: tables, table: table}
+	p.wg.Go(func() {
+		for m := range async.Successes() {
+			a := m.Metadata.(*pending)
+			if a.table != nil {
+				a.table.Acked(m.Offset)
+			}
+			a.finish(m, nil)
+		}
+	})
+	p.wg.Go(func() {
+		for e := range async.Errors() {
+			e.Msg.Metadata.(*pending).finish(nil, fmt.Errorf("%s: %w", e.Msg.Topic, e.Err))
+		}
+	})
+	return p, nil
+}
+
+// Emit implements goka.Producer.
+func (p *producer) Emit(topic, key string, value []byte) *goka.Promise {
+	return p.EmitWithHeaders(topic, key, value, nil)
+}
+
+// EmitWithHeaders implements goka.Producer. It blocks while the producer's
+// buffer is full: a slow broker slows the intake down.
+func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka.Headers) *goka.Promise {
+	promise, finish := goka.NewPromiseWithFinisher()
+	a := &pending{finish: finish}
+	if topic == p.table {
+		a.table = p.tables.get(Partition(key, p.tables.partitions()))
+	}
+	m := &sarama.ProducerMessage{
+		Topic:    topic,
+		Key:      sarama.StringEncoder(key),
+		Headers:  headers.ToSarama(),
+		Metadata: a,
+	}
+	if value != nil {
+		m.Value = sarama.ByteEncoder(value)
+	}
+	p.async.Input() <- m
+	return promise
+}
+
+// Close sends what is buffered and waits until all of it is acknowledged or lost.
+func (p *producer) Close() error {
+	p.close.Do(p.async.AsyncClose)
+	p.wg.Wait()
+	return nil
+}

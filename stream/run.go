@@ -1,0 +1,156 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+)
+
+// Engine runs groups until it is told to stop.
+type Engine struct {
+	cfg    Config
+	groups []*run
+}
+
+// New prepares groups to be run. Nothing is contacted yet.
+func New(cfg Config, groups ...Definition) *Engine {
+	e := &Engine{cfg: cfg.WithDefaults()}
+	for _, g := range groups {
+		r := &run{group: g.name(), cfg: e.cfg, instance: g.instance(e.cfg)}
+		if cfg.Registerer != nil {
+			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
+		}
+		e.groups = append(e.groups, r)
+	}
+	return e
+}
+
+// Run runs groups until ctx is done; see Engine.Run.
+func Run(ctx context.Context, cfg Config, groups ...Definition) error {
+	return New(cfg, groups...).Run(ctx)
+}
+
+// Run blocks until ctx is done and everything in flight is finished and
+// committed. A group that fails is built anew after a pause; the others go on.
+func (e *Engine) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(e.groups))
+	for i, g := range e.groups {
+		wg.Go(func() { errs[i] = g.supervise(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Ready returns nil when every group has its partitions and its tables are
+// recovered, or an error that names those that have not.
+func (e *Engine) Ready() error {
+	var waiting []error
+	for _, g := range e.groups {
+		if p := g.processor.Load(); p == nil || !p.Recovered() {
+			waiting = append(waiting, fmt.Errorf("group %s is still recovering its tables", g.group))
+		}
+	}
+	return errors.Join(waiting...)
+}
+
+// run is one group at work.
+type run struct {
+	group string
+	cfg   Config
+	*instance
+	session   atomic.Pointer[session]
+	processor atomic.Pointer[goka.Processor]
+}
+
+// Pauses between a failure of a group and the next start.
+const (
+	firstPause = 200 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
+
+func (r *run) supervise(ctx context.Context) error {
+	pause := firstPause
+	for {
+		began := time.Now()
+		err := r.once(ctx)
+		if ctx.Err() != nil {
+			return nil // what is not committed is handled again by the next start
+		}
+		if time.Since(began) > time.Minute {
+			pause = firstPause
+		}
+		r.meter.restarts.WithLabelValues(r.group).Inc()
+		r.cfg.Logger.Error("a group stopped and is started again", "group", r.group, "in", pause, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// once runs the group until it fails or ctx is done.
+func (r *run) once(ctx context.Context) error {
+	log := r.cfg.Log()
+	p, err := goka.NewProcessor(r.cfg.Brokers, r.graph,
+		goka.WithClientID(r.cfg.ClientID),
+		goka.WithLogger(log),
+		goka.WithNilHandling(goka.NilProcess),
+		goka.WithContextWrapper(wrapContext(&r.session)),
+		goka.WithStorageBuilder(r.tables.builder(r.cfg)),
+		goka.WithConsumerSaramaBuilder(r.cfg.ConsumerBuilder()),
+		goka.WithTopicManagerBuilder(r.cfg.TopicManagerBuilder()),
+		goka.WithConsumerGroupBuilder(func(brokers []string, group, _ string) (sarama.ConsumerGroup, error) {
+			cg, err := sarama.NewConsumerGroup(brokers, group, r.cfg.Client())
+			if err != nil {
+				return nil, err
+			}
+			return &consumerGroup{ConsumerGroup: cg, run: r}, nil
+		}),
+		goka.WithProducerBuilder(func(brokers []string, _ string, _ func() hash.Hash32) (goka.Producer, error) {
+			return newProducer(brokers, r.cfg.Client(), r.tables, r.tableName())
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	r.processor.Store(p)
+	defer r.processor.Store(nil)
+
+	if r.timers == nil {
+		return p.Run(ctx)
+	}
+	// Timers must not send to a producer that goka has closed: they have one
+	// of their own.
+	alarms, err := newProducer(r.cfg.Brokers, r.cfg.Client(), r.tables, "")
+	if err != nil {
+		return err
+	}
+	defer alarms.Close()
+	timing, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		r.timers.run(timing, func(key string, data []byte) *goka.Promise {
+			return alarms.EmitWithHeaders(r.timers.topic, key, data, nil)
+		})
+	})
+	defer wg.Wait()
+	defer stop()
+	return p.Run(ctx)
+}
+
+func (r *run) tableName() string {
+	if t := r.graph.GroupTable(); t != nil {
+		return t.Topic()
+	}
+	return ""
+}

@@ -1,0 +1,213 @@
+package stream
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+
+	"baedal/state"
+)
+
+// consumerGroup is sarama's consumer group for one run of a group, with two
+// things mended. Goka marks each message when its own outputs are acknowledged
+// and sarama commits the highest mark, so that a crash loses what is before it;
+// here only the finished prefix of a partition is committed. And goka waits five
+// seconds between two sessions; here the next one begins at once.
+type consumerGroup struct {
+	sarama.ConsumerGroup
+	run *run
+}
+
+func (g *consumerGroup) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
+	for {
+		err := g.ConsumerGroup.Consume(ctx, topics, &sessionHandler{inner: h, run: g.run})
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// sessionHandler stands between sarama and goka.
+type sessionHandler struct {
+	inner sarama.ConsumerGroupHandler
+	run   *run
+	s     *session
+}
+
+func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
+	h.run.timers.clear()
+	h.run.tables.clear()
+	h.s = &session{ConsumerGroupSession: s, run: h.run, offsets: map[tp]*progress{}, stop: make(chan struct{})}
+	h.run.session.Store(h.s)
+	if err := h.inner.Setup(h.s); err != nil {
+		return err
+	}
+	h.s.wg.Go(h.s.commitEvery)
+	return nil
+}
+
+func (h *sessionHandler) ConsumeClaim(_ sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
+	h.s.claim(c)
+	return h.inner.ConsumeClaim(h.s, c)
+}
+
+func (h *sessionHandler) Cleanup(sarama.ConsumerGroupSession) error {
+	h.run.timers.clear()
+	err := h.inner.Cleanup(h.s) // waits for what is in flight
+	close(h.s.stop)
+	h.s.wg.Wait()
+	h.s.commit()
+	return err
+}
+
+type tp struct {
+	topic     string
+	partition int32
+}
+
+// session is sarama's session as goka sees it.
+type session struct {
+	sarama.ConsumerGroupSession
+	run  *run
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	offsets map[tp]*progress
+}
+
+// progress is how far the handling of one topic's partition has come.
+type progress struct {
+	claim sarama.ConsumerGroupClaim
+
+	open      []int64 // offsets handed to the handler and not known to be committable, in order
+	done      map[int64]bool
+	next      int64 // what a commit may say: everything before it is finished
+	committed int64
+}
+
+func (s *session) at(topic string, partition int32) *progress {
+	p := s.offsets[tp{topic, partition}]
+	if p == nil {
+		p = &progress{done: map[int64]bool{}, next: -1, committed: -1}
+		s.offsets[tp{topic, partition}] = p
+	}
+	return p
+}
+
+func (s *session) claim(c sarama.ConsumerGroupClaim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at(c.Topic(), c.Partition()).claim = c
+}
+
+// enter notes that a message is being handled. The messages of a partition are
+// handed over in order.
+func (s *session) enter(topic string, partition int32, offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.at(topic, partition)
+	p.open = append(p.open, offset)
+}
+
+// MarkOffset is called by goka when a message is finished; offset is the next
+// one after it.
+func (s *session) MarkOffset(topic string, partition int32, offset int64, _ string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.at(topic, partition)
+	p.done[offset-1] = true
+	n := 0
+	for n < len(p.open) && p.done[p.open[n]] {
+		delete(p.done, p.open[n])
+		p.next = p.open[n] + 1
+		n++
+	}
+	p.open = p.open[n:]
+}
+
+// MarkMessage implements sarama.ConsumerGroupSession.
+func (s *session) MarkMessage(m *sarama.ConsumerMessage, meta string) {
+	s.MarkOffset(m.Topic, m.Partition, m.Offset+1, meta)
+}
+
+func (s *session) commitEvery() {
+	t := time.NewTicker(s.run.cfg.CommitInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			s.commit()
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// commit makes durable what is finished: outputs and changelog records are
+// acknowledged already, then come the offsets, then the tables on this machine.
+// A crash in between repeats messages, it loses none.
+func (s *session) commit() {
+	moved := false
+	s.mu.Lock()
+	for at, p := range s.offsets {
+		if p.next > p.committed {
+			s.ConsumerGroupSession.MarkOffset(at.topic, at.partition, p.next, "")
+			p.committed = p.next
+			moved = true
+		}
+	}
+	s.mu.Unlock()
+	if moved {
+		s.ConsumerGroupSession.Commit()
+	}
+	if err := s.run.tables.each((*state.Table).Flush); err != nil {
+		s.run.cfg.Logger.Error("the tables on this machine can't be written: they are rebuilt from their changelogs at the next start",
+			"group", s.run.group, "error", err)
+	}
+}
+
+// lag calls fn with the records that each partition still has to handle.
+func (s *session) lag(fn func(topic string, partition int32, records int64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at, p := range s.offsets {
+		if p.claim == nil {
+			continue
+		}
+		from := p.next
+		if from < 0 {
+			from = p.claim.InitialOffset()
+		}
+		if high := p.claim.HighWaterMarkOffset(); from >= 0 {
+			fn(at.topic, at.partition, max(0, high-from))
+		}
+	}
+}
+
+type gokaContext = goka.Context // under a name that its method Context does not hide
+
+// sessionContext is goka's context of one message.
+type sessionContext struct {
+	gokaContext
+	s *session
+}
+
+func (c *sessionContext) enter() { c.s.enter(string(c.Topic()), c.Partition(), c.Offset()) }
+
+// Fail never returns. Goka's returns when the session is ending, and the
+// message would then be marked as finished.
+func (c *sessionContext) Fail(err error) {
+	c.gokaContext.Fail(err)
+	panic(err)
+}
+
+func wrapContext(current *atomic.Pointer[session]) goka.ContextWrapper {
+	return func(c goka.Context) goka.Context {
+		return &sessionContext{gokaContext: c, s: current.Load()}
+	}
+}
