@@ -1,6 +1,205 @@
 package stock
 
-// Inventory is the row of one store.
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"baedal/domain"
+)
+
+// MaxProducts and MaxReservedLines bound the row of one store, which is written
+// whole on every change: some 200 KB when both are reached with usual ids.
+const (
+	MaxProducts      = 1000
+	MaxReservedLines = 4000 // of all open reservations together
+)
+
+// Inventory is the row of one store: its settings, its products, what of them
+// is reserved for which order, and what was decided lately (see memory.go). It
+// exists from the first message on, also for a store that nobody registered, so
+// that refusals are remembered.
 type Inventory struct {
-	StoreID string `json:"storeId"`
+	StoreID      string        `json:"storeId"`
+	Store        *Store        `json:"store,omitzero"` // nil: not registered; replaced, never changed in place
+	Open         bool          `json:"open,omitzero"`
+	Products     []Product     `json:"products,omitempty"`     // sorted by ID
+	Reservations []Reservation `json:"reservations,omitempty"` // neither committed nor released, oldest first
+
+	Decided []Decision `json:"decided,omitempty"` // commands of the store, oldest first
+	Refused []Refusal  `json:"refused,omitempty"` // reservations refused, oldest first
+	Closed  Memory     `json:"closed,omitzero"`   // reservations committed or released
+}
+
+// Product is one product of a store. Two sums hold at any time:
+// Added = OnHand + Sold + Removed, and Reserved is what Reservations add up to.
+type Product struct {
+	ID       string       `json:"product"`
+	Name     string       `json:"name"`
+	Price    domain.Money `json:"price"`
+	OnHand   int          `json:"onHand,omitzero"`   // free and reserved
+	Reserved int          `json:"reserved,omitzero"` // of it for orders
+	Added    int          `json:"added,omitzero"`    // ever
+	Sold     int          `json:"sold,omitzero"`     // ever
+	Removed  int          `json:"removed,omitzero"`  // ever
+}
+
+// Free is what can still be sold or removed.
+func (p *Product) Free() int { return p.OnHand - p.Reserved }
+
+// Out is what a message leads to.
+type Out struct {
+	Reply   *Reply          // for stock-replies
+	Verdict *domain.Verdict // for verdicts
+	Changed bool            // the row must be saved
+}
+
+// NewInventory returns the row of a store of which nothing is known.
+func NewInventory(storeID string) *Inventory { return &Inventory{StoreID: storeID} }
+
+// Handle applies a valid message to the row. The id names the message also
+// where the sender gave none. What was decided before is answered again as it
+// was, byte for byte, and changes nothing.
+func (s *Inventory) Handle(c *Command, id string, now domain.Time) Out {
+	switch c.Type {
+	case Reserve:
+		return s.reserve(c, now)
+	case Commit, Release:
+		return s.end(c, now)
+	}
+	return s.command(c, id, now)
+}
+
+// rules has what each command of a store does. A rule either changes the row or
+// says why it refuses to.
+var rules = map[string]func(*Inventory, *Command) (refusal string){
+	Register:    (*Inventory).register,
+	Open:        (*Inventory).open,
+	Close:       (*Inventory).close,
+	PutProduct:  (*Inventory).putProduct,
+	AddStock:    (*Inventory).addStock,
+	RemoveStock: (*Inventory).removeStock,
+}
+
+func (s *Inventory) command(c *Command, id string, now domain.Time) (out Out) {
+	i := slices.IndexFunc(s.Decided, func(d Decision) bool { return d.ID == id })
+	if i < 0 {
+		d := Decision{ID: id, At: now}
+		if s.Store == nil && c.Type != Register {
+			d.Reason = fmt.Sprintf("store %q is not registered: register it first", s.StoreID)
+		} else {
+			d.Reason = rules[c.Type](s, c)
+		}
+		s.Decided = recent(append(s.Decided, d), now)
+		i = len(s.Decided) - 1
+		out.Changed = true
+	}
+	if d := s.Decided[i]; d.Reason != "" || c.Verdict {
+		v := domain.NewVerdict(Stream, d.ID, d.Reason, d.At)
+		out.Verdict = &v
+	}
+	return out
+}
+
+func (s *Inventory) register(c *Command) string {
+	settings := Store{Name: c.Name, Area: c.Area, Lat: c.Lat, Lon: c.Lon, AutoAccept: c.AutoAccept, CookingTime: c.CookingTime}
+	switch {
+	case s.Store == nil:
+		s.Open = true
+	case *s.Store == settings:
+		return ""
+	}
+	for i := range s.Reservations {
+		s.Reservations[i].keepStore(s.Store)
+	}
+	s.Store = &settings
+	return ""
+}
+
+func (s *Inventory) open(*Command) string {
+	s.Open = true
+	return ""
+}
+
+func (s *Inventory) close(*Command) string {
+	s.Open = false
+	return ""
+}
+
+func (s *Inventory) putProduct(c *Command) string {
+	i, found := s.find(c.Product)
+	if !found {
+		if len(s.Products) >= MaxProducts {
+			return fmt.Sprintf("store %q has %d products, which is the most: put %q into another store", s.StoreID, MaxProducts, c.Product)
+		}
+		s.Products = slices.Insert(s.Products, i, Product{ID: c.Product, Name: c.Name, Price: c.Price})
+		return ""
+	}
+	p := &s.Products[i]
+	if p.Name != c.Name || p.Price != c.Price {
+		for i := range s.Reservations {
+			s.Reservations[i].keepPrice(p)
+		}
+		p.Name, p.Price = c.Name, c.Price
+	}
+	return ""
+}
+
+func (s *Inventory) addStock(c *Command) string {
+	p, refusal := s.product(c)
+	if p == nil {
+		return refusal
+	}
+	if p.OnHand+c.Quantity > MaxQuantity {
+		return fmt.Sprintf("%d of %q are on hand and at most %d may be: add %d or less", p.OnHand, p.ID, MaxQuantity, MaxQuantity-p.OnHand)
+	}
+	p.OnHand += c.Quantity
+	p.Added += c.Quantity
+	return ""
+}
+
+func (s *Inventory) removeStock(c *Command) string {
+	p, refusal := s.product(c)
+	if p == nil {
+		return refusal
+	}
+	if c.Quantity > p.Free() {
+		return fmt.Sprintf("%d of %q are free (%d on hand, %d reserved): remove %d or less, not %d", p.Free(), p.ID, p.OnHand, p.Reserved, p.Free(), c.Quantity)
+	}
+	p.OnHand -= c.Quantity
+	p.Removed += c.Quantity
+	return ""
+}
+
+// product returns the command's product, or why it is refused.
+func (s *Inventory) product(c *Command) (*Product, string) {
+	i, found := s.find(c.Product)
+	if !found {
+		return nil, fmt.Sprintf("store %q has no product %q: put the product first", s.StoreID, c.Product)
+	}
+	return &s.Products[i], ""
+}
+
+// find returns where a product is or belongs.
+func (s *Inventory) find(product string) (int, bool) {
+	return slices.BinarySearchFunc(s.Products, product, func(p Product, id string) int { return cmp.Compare(p.ID, id) })
+}
+
+// Level is what a reader is told of a product.
+type Level struct {
+	Product   string       `json:"product"`
+	Name      string       `json:"name"`
+	Price     domain.Money `json:"price"`
+	OnHand    int          `json:"onHand"`
+	Reserved  int          `json:"reserved"`
+	Available int          `json:"available"` // free to be sold
+}
+
+// Levels lists the products by their ids. It is never nil.
+func (s *Inventory) Levels() []Level {
+	levels := make([]Level, len(s.Products))
+	for i, p := range s.Products {
+		levels[i] = Level{Product: p.ID, Name: p.Name, Price: p.Price, OnHand: p.OnHand, Reserved: p.Reserved, Available: p.Free()}
+	}
+	return levels
 }

@@ -28,11 +28,12 @@ const (
 // CommandTypes lists the types of a Command.
 var CommandTypes = []string{Register, Open, Close, PutProduct, AddStock, RemoveStock, Reserve, Commit, Release}
 
-// MaxQuantity and MaxPrice bound what one command may say, so that sums stay
-// far from overflow.
+// MaxQuantity and MaxPrice bound what one command may say and what may be on
+// hand, so that no sum overflows: an order has at most 100 lines of at most a
+// million pieces, 10^18 in all.
 const (
 	MaxQuantity = 1_000_000_000
-	MaxPrice    = domain.Money(1_000_000_000_000)
+	MaxPrice    = domain.Money(10_000_000_000)
 )
 
 // Command is a message of store-commands. Which fields matter depends on its type.
@@ -124,6 +125,7 @@ const (
 	UnknownProduct = "unknown_product"
 	Short          = "short"
 	PriceChanged   = "price_changed"
+	Busy           = "busy" // MaxReservedLines are reserved already
 )
 
 // Store is what an order needs to know of its store.

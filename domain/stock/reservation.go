@@ -1,0 +1,167 @@
+package stock
+
+import (
+	"fmt"
+	"slices"
+
+	"baedal/domain"
+)
+
+// Reservation is what is set aside for one attempt of an order. To keep the row
+// small it repeats nothing of the products and the store: only when those
+// change, it takes with it how they were, so that its answer stays the same.
+type Reservation struct {
+	OrderID string        `json:"orderId"`
+	Attempt int           `json:"attempt"`
+	At      domain.Time   `json:"at"`
+	Lines   []domain.Line `json:"lines"`          // without a name: as the product is
+	Store   *Store        `json:"store,omitzero"` // nil: as the store is
+}
+
+func (r *Reservation) keepStore(was *Store) {
+	if r.Store == nil {
+		r.Store = was
+	}
+}
+
+func (r *Reservation) keepPrice(was *Product) {
+	for i := range r.Lines {
+		if l := &r.Lines[i]; l.Product == was.ID && l.Name == "" {
+			l.Name, l.Price = was.Name, was.Price
+		}
+	}
+}
+
+// reserve sets all lines aside or none. An attempt that was committed or
+// released already gets no answer: it had one, or the order stopped waiting.
+// That way no attempt is ever told both reserved and refused.
+func (s *Inventory) reserve(c *Command, now domain.Time) Out {
+	if i := s.reservation(c); i >= 0 {
+		return Out{Reply: s.reservedReply(&s.Reservations[i])}
+	}
+	if i := s.refusal(c); i >= 0 {
+		return Out{Reply: s.refusedReply(&s.Refused[i])}
+	}
+	if s.Closed.has(attemptKey(c)) {
+		return Out{}
+	}
+
+	lines := make([]domain.Line, len(c.Lines))
+	for i, l := range c.Lines { // what the command says of names and prices does not count
+		lines[i] = domain.Line{Product: l.Product, Quantity: l.Quantity}
+	}
+	if reason, short := s.refuses(lines, c.ExpectedTotal); reason != "" {
+		s.Refused = append(s.Refused, Refusal{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Reason: reason, Short: short})
+		s.Refused = s.Refused[max(0, len(s.Refused)-KeepRefused):]
+		return Out{Reply: s.refusedReply(&s.Refused[len(s.Refused)-1]), Changed: true}
+	}
+	for _, l := range lines {
+		i, _ := s.find(l.Product)
+		s.Products[i].Reserved += l.Quantity
+	}
+	r := Reservation{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Lines: lines}
+	s.Reservations = append(s.Reservations, r)
+	return Out{Reply: s.reservedReply(&r), Changed: true}
+}
+
+// refuses returns the first reason against a reservation, in the contract's
+// order, and every product that is short.
+func (s *Inventory) refuses(lines []domain.Line, expected *domain.Money) (reason string, short []domain.Shortage) {
+	switch {
+	case s.Store == nil:
+		return UnknownStore, nil
+	case !s.Open:
+		return Closed, nil
+	}
+	var total domain.Money
+	for _, l := range lines {
+		i, found := s.find(l.Product)
+		if !found {
+			return UnknownProduct, nil
+		}
+		p := &s.Products[i]
+		if l.Quantity > p.Free() {
+			short = append(short, domain.Shortage{Product: p.ID, Wanted: l.Quantity, Available: p.Free()})
+		}
+		total += domain.Money(l.Quantity) * p.Price
+	}
+	open := len(lines)
+	for _, r := range s.Reservations {
+		open += len(r.Lines)
+	}
+	switch {
+	case short != nil:
+		return Short, short
+	case expected != nil && *expected != total:
+		return PriceChanged, nil
+	case open > MaxReservedLines:
+		return Busy, nil
+	}
+	return "", nil
+}
+
+// end commits or releases a reservation: its goods are sold or free again. One
+// that is not open is remembered all the same, so that a reserve that comes
+// later does not come alive.
+func (s *Inventory) end(c *Command, now domain.Time) Out {
+	i := s.reservation(c)
+	if i < 0 {
+		if s.refusal(c) >= 0 || s.Closed.has(attemptKey(c)) {
+			return Out{}
+		}
+		s.Closed.add(attemptKey(c), now)
+		return Out{Changed: true}
+	}
+	for _, l := range s.Reservations[i].Lines {
+		j, _ := s.find(l.Product)
+		p := &s.Products[j]
+		p.Reserved -= l.Quantity
+		if c.Type == Commit {
+			p.OnHand -= l.Quantity
+			p.Sold += l.Quantity
+		}
+	}
+	s.Reservations = slices.Delete(s.Reservations, i, i+1)
+	s.Closed.add(attemptKey(c), now)
+	return Out{Changed: true}
+}
+
+func (s *Inventory) reservation(c *Command) int {
+	return slices.IndexFunc(s.Reservations, func(r Reservation) bool { return r.OrderID == c.OrderID && r.Attempt == c.Attempt })
+}
+
+func (s *Inventory) refusal(c *Command) int {
+	return slices.IndexFunc(s.Refused, func(r Refusal) bool { return r.OrderID == c.OrderID && r.Attempt == c.Attempt })
+}
+
+func (s *Inventory) reservedReply(r *Reservation) *Reply {
+	reply := s.reply(Reserved, r.OrderID, r.Attempt, r.At)
+	reply.Lines = slices.Clone(r.Lines)
+	for i := range reply.Lines {
+		if l := &reply.Lines[i]; l.Name == "" {
+			j, _ := s.find(l.Product)
+			l.Name, l.Price = s.Products[j].Name, s.Products[j].Price
+		}
+	}
+	reply.Total = domain.Total(reply.Lines)
+	reply.Store = r.Store
+	if reply.Store == nil {
+		reply.Store = s.Store
+	}
+	return reply
+}
+
+func (s *Inventory) refusedReply(r *Refusal) *Reply {
+	reply := s.reply(Refused, r.OrderID, r.Attempt, r.At)
+	reply.Reason, reply.Short = r.Reason, r.Short
+	return reply
+}
+
+func (s *Inventory) reply(kind, orderID string, attempt int, at domain.Time) *Reply {
+	return &Reply{
+		Meta:    domain.Meta{Type: kind, ID: fmt.Sprintf("%s/%s/%d", orderID, kind, attempt), At: at},
+		OrderID: orderID,
+		StoreID: s.StoreID,
+		Attempt: attempt,
+	}
+}
