@@ -1,0 +1,146 @@
+package views
+
+import (
+	"sync"
+	"time"
+
+	"github.com/lovoo/goka/storage"
+)
+
+// partition is the local copy of one partition of a table while one goka view
+// runs: the storage that goka fills, and what is known about how current it is.
+//
+// Rows are read from here and not through goka.View, because goka closes its
+// storages and forgets its partitions when a view ends, without a lock against
+// readers.
+type partition struct {
+	storage.Storage
+	onRecovered func()
+
+	mu        sync.Mutex
+	free      sync.Cond // users has become 0
+	users     int       // reads and iterators under way
+	closed    bool
+	recovered bool
+	ahead     bool // an earlier process read further than the topic goes
+
+	applied int64     // offset of the newest record in the copy, -1 for none
+	newest  int64     // the topic's newest offset as last heard: the next one to be written
+	target  int64     // once applied reaches target-1, the copy is as the table was at asked
+	asked   time.Time // zero when no target is open
+	current time.Time // the copy holds all that was in the table at this time
+}
+
+func newPartition(onRecovered func()) *partition {
+	p := &partition{applied: -1, onRecovered: onRecovered}
+	p.free.L = &p.mu
+	return p
+}
+
+// enter keeps the storage open until leave. It is false when rows must not be read.
+func (p *partition) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !p.recovered {
+		return false
+	}
+	p.users++
+	return true
+}
+
+func (p *partition) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.users--
+	if p.users == 0 {
+		p.free.Broadcast()
+	}
+}
+
+// Open learns how far an earlier process has brought the copy.
+func (p *partition) Open() error {
+	if err := p.Storage.Open(); err != nil {
+		return err
+	}
+	offset, err := p.Storage.GetOffset(-1)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.applied = offset
+	return nil
+}
+
+// SetOffset is called after each record was applied.
+func (p *partition) SetOffset(offset int64) error {
+	if err := p.Storage.SetOffset(offset); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.applied = offset
+	p.arrive()
+	return nil
+}
+
+// MarkRecovered is called once, when the copy holds all that was in the table
+// when goka last asked for its newest offset.
+func (p *partition) MarkRecovered() error {
+	if err := p.Storage.MarkRecovered(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.recovered = true
+	// A topic whose records were all deleted has nothing to apply up to its newest offset.
+	p.applied = max(p.applied, p.target-1)
+	p.arrive()
+	p.mu.Unlock()
+	p.onRecovered()
+	return nil
+}
+
+// Close waits for the readers.
+func (p *partition) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.recovered = false
+	for p.users > 0 {
+		p.free.Wait()
+	}
+	p.mu.Unlock()
+	return p.Storage.Close()
+}
+
+// heard notes that the topic's newest offset was asked for at a time. An open
+// target stays: under load the copy never reaches the newest one, but soon the
+// one before.
+func (p *partition) heard(newest int64, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.newest = newest
+	p.ahead = !p.recovered && p.applied >= newest || p.ahead && p.recovered
+	if p.asked.IsZero() {
+		p.target, p.asked = newest, at
+	}
+	p.arrive()
+}
+
+// arrive closes the target when it is reached. With p.mu held.
+func (p *partition) arrive() {
+	if !p.asked.IsZero() && p.applied >= p.target-1 {
+		p.current, p.asked = p.asked, time.Time{}
+	}
+}
+
+type freshness struct {
+	recovered, ahead bool
+	current          time.Time
+	applied, newest  int64
+}
+
+func (p *partition) freshness() freshness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return freshness{p.recovered, p.ahead, p.current, p.applied, p.newest}
+}
