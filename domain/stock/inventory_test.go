@@ -176,6 +176,8 @@ func TestInventory_Register(t *testing.T) {
 	s := kitchen(t)
 	assert.True(t, s.row.Open, "a new store is open")
 	s.do(command(stock.Close))
+	s.do(register("Kitchen"))
+	assert.False(t, s.row.Open)
 	s.do(register("Bistro"))
 	assert.Equal(t, "Bistro", s.row.Store.Name)
 	assert.Equal(t, 37.5, s.row.Store.Place().Lat)
@@ -364,6 +366,13 @@ func TestInventory_RemembersWhatWasDecidedLately(t *testing.T) {
 			require.False(t, s.row.Handle(add, fmt.Sprintf("burst-%d", i), noon.Add(time.Hour)).Changed, "however late the crash is over")
 		}
 	})
+	t.Run("NoMoreThanTheMost", func(t *testing.T) {
+		s := kitchen(t)
+		for i := range 2 * stock.MaxDecided {
+			s.row.Handle(add, fmt.Sprintf("burst-%d", i), noon)
+		}
+		assert.Len(t, s.row.Decided, stock.MaxDecided)
+	})
 	t.Run("TheLastFew", func(t *testing.T) {
 		s := kitchen(t)
 		for i := range 2 * stock.MaxDecided {
@@ -409,4 +418,17 @@ func TestInventory_RemembersWhatWasDecidedLately(t *testing.T) {
 		}
 		assert.Len(t, s.row.Refused, stock.KeepRefused)
 	})
+}
+
+func TestInventory_RowRepeatsNothing(t *testing.T) {
+	s := kitchen(t)
+	out := s.do(order(stock.Reserve, "o-1", 1, mandu))
+	want := stock.Reservation{OrderID: "o-1", Attempt: 1, At: s.now(), Lines: []domain.Line{mandu}}
+	assert.Equal(t, []stock.Reservation{want}, s.row.Reservations)
+
+	was := *out.Reply.Store
+	s.do(register("Bistro"))
+	s.do(put("mandu", "Wang mandu", 700))
+	want.Store, want.Lines = &was, []domain.Line{{Product: "mandu", Quantity: 3, Name: "Mandu", Price: 500}}
+	assert.Equal(t, []stock.Reservation{want}, s.row.Reservations, "but what it was granted with, once that has changed")
 }
