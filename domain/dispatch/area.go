@@ -1,6 +1,500 @@
 package dispatch
 
-// Area is the row of one area.
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"baedal/domain"
+)
+
+// How much an area remembers of what is over. A message that comes again after
+// as many others were remembered is taken for a new one: whoever gets an answer
+// that he does not want any more undoes it.
+const (
+	KeepDone   = 32 // finished deliveries
+	KeepGone   = 32 // riders who left
+	KeepRecent = 32 // refusals, and commands that left no other trace
+)
+
+// verdictStream is the contract's name of the stream that riders' commands come
+// on (rider.Stream; rider imports this package).
+const verdictStream = "rider-commands"
+
+// Area is the row of one area. It is hot: what is in it is kept small.
 type Area struct {
-	ID string `json:"id"`
+	ID         string      `json:"id"`
+	Seq        int64       `json:"seq,omitzero"` // of the last step
+	Riders     []*Rider    `json:"riders,omitempty"`
+	Deliveries []*Delivery `json:"deliveries,omitempty"` // open and assigned, oldest request first
+	Done       []*Delivery `json:"done,omitempty"`       // finished, oldest end first; places are dropped
+	Gone       []Gone      `json:"gone,omitempty"`
+	Recent     []Answer    `json:"recent,omitempty"`
+}
+
+// NewArea returns the row of an area that nothing is known about.
+func NewArea(id string) *Area { return &Area{ID: id} }
+
+// Rider is a rider on shift in the area.
+type Rider struct {
+	ID        string
+	Shift     int
+	Place     domain.Place
+	PlaceAt   domain.Time // since when he is known to be there
+	Capacity  int
+	IdleSince domain.Time // of one who has nothing in hand
+	EnteredAt domain.Time
+}
+
+// AppendText implements encoding.TextAppender.
+func (r Rider) AppendText(b []byte) ([]byte, error) {
+	p := pack(b)
+	p.text(r.ID)
+	p.int(int64(r.Shift))
+	p.float(r.Place.Lat)
+	p.float(r.Place.Lon)
+	p.int(int64(r.PlaceAt))
+	p.int(int64(r.Capacity))
+	p.int(int64(r.IdleSince))
+	p.int(int64(r.EnteredAt))
+	return p.done(), nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Rider) MarshalText() ([]byte, error) { return r.AppendText(nil) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Rider) UnmarshalText(b []byte) error {
+	u := unpacker{rest: string(b)}
+	*r = Rider{
+		ID: u.text(), Shift: int(u.int()), Place: domain.Place{Lat: u.float(), Lon: u.float()}, PlaceAt: u.time(),
+		Capacity: int(u.int()), IdleSince: u.time(), EnteredAt: u.time(),
+	}
+	return u.err
+}
+
+// Gone remembers the last shift of a rider who left: nothing of that shift or
+// an older one may bring him back.
+type Gone struct {
+	RiderID string `json:"id"`
+	Shift   int    `json:"shift"`
+	At      Millis `json:"at"`
+}
+
+// Answer is what was decided about a message that left no other trace.
+type Answer struct {
+	By     Mark   `json:"by"`
+	At     Millis `json:"at"`
+	Reason string `json:"reason,omitempty"` // why it was refused
+}
+
+// RiderVerdict is a verdict and the rider whose command it is about: its key.
+type RiderVerdict struct {
+	RiderID string
+	domain.Verdict
+}
+
+// Out is what must be sent for a message, in this order per slice, and whether
+// the row changed.
+type Out struct {
+	Deliveries []DeliveryEvent
+	Riders     []RiderEvent
+	Verdicts   []RiderVerdict
+	Changed    bool
+}
+
+// Handle applies a valid command. The id names the message and is never empty.
+// The same message again changes nothing and gets the same answer.
+//
+// Everything that is sent is read from the row after the decision: a message
+// that comes again skips the decision and is answered by the same reading.
+func (a *Area) Handle(c *Command, id string, now domain.Time, p Planner) Out {
+	t := &turn{Area: a, c: c, id: id, by: MarkOf(id), now: now, plan: p.orDefaults()}
+	changed := false
+	if !t.remembered() {
+		if changed = rules[c.Type](t); changed {
+			t.fill()
+		}
+	}
+	out := t.answer()
+	out.Changed = changed
+	return out
+}
+
+// turn is the handling of one message.
+type turn struct {
+	*Area
+	c    *Command
+	id   string
+	by   Mark
+	now  domain.Time
+	plan Planner
+}
+
+// rules says what each command does when it comes for the first time, and
+// reports whether the row changed. A rule that may leave neither a step nor an
+// Answer must find out by itself that it was applied before.
+var rules = map[string]func(*turn) bool{
+	Request: (*turn).request, Ready: (*turn).ready, GiveUp: (*turn).giveUp, Withdraw: (*turn).withdraw,
+	Enter: (*turn).enter, Leave: (*turn).leave, Move: (*turn).move,
+	Claim: (*turn).fromRider, Decline: (*turn).fromRider, PickedUp: (*turn).fromRider, Delivered: (*turn).fromRider,
+}
+
+// remembered reports whether this message has left a step or an Answer.
+func (t *turn) remembered() bool {
+	for _, ds := range [][]*Delivery{t.Deliveries, t.Done} {
+		for _, d := range ds {
+			for i := range d.Steps {
+				if d.Steps[i].By == t.by {
+					return true
+				}
+			}
+		}
+	}
+	return t.recall() != nil
+}
+
+func (t *turn) recall() *Answer {
+	i := slices.IndexFunc(t.Recent, func(a Answer) bool { return a.By == t.by })
+	if i < 0 {
+		return nil
+	}
+	return &t.Recent[i]
+}
+
+func (t *turn) remember(reason string) {
+	t.Recent = capped(append(t.Recent, Answer{By: t.by, At: Millis(t.now), Reason: reason}), KeepRecent)
+}
+
+// capped forgets the oldest.
+func capped[S ~[]E, E any](s S, n int) S { return slices.Delete(s, 0, max(0, len(s)-n)) }
+
+// From orders.
+
+func (t *turn) request() bool {
+	if t.delivery() != nil {
+		return false
+	}
+	t.Deliveries = append(t.Deliveries, &Delivery{
+		OrderID: t.c.OrderID, Attempt: t.c.Attempt, Pickup: *t.c.Pickup, Drop: *t.c.Drop,
+		ReadyAt: Millis(t.c.ReadyAt), RequestedAt: Millis(t.now),
+	})
+	return true
+}
+
+func (t *turn) ready() bool {
+	d := t.delivery()
+	if d == nil || d.Ready || d.finished() {
+		return false
+	}
+	d.Ready, d.ReadyAt = true, Millis(t.now)
+	return true
+}
+
+// giveUp takes the delivery from a rider who did not come. A give_up that
+// crossed his picking it up, or his losing it otherwise, is late: nothing.
+func (t *turn) giveUp() bool {
+	d := t.delivery()
+	if d == nil || d.State() != StateAssigned || d.Rider() != t.c.RiderID {
+		return false
+	}
+	t.unassign(d, cmp.Or(t.c.Reason, Late))
+	return true
+}
+
+// withdraw closes a delivery; one that is not known is closed before it is
+// requested. What a rider has picked up can't be undone: the withdraw crossed
+// picked_up, which was first, and gets no answer; the events of picked_up tell
+// the order.
+func (t *turn) withdraw() bool {
+	d := t.delivery()
+	switch {
+	case d == nil:
+		d = &Delivery{OrderID: t.c.OrderID, Attempt: t.c.Attempt, RequestedAt: Millis(t.now)}
+		t.Deliveries = append(t.Deliveries, d)
+	case d.finished() || d.State() == StatePickedUp:
+		return false
+	}
+	t.finish(d, Step{Type: Failed, Reason: cmp.Or(t.c.Reason, Withdrawn)})
+	return true
+}
+
+// From riders: the shift.
+
+// enter puts a rider on shift, or changes the place and capacity of one who is,
+// when the shift is a newer one. It is idle when he has entered or left with
+// this shift or a newer one: he is told which.
+func (t *turn) enter() bool {
+	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
+		return false
+	}
+	r := t.rider(t.c.RiderID)
+	if r != nil && r.Shift >= t.c.Shift {
+		return false
+	}
+	if r == nil {
+		r = &Rider{ID: t.c.RiderID, IdleSince: t.now}
+		t.Riders = append(t.Riders, r)
+	}
+	r.Shift, r.Capacity, r.EnteredAt = t.c.Shift, max(1, t.c.Capacity), t.now
+	r.Place, r.PlaceAt = *t.c.Place, t.said()
+	return true
+}
+
+// leave lets a rider go who has nothing in hand. Leaving when not there is fine
+// and remembered; a leave of an older shift is one that comes again.
+func (t *turn) leave() bool {
+	r, g := t.rider(t.c.RiderID), t.gone(t.c.RiderID)
+	switch {
+	case g != nil && g.Shift >= t.c.Shift, r != nil && r.Shift > t.c.Shift:
+		return false
+	case r != nil:
+		if d := t.inHand(r.ID); len(d) > 0 {
+			t.remember(fmt.Sprintf("order %q is in hand: deliver or decline it first", d[0].OrderID))
+			return true
+		}
+		t.Riders = slices.DeleteFunc(t.Riders, func(o *Rider) bool { return o == r })
+	}
+	t.Gone = slices.DeleteFunc(t.Gone, func(g Gone) bool { return g.RiderID == t.c.RiderID })
+	t.Gone = capped(append(t.Gone, Gone{RiderID: t.c.RiderID, Shift: t.c.Shift, At: Millis(t.now)}), KeepGone)
+	return true
+}
+
+// move is idle when the area knows a newer place: the message comes again.
+func (t *turn) move() bool {
+	at, r := t.said(), t.rider(t.c.RiderID)
+	if r == nil || r.Shift != t.c.Shift || at < r.PlaceAt || at == r.PlaceAt && *t.c.Place == r.Place {
+		return false
+	}
+	r.Place, r.PlaceAt = *t.c.Place, at
+	return true
+}
+
+// said returns when the message was made; places are compared by it.
+func (t *turn) said() domain.Time { return cmp.Or(t.c.At, t.now) }
+
+// From riders: a delivery. All of these are answered with a verdict.
+
+func (t *turn) fromRider() bool {
+	if reason, traced := t.decide(); reason != "" || !traced {
+		t.remember(reason)
+	}
+	return true
+}
+
+// notNow says why the rider who has a delivery can't do a thing in a state.
+var notNow = map[string]map[State]string{
+	Decline:   {StatePickedUp: "is picked up: it can only be delivered"},
+	PickedUp:  {StatePickedUp: "is picked up already"},
+	Delivered: {StateAssigned: "is not picked up yet: send picked_up first"},
+}
+
+// decide applies the command of a rider and returns why it is refused, and
+// whether it left a step.
+func (t *turn) decide() (reason string, traced bool) {
+	order, me := strconv.Quote(t.c.OrderID), t.c.RiderID
+	r := t.rider(me)
+	if r == nil {
+		return fmt.Sprintf("rider %q is not on shift in area %q", me, t.ID), false
+	}
+	d := t.latest(t.c.OrderID)
+	switch {
+	case d == nil:
+		return fmt.Sprintf("order %s has no delivery in area %q", order, t.ID), false
+	case d.finished():
+		return fmt.Sprintf("order %s is over: its delivery is %s", order, d.State()), false
+	case t.c.Type == Claim:
+		if reason := t.mayClaim(r, d); reason != "" {
+			return fmt.Sprintf("order %s %s", order, reason), false
+		}
+		t.assign(d, r)
+		return "", true
+	case t.c.Type == Decline && d.State() == StateOpen:
+		if !d.declinedBy(me) {
+			d.Declined = append(d.Declined, me)
+		}
+		return "", false
+	case d.Rider() == "":
+		return fmt.Sprintf("order %s is not yours: no rider has it", order), false
+	case d.Rider() != me:
+		return fmt.Sprintf("order %s is not yours: rider %q has it", order, d.Rider()), false
+	}
+	if why := notNow[t.c.Type][d.State()]; why != "" {
+		return fmt.Sprintf("order %s %s", order, why), false
+	}
+	switch t.c.Type {
+	case Decline:
+		t.unassign(d, Declined)
+	case PickedUp:
+		if !d.Ready {
+			d.Ready, d.ReadyAt = true, Millis(t.now)
+		}
+		t.step(d, Step{Type: PickedUp})
+	case Delivered:
+		r.Place, r.PlaceAt = d.Drop, t.said()
+		t.finish(d, Step{Type: Delivered})
+	}
+	return "", true
+}
+
+// mayClaim returns why not.
+func (t *turn) mayClaim(r *Rider, d *Delivery) string {
+	switch n := len(t.inHand(r.ID)); {
+	case t.plan.Mode == Assign:
+		return "can't be claimed: deliveries are assigned here"
+	case d.Rider() != "":
+		return fmt.Sprintf("is taken: rider %q has it", d.Rider())
+	case d.declinedBy(r.ID):
+		return "can't be claimed: you gave it back"
+	case n >= r.Capacity:
+		return fmt.Sprintf("can't be claimed: you have %d of %d in hand", n, r.Capacity)
+	}
+	return ""
+}
+
+// What rules are made of.
+
+func (t *turn) step(d *Delivery, s Step) {
+	t.Seq++
+	s.Seq, s.At, s.By = t.Seq, t.now, t.by
+	d.Steps = append(d.Steps, s)
+}
+
+func (t *turn) assign(d *Delivery, r *Rider) {
+	pickup := max(t.now.Add(t.plan.Travel(r.Place, d.Pickup)), domain.Time(d.ReadyAt))
+	t.step(d, Step{
+		Type: Assigned, RiderID: r.ID, EtaPickup: pickup, EtaDrop: pickup.Add(t.plan.Travel(d.Pickup, d.Drop)),
+		ReadyAt: domain.Time(d.ReadyAt),
+	})
+}
+
+// unassign opens the delivery again, for anyone but who has it.
+func (t *turn) unassign(d *Delivery, reason string) {
+	rider := d.Rider()
+	d.Declined = append(d.Declined, rider)
+	t.step(d, Step{Type: Unassigned, Reason: reason})
+	t.freed(rider)
+}
+
+func (t *turn) finish(d *Delivery, s Step) {
+	rider := d.Rider()
+	t.step(d, s)
+	t.Deliveries = slices.DeleteFunc(t.Deliveries, func(o *Delivery) bool { return o == d })
+	*d = Delivery{OrderID: d.OrderID, Attempt: d.Attempt, Steps: d.Steps}
+	t.Done = capped(append(t.Done, d), KeepDone)
+	t.freed(rider)
+}
+
+func (t *turn) freed(rider string) {
+	if r := t.rider(rider); r != nil {
+		r.IdleSince = t.now
+	}
+}
+
+// fill gives open deliveries, the oldest first, to riders with room.
+func (t *turn) fill() {
+	if !slices.ContainsFunc(t.Deliveries, t.waits) {
+		return
+	}
+	load := make(map[string]int, len(t.Deliveries))
+	for _, d := range t.Deliveries {
+		load[d.Rider()]++
+	}
+	free := slices.DeleteFunc(slices.Clone(t.Riders), func(r *Rider) bool { return load[r.ID] >= r.Capacity })
+
+	for _, d := range t.Deliveries {
+		if len(free) == 0 {
+			return
+		}
+		if !t.waits(d) {
+			continue
+		}
+		r := t.choose(d, free, load)
+		if r == nil {
+			continue
+		}
+		t.assign(d, r)
+		if load[r.ID]++; load[r.ID] >= r.Capacity {
+			free = slices.DeleteFunc(free, func(o *Rider) bool { return o == r })
+		}
+	}
+}
+
+func (t *turn) waits(d *Delivery) bool {
+	return d.State() == StateOpen && t.plan.Mode.assigns(d, t.now)
+}
+
+// choose asks the policy. A rider whom it was not offered is not taken.
+func (t *turn) choose(d *Delivery, free []*Rider, load map[string]int) *Rider {
+	candidates := make([]Candidate, 0, len(free))
+	for _, r := range free {
+		if d.declinedBy(r.ID) {
+			continue
+		}
+		c := Candidate{RiderID: r.ID, Place: r.Place, ToPickup: t.plan.Travel(r.Place, d.Pickup), IdleSince: r.IdleSince, InHand: load[r.ID]}
+		if c.InHand > 0 {
+			c.IdleSince = t.now
+		}
+		candidates = append(candidates, c)
+	}
+	if len(candidates) == 0 {
+		return nil
+	}
+	id, ok := t.plan.Policy.Choose(*d, candidates)
+	i := slices.IndexFunc(free, func(r *Rider) bool { return r.ID == id })
+	if !ok || i < 0 || d.declinedBy(id) {
+		return nil
+	}
+	return free[i]
+}
+
+func (a *Area) rider(id string) *Rider {
+	for _, r := range a.Riders {
+		if r.ID == id {
+			return r
+		}
+	}
+	return nil
+}
+
+func (a *Area) gone(id string) *Gone {
+	i := slices.IndexFunc(a.Gone, func(g Gone) bool { return g.RiderID == id })
+	if i < 0 {
+		return nil
+	}
+	return &a.Gone[i]
+}
+
+func (a *Area) inHand(rider string) (ds []*Delivery) {
+	for _, d := range a.Deliveries {
+		if d.Rider() == rider {
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
+
+// delivery returns the one that the command names, live or finished.
+func (t *turn) delivery() *Delivery {
+	for _, ds := range [][]*Delivery{t.Deliveries, t.Done} {
+		for _, d := range ds {
+			if d.OrderID == t.c.OrderID && d.Attempt == t.c.Attempt {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// latest returns the last attempt for an order: riders name no attempt.
+func (a *Area) latest(order string) (last *Delivery) {
+	for _, ds := range [][]*Delivery{a.Deliveries, a.Done} {
+		for _, d := range ds {
+			if d.OrderID == order && (last == nil || d.Attempt > last.Attempt) {
+				last = d
+			}
+		}
+	}
+	return last
 }

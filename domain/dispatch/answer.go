@@ -1,0 +1,129 @@
+package dispatch
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"baedal/domain"
+)
+
+// answer reads from the row what must be sent for the message, whether it was
+// decided just now or before.
+func (t *turn) answer() (out Out) {
+	switch t.c.Type {
+	case Enter:
+		out.Riders = t.shiftEvents(t.entered)
+	case Leave:
+		out.Riders = t.shiftEvents(t.left)
+	}
+
+	for _, p := range t.told() {
+		de, re := p.d.events(t.ID, p.i)
+		out.Deliveries = append(out.Deliveries, de)
+		if re != nil {
+			out.Riders = append(out.Riders, *re)
+		}
+	}
+	// What a rider's own command did to him names that command.
+	for i := range out.Riders {
+		if out.Riders[i].RiderID == t.c.RiderID {
+			out.Riders[i].CommandID = t.c.CommandID
+		}
+	}
+	out.Verdicts = t.verdicts()
+	return out
+}
+
+// part is step i of delivery d.
+type part struct {
+	d *Delivery
+	i int
+}
+
+// told lists the steps to be sent, in the order in which they were taken: those
+// that the message caused; for a request, all of its delivery, because orders
+// asks again when it knows less than the area; for a withdraw, the end of its
+// delivery, whatever brought it.
+func (t *turn) told() (parts []part) {
+	for _, ds := range [][]*Delivery{t.Deliveries, t.Done} {
+		for _, d := range ds {
+			named := d.OrderID == t.c.OrderID && d.Attempt == t.c.Attempt
+			for i := range d.Steps {
+				last := i == len(d.Steps)-1
+				if d.Steps[i].By == t.by || named && t.c.Type == Request || named && t.c.Type == Withdraw && last && d.finished() {
+					parts = append(parts, part{d, i})
+				}
+			}
+		}
+	}
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.d.Steps[a.i].Seq, b.d.Steps[b.i].Seq) })
+	return parts
+}
+
+func (t *turn) shiftEvents(of func() *RiderEvent) []RiderEvent {
+	if e := of(); e != nil {
+		e.Area, e.RiderID = t.ID, t.c.RiderID
+		return []RiderEvent{*e}
+	}
+	return nil
+}
+
+// entered answers enter: what is true of the rider now.
+func (t *turn) entered() *RiderEvent {
+	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
+		return shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+	}
+	r := t.rider(t.c.RiderID)
+	if r == nil {
+		return nil
+	}
+	return shiftEvent(Entered, r.ID, r.Shift, r.EnteredAt)
+}
+
+// left answers leave.
+func (t *turn) left() *RiderEvent {
+	if a := t.recall(); a != nil {
+		return &RiderEvent{
+			Meta: domain.Meta{Type: Stays, ID: StaysID(t.id), At: domain.Time(a.At)}, Shift: t.c.Shift, Reason: a.Reason,
+		}
+	}
+	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
+		return shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+	}
+	return nil
+}
+
+func shiftEvent(kind, rider string, shift int, at domain.Time) *RiderEvent {
+	return &RiderEvent{Meta: domain.Meta{Type: kind, ID: fmt.Sprintf("%s/%s/%d", rider, kind, shift), At: at}, Shift: shift}
+}
+
+// StaysID returns the id of the stays event that answers a leave. A rider may
+// ask to leave more than once in a shift and must know which asking it answers.
+func StaysID(leaveID string) string { return leaveID + "/stays" }
+
+// verdicts says a refusal always, an acceptance when it was asked for.
+func (t *turn) verdicts() []RiderVerdict {
+	switch t.c.Type {
+	case Claim, Decline, PickedUp, Delivered:
+	default:
+		return nil // enter, leave and move: the rider's row gives the verdict
+	}
+	reason, at := t.decided()
+	if t.c.CommandID == "" || reason == "" && !t.c.Verdict {
+		return nil
+	}
+	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.CommandID, reason, at)}}
+}
+
+// decided returns what was decided about a rider's command, and when: it has
+// left an Answer or a step.
+func (t *turn) decided() (reason string, at domain.Time) {
+	if a := t.recall(); a != nil {
+		return a.Reason, domain.Time(a.At)
+	}
+	if told := t.told(); len(told) > 0 {
+		return "", told[0].d.Steps[told[0].i].At
+	}
+	return "", t.now
+}

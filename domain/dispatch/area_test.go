@@ -1,0 +1,329 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"baedal/codecs"
+	"baedal/domain"
+	"baedal/domain/dispatch"
+)
+
+const t0 = domain.Time(1_760_000_000_000)
+
+// Places along a meridian; 0.001 degrees are 111 m.
+func at(km float64) *domain.Place { return &domain.Place{Lat: 37.5 + km/111.195, Lon: 127.03} }
+
+// town is an area, its planner and its clock. Every command goes through JSON
+// and is repeated: the repeat must change nothing and say the same.
+type town struct {
+	*testing.T
+	area *dispatch.Area
+	plan dispatch.Planner
+	now  domain.Time
+}
+
+func newTown(t *testing.T, mode dispatch.Mode) *town {
+	return &town{T: t, area: dispatch.NewArea("a-1"), plan: dispatch.Planner{Mode: mode}, now: t0}
+}
+
+func (w *town) do(c dispatch.Command) dispatch.Out {
+	w.Helper()
+	require.NoError(w, c.Validate())
+	w.now = w.now.Add(time.Second)
+	out := w.area.Handle(&c, c.ID, w.now, w.plan)
+	before := mustJSON(w, w.area)
+	w.area = mustRow(w, before)
+
+	again := w.area.Handle(&c, c.ID, w.now.Add(time.Hour), w.plan)
+	assert.False(w, again.Changed, "the repeat of %s changed the row", c.ID)
+	assert.Equal(w, string(before), string(mustJSON(w, w.area)), "the repeat of %s changed the row", c.ID)
+	if c.Type != dispatch.Withdraw && c.Type != dispatch.Delivered {
+		// A withdraw that was late is told the end of the delivery later; the
+		// rider's assigned event is not sent again when the delivery is over.
+		again.Changed = out.Changed
+		assert.Equal(w, out, again, "the repeat of %s", c.ID)
+	}
+	return out
+}
+
+func mustJSON(t require.TestingT, v any) []byte {
+	b, err := codecs.Marshal(v)
+	require.NoError(t, err)
+	return b
+}
+
+func mustRow(t require.TestingT, b []byte) *dispatch.Area {
+	a := new(dispatch.Area)
+	require.NoError(t, codecs.Unmarshal(b, a))
+	return a
+}
+
+func meta(kind, id string) domain.Meta { return domain.Meta{Type: kind, ID: id} }
+
+func enter(rider string, km float64, capacity, shift int) dispatch.Command {
+	return dispatch.Command{
+		Meta: meta(dispatch.Enter, fmt.Sprintf("%s/enter/%d", rider, shift)), RiderID: rider, Place: at(km), Capacity: capacity, Shift: shift,
+	}
+}
+
+func leave(rider string, shift, n int) dispatch.Command {
+	return dispatch.Command{Meta: meta(dispatch.Leave, fmt.Sprintf("%s/leave/%d/%d", rider, shift, n)), RiderID: rider, Shift: shift}
+}
+
+func request(order string, km float64) dispatch.Command {
+	return dispatch.Command{
+		Meta: meta(dispatch.Request, order+"/request/1"), OrderID: order, Attempt: 1, Pickup: at(km), Drop: at(km + 1), ReadyAt: t0.Add(10 * time.Minute),
+	}
+}
+
+func ofOrder(kind, order string) dispatch.Command {
+	return dispatch.Command{Meta: meta(kind, order+"/"+kind+"/1"), OrderID: order, Attempt: 1}
+}
+
+func giveUp(order, rider string) dispatch.Command {
+	c := ofOrder(dispatch.GiveUp, order)
+	c.RiderID = rider
+	return c
+}
+
+func says(rider, kind, order string) dispatch.Command {
+	id := kind + "-" + order
+	return dispatch.Command{Meta: meta(kind, rider+"/"+id), RiderID: rider, OrderID: order, CommandID: id, Verdict: true}
+}
+
+// said lists what an Out tells, shortened.
+func said(out dispatch.Out) (s []string) {
+	for _, e := range out.Deliveries {
+		s = append(s, e.ID+cond(e.RiderID != "", " "+e.RiderID)+cond(e.Reason != "", " ("+e.Reason+")"))
+	}
+	for _, e := range out.Riders {
+		s = append(s, "> "+e.ID+cond(e.Reason != "", " ("+e.Reason+")"))
+	}
+	for _, v := range out.Verdicts {
+		s = append(s, v.RiderID+": "+v.Verdict.Verdict+cond(v.Reason != "", " "+v.Reason))
+	}
+	return s
+}
+
+func cond(yes bool, s string) string {
+	if yes {
+		return s
+	}
+	return ""
+}
+
+// line is a command and what must be said to it.
+type line struct {
+	c    dispatch.Command
+	want []string
+}
+
+func TestArea_Handle(t *testing.T) {
+	stories := map[string]struct {
+		mode  dispatch.Mode
+		lines []line
+	}{
+		"Delivered": {lines: []line{
+			{enter("r-1", 0, 1, 1), []string{"> r-1/entered/1"}},
+			{request("o-1", 1), []string{"o-1/assigned/1/1 r-1", "> r-1/o-1/assigned/1/1"}},
+			{ofOrder(dispatch.Ready, "o-1"), nil},
+			{says("r-1", dispatch.Delivered, "o-1"), []string{`r-1: refused order "o-1" is not picked up yet: send picked_up first`}},
+			{says("r-1", dispatch.PickedUp, "o-1"), []string{"o-1/picked_up/1 r-1", "r-1: accepted"}},
+			{ofOrder(dispatch.Withdraw, "o-1"), nil},
+			{giveUp("o-1", "r-1"), nil},
+			{says("r-1", dispatch.Decline, "o-1"), []string{`r-1: refused order "o-1" is picked up: it can only be delivered`}},
+			{says("r-1", dispatch.PickedUp, "o-1"), []string{"o-1/picked_up/1 r-1", "r-1: accepted"}},
+		}},
+		"Queue": {lines: []line{
+			{request("o-1", 1), nil},
+			{request("o-2", 1), nil},
+			{request("o-3", 1), nil},
+			{enter("r-1", 0, 2, 1), []string{"o-1/assigned/1/1 r-1", "o-2/assigned/1/1 r-1", "> r-1/entered/1", "> r-1/o-1/assigned/1/1", "> r-1/o-2/assigned/1/1"}},
+			{leave("r-1", 1, 1), []string{`> r-1/leave/1/1/stays (order "o-1" is in hand: deliver or decline it first)`}},
+			{says("r-1", dispatch.Decline, "o-1"), []string{"o-1/unassigned/1/1 r-1 (declined)", "o-3/assigned/1/1 r-1",
+				"> r-1/o-1/unassigned/1/1 (declined)", "> r-1/o-3/assigned/1/1", "r-1: accepted"}},
+			{enter("r-2", 9, 1, 1), []string{"o-1/assigned/1/2 r-2", "> r-2/entered/1", "> r-2/o-1/assigned/1/2"}},
+			{giveUp("o-1", "r-1"), nil}, // he has lost it already
+			{says("r-1", dispatch.PickedUp, "o-1"), []string{`r-1: refused order "o-1" is not yours: rider "r-2" has it`}},
+			{giveUp("o-1", "r-2"), []string{"o-1/unassigned/1/2 r-2 (late)", "> r-2/o-1/unassigned/1/2 (late)"}},
+			{says("r-2", dispatch.PickedUp, "o-1"), []string{`r-2: refused order "o-1" is not yours: no rider has it`}},
+			{leave("r-2", 1, 1), []string{"> r-2/left/1"}},
+		}},
+		"Withdraw": {lines: []line{
+			{ofOrder(dispatch.Withdraw, "o-9"), []string{"o-9/failed/1 (withdrawn)"}},
+			{request("o-9", 1), []string{"o-9/failed/1 (withdrawn)"}},
+			{enter("r-1", 0, 1, 1), []string{"> r-1/entered/1"}},
+			{request("o-1", 1), []string{"o-1/assigned/1/1 r-1", "> r-1/o-1/assigned/1/1"}},
+			{request("o-2", 1), nil},
+			{ofOrder(dispatch.Withdraw, "o-1"), []string{"o-1/failed/1 (withdrawn)", "o-2/assigned/1/1 r-1", "> r-1/o-1/failed/1 (withdrawn)", "> r-1/o-2/assigned/1/1"}},
+			{says("r-1", dispatch.PickedUp, "o-1"), []string{`r-1: refused order "o-1" is over: its delivery is failed`}},
+			{says("r-1", dispatch.PickedUp, "o-7"), []string{`r-1: refused order "o-7" has no delivery in area "a-1"`}},
+		}},
+		"Shifts": {lines: []line{
+			{leave("r-1", 3, 1), []string{"> r-1/left/3"}},
+			{enter("r-1", 0, 1, 2), []string{"> r-1/left/3"}},
+			{enter("r-1", 0, 1, 3), []string{"> r-1/left/3"}},
+			{enter("r-1", 0, 1, 4), []string{"> r-1/entered/4"}},
+			{enter("r-1", 0, 2, 5), []string{"> r-1/entered/5"}},
+			{enter("r-1", 0, 1, 4), []string{"> r-1/entered/5"}},
+			{leave("r-1", 3, 1), []string{"> r-1/left/3"}},
+			{leave("r-1", 4, 1), nil},
+			{request("o-1", 1), []string{"o-1/assigned/1/1 r-1", "> r-1/o-1/assigned/1/1"}},
+			{request("o-2", 1), []string{"o-2/assigned/1/1 r-1", "> r-1/o-2/assigned/1/1"}},
+			{request("o-3", 1), nil},
+			{says("r-2", dispatch.Claim, "o-3"), []string{`r-2: refused rider "r-2" is not on shift in area "a-1"`}},
+			{says("r-1", dispatch.Claim, "o-3"), []string{`r-1: refused order "o-3" can't be claimed: deliveries are assigned here`}},
+		}},
+		"Claim": {mode: dispatch.ClaimOnly, lines: []line{
+			{enter("r-1", 0, 1, 1), []string{"> r-1/entered/1"}},
+			{enter("r-2", 0, 1, 1), []string{"> r-2/entered/1"}},
+			{request("o-1", 1), nil},
+			{request("o-2", 1), nil},
+			{ofOrder(dispatch.Ready, "o-1"), nil},
+			{says("r-2", dispatch.Decline, "o-2"), []string{"r-2: accepted"}},
+			{says("r-2", dispatch.Claim, "o-2"), []string{`r-2: refused order "o-2" can't be claimed: you gave it back`}},
+			{says("r-1", dispatch.Claim, "o-1"), []string{"o-1/assigned/1/1 r-1", "> r-1/o-1/assigned/1/1", "r-1: accepted"}},
+			{says("r-2", dispatch.Claim, "o-1"), []string{`r-2: refused order "o-1" is taken: rider "r-1" has it`}},
+			{says("r-1", dispatch.Claim, "o-2"), []string{`r-1: refused order "o-2" can't be claimed: you have 1 of 1 in hand`}},
+		}},
+		"Hybrid": {mode: dispatch.Hybrid, lines: []line{
+			{enter("r-1", 0, 1, 1), []string{"> r-1/entered/1"}},
+			{enter("r-2", 5, 1, 1), []string{"> r-2/entered/1"}},
+			{request("o-1", 1), nil},
+			{request("o-2", 1), nil},
+			{says("r-2", dispatch.Claim, "o-1"), []string{"o-1/assigned/1/1 r-2", "> r-2/o-1/assigned/1/1", "r-2: accepted"}},
+			{ofOrder(dispatch.Ready, "o-2"), []string{"o-2/assigned/1/1 r-1", "> r-1/o-2/assigned/1/1"}},
+		}},
+	}
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, story.mode)
+			for i, l := range story.lines {
+				require.Equal(t, l.want, said(w.do(l.c)), "line %d: %s", i, l.c.ID)
+			}
+		})
+	}
+}
+
+func TestArea_Delivered(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	w.do(enter("r-1", 0, 1, 1))
+	first := w.do(request("o-1", 1))
+	w.do(request("o-2", 3))
+	w.do(says("r-1", dispatch.PickedUp, "o-1"))
+	out := w.do(says("r-1", dispatch.Delivered, "o-1"))
+	require.Equal(t, []string{"o-1/delivered/1 r-1", "o-2/assigned/1/1 r-1", "> r-1/o-1/delivered/1", "> r-1/o-2/assigned/1/1", "r-1: accepted"}, said(out))
+	assert.True(t, *out.Deliveries[0].Success)
+	assert.Equal(t, *at(2), w.place(), "he is at the drop now")
+
+	// Asked again, orders is told all of it, as it was.
+	r := request("o-1", 1)
+	again := w.area.Handle(&r, r.ID, w.now, w.plan)
+	require.Equal(t, []string{"o-1/assigned/1/1 r-1", "o-1/picked_up/1 r-1", "o-1/delivered/1 r-1", "> r-1/o-1/delivered/1"}, said(again))
+	assert.Equal(t, first.Deliveries[0], again.Deliveries[0])
+	// A withdraw that comes too late is told the end.
+	late := ofOrder(dispatch.Withdraw, "o-1")
+	assert.Equal(t, []string{"o-1/delivered/1 r-1"}, said(w.area.Handle(&late, late.ID, w.now, w.plan))[:1])
+}
+
+func TestArea_Etas(t *testing.T) {
+	cases := map[string]struct {
+		readyIn    time.Duration // from the request
+		wantPickup time.Duration
+	}{
+		"TravelIsLonger": {0, 200 * time.Second}, // 1 km at 5 m/s
+		"FoodIsLonger":   {time.Hour, time.Hour},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, dispatch.Assign)
+			w.do(enter("r-1", 0, 1, 1))
+			asked := w.now.Add(time.Second)
+			r := request("o-1", 1)
+			r.ReadyAt = asked.Add(c.readyIn)
+			out := w.do(r)
+			e, re := out.Deliveries[0], out.Riders[0]
+			assert.InDelta(t, c.wantPickup.Seconds(), e.EtaPickup.Sub(asked).Seconds(), 0.1)
+			assert.InDelta(t, 200, e.EtaDrop.Sub(e.EtaPickup).Seconds(), 0.1)
+			assert.Equal(t, []any{e.EtaPickup, e.EtaDrop, r.ReadyAt, 1}, []any{re.EtaPickup, re.EtaDrop, re.ReadyAt, re.Attempt})
+			assert.Equal(t, []any{r.Pickup, r.Drop}, []any{re.Pickup, re.Drop})
+		})
+	}
+}
+
+func TestArea_Move(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	w.do(enter("r-1", 0, 1, 2))
+	move := func(km float64, shift int, after time.Duration) domain.Place {
+		c := dispatch.Command{Meta: meta(dispatch.Move, fmt.Sprint(km, shift, after)), RiderID: "r-1", Shift: shift, Place: at(km)}
+		c.At = t0.Add(time.Minute + after)
+		w.do(c)
+		return w.place()
+	}
+	assert.Equal(t, *at(3), move(3, 2, 2*time.Second))
+	assert.Equal(t, *at(3), move(4, 2, time.Second), "older than what is known")
+	assert.Equal(t, *at(3), move(4, 1, time.Hour), "of another shift")
+	assert.Equal(t, *at(5), move(5, 2, 3*time.Second))
+}
+
+func TestArea_ForgetsTheOldest(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	for i := range 2 * dispatch.KeepDone {
+		w.do(ofOrder(dispatch.Withdraw, fmt.Sprint("o-", i)))
+		w.do(leave(fmt.Sprint("r-", i), 1, 1))
+		w.do(says("r-1", dispatch.Claim, fmt.Sprint("x-", i)))
+	}
+	assert.Len(t, w.area.Done, dispatch.KeepDone)
+	assert.Len(t, w.area.Gone, dispatch.KeepGone)
+	assert.Len(t, w.area.Recent, dispatch.KeepRecent)
+}
+
+func TestArea_Views(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	w.do(enter("r-2", 0, 1, 1))
+	w.do(enter("r-1", 5, 1, 1))
+	w.do(leave("r-1", 1, 1))
+	w.do(request("o-1", 1))
+	w.do(request("o-2", 1))
+	w.do(enter("r-1", 5, 2, 2))
+	w.do(request("o-3", 1))
+	w.do(request("o-4", 1))
+	w.do(says("r-2", dispatch.PickedUp, "o-1"))
+
+	riders, ds := w.area.RidersView(), w.area.DeliveriesView()
+	require.Len(t, riders, 2)
+	assert.Equal(t, []any{"r-1", "busy", []string{"o-2", "o-3"}}, []any{riders[0].ID, riders[0].State, riders[0].Deliveries})
+	assert.Equal(t, []any{"r-2", "busy", []string{"o-1"}}, []any{riders[1].ID, riders[1].State, riders[1].Deliveries})
+	require.Len(t, ds.Open, 1)
+	assert.Equal(t, "o-4", ds.Open[0].OrderID)
+	require.Len(t, ds.Assigned, 3)
+	assert.Equal(t, []any{"o-1", dispatch.StatePickedUp, "r-2"}, []any{ds.Assigned[0].OrderID, ds.Assigned[0].State, ds.Assigned[0].RiderID})
+	assert.NotZero(t, ds.Assigned[0].EtaDrop)
+	assert.JSONEq(t, `{"open":[],"assigned":[]}`, string(mustJSON(t, dispatch.NewArea("a-2").DeliveriesView())))
+}
+
+func TestStep_Text(t *testing.T) {
+	for _, s := range []dispatch.Step{
+		{Seq: 1, Type: dispatch.Unassigned, At: t0, By: "x", Reason: "late/again/"},
+		{Seq: 2, Type: dispatch.Assigned, At: t0, By: "x", RiderID: "라이더 1", EtaPickup: t0, ReadyAt: 5},
+		{Seq: 3, Type: dispatch.PickedUp, At: t0, By: "x"},
+	} {
+		b, err := s.MarshalText()
+		require.NoError(t, err)
+		var back dispatch.Step
+		require.NoError(t, back.UnmarshalText(b))
+		assert.Equal(t, s, back)
+	}
+	assert.ErrorContains(t, new(dispatch.Step).UnmarshalText([]byte("one/assigned")), `damaged at "one"`)
+}
+
+// place returns where the area believes its first rider.
+func (w *town) place() domain.Place {
+	v := w.area.RidersView()[0]
+	return domain.Place{Lat: v.Lat, Lon: v.Lon}
+}

@@ -1,0 +1,106 @@
+package dispatch
+
+import (
+	"encoding/base64"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"baedal/domain"
+)
+
+// Mark stands for the id of a message in a row: enough to know the message
+// again among the few that are remembered (64 bits), in a quarter of the bytes.
+type Mark string
+
+// MarkOf returns the mark of an id (FNV-1a, 64 bits).
+func MarkOf(id string) Mark {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id))
+	return Mark(base64.RawURLEncoding.EncodeToString(h.Sum(nil)))
+}
+
+// An area's row is written with every message about the area, so its many small
+// parts are written as one string each, fields between slashes: ids contain
+// none, and a reason, which may, comes last. Zero fields are empty, and left out
+// at the end.
+
+type packer struct {
+	b       []byte
+	started bool
+	end     int // where the last field that is not zero ends
+}
+
+func pack(b []byte) *packer { return &packer{b: b, end: len(b)} }
+
+func (p *packer) text(s string) {
+	p.next()
+	p.b = append(p.b, s...)
+	if s != "" {
+		p.end = len(p.b)
+	}
+}
+
+func (p *packer) int(n int64) {
+	p.next()
+	if n != 0 {
+		p.b = strconv.AppendInt(p.b, n, 10)
+		p.end = len(p.b)
+	}
+}
+
+func (p *packer) float(f float64) {
+	p.next()
+	if f != 0 {
+		p.b = strconv.AppendFloat(p.b, f, 'f', -1, 64)
+		p.end = len(p.b)
+	}
+}
+
+func (p *packer) next() {
+	if p.started {
+		p.b = append(p.b, '/')
+	}
+	p.started = true
+}
+
+func (p *packer) done() []byte { return p.b[:p.end] }
+
+type unpacker struct {
+	rest string
+	err  error
+}
+
+func (u *unpacker) text() (s string) {
+	s, u.rest, _ = strings.Cut(u.rest, "/")
+	return s
+}
+
+func (u *unpacker) int() int64 {
+	s := u.text()
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	u.fail(s, err)
+	return n
+}
+
+func (u *unpacker) time() domain.Time { return domain.Time(u.int()) }
+
+func (u *unpacker) float() float64 {
+	s := u.text()
+	if s == "" {
+		return 0
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	u.fail(s, err)
+	return f
+}
+
+func (u *unpacker) fail(what string, err error) {
+	if err != nil && u.err == nil {
+		u.err = fmt.Errorf("the row of an area is damaged at %q: %w", what, err)
+	}
+}
