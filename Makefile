@@ -1,0 +1,52 @@
+# Every target stands alone: `make run` needs nothing but Go and make.
+GO       ?= go
+BIN      := bin/baedal
+CI_ORDERS ?= 500
+DAY      ?= sim/testdata/day
+
+# The packages whose tests use a broker. One after another: they would slow each other down on few cores.
+WITH_BROKER = $(shell $(GO) list -f '{{$$p := .ImportPath}}{{range .XTestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}{{range .TestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}' ./...)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test race lint integration kafka load replay bench ci clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Run everything in one process with its own broker, and simulated people
+	exec $(BIN) up --demo
+
+build: ## Build bin/baedal
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/baedal
+
+test: ## Run the tests that are quick
+	$(GO) test -short ./...
+
+race: ## Run the quick tests with the race detector
+	CGO_ENABLED=1 $(GO) test -race -short ./...
+
+lint: ## Check formatting and what go vet and staticcheck find
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+integration: ## Run whole flows against the embedded broker, and BAEDAL_TEST_KAFKA where set
+	$(GO) test -count=1 -timeout 10m -p 1 $(WITH_BROKER)
+
+kafka: ## The same against a real Kafka as well, which is started and stopped (needs Java and Maven)
+	deploy/kafka.sh run -- $(MAKE) integration
+
+load: build ## Simulated people place CI_ORDERS orders as fast as it goes, then the promises are checked
+	$(BIN) load --orders $(CI_ORDERS)
+
+replay: build ## Replay the recorded day in DAY
+	$(BIN) replay $(DAY) --speed 1000
+
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+ci: ## What continuous integration runs
+	.ci/run
+
+clean: ## Remove what was built; data stays
+	rm -rf bin
