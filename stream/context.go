@@ -20,6 +20,7 @@ type Context[R any] struct {
 	row    *R
 	loaded bool
 	saved  bool
+	gone   bool
 	out    []outgoing
 }
 
@@ -89,7 +90,15 @@ func (c *Context[R]) Row() *R {
 
 // Save sets the row of the message's key, once the handler has returned.
 func (c *Context[R]) Save(row *R) {
+	if row == nil {
+		panic(fmt.Errorf("nil was saved as the row of %q", c.Key()))
+	}
 	c.row, c.loaded, c.saved = row, true, true
+}
+
+// Delete removes the row of the message's key, once the handler has returned.
+func (c *Context[R]) Delete() {
+	c.row, c.loaded, c.gone = nil, true, true
 }
 
 // Reject ends the handler: the message becomes a dead letter with this error.
@@ -121,9 +130,6 @@ func encode[M any](t Topic[M], m *M) []byte {
 // tell makes the decision known: outputs first, then the row.
 func (c *Context[R]) tell() {
 	h := c.h
-	if c.saved && c.row == nil {
-		panic(fatal{fmt.Errorf("nil was saved as the row of %q", c.Key())})
-	}
 	var opts []goka.ContextOption
 	if trace := c.g.Headers()[headerTrace]; trace != nil {
 		opts = append(opts, goka.WithCtxEmitHeaders(goka.Headers{headerTrace: trace}))
@@ -135,6 +141,16 @@ func (c *Context[R]) tell() {
 			c.g.Emit(goka.Stream(o.topic), o.key, o.data, opts...)
 		}
 		h.meter.out.WithLabelValues(h.Name, o.topic).Inc()
+	}
+	if c.gone {
+		c.g.Delete()
+		if c.table != nil {
+			c.table.Uncache(c.Key())
+		}
+		if h.timers != nil {
+			h.timers.set(c.Partition(), c.Key(), Alarm{})
+		}
+		return
 	}
 	if !c.saved {
 		return

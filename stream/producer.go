@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -81,3 +82,36 @@ func (p *producer) Close() error {
 	p.wg.Wait()
 	return nil
 }
+
+// Emitter sends messages from outside of a group. It is safe for concurrent use.
+type Emitter struct{ p *producer }
+
+// NewEmitter connects an emitter.
+func NewEmitter(c Config) (*Emitter, error) {
+	c = c.WithDefaults()
+	p, err := newProducer(c.Brokers, c.Client(), newTables(), "")
+	if err != nil {
+		return nil, err
+	}
+	return &Emitter{p}, nil
+}
+
+// Emit sends m and blocks until it is acknowledged by all replicas, or ctx is
+// done; then it is not known whether it arrived.
+func Emit[M any](ctx context.Context, e *Emitter, t Topic[M], key string, m *M) error {
+	data, err := t.Encode(m)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	e.p.Emit(t.Name(), key, data).Then(func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%s did not acknowledge in time: %w", t.Name(), context.Cause(ctx))
+	}
+}
+
+// Close sends what is buffered.
+func (e *Emitter) Close() error { return e.p.Close() }

@@ -2,7 +2,13 @@
 // who wait for them, and keeps what each of them was told.
 package notification
 
-import "baedal/domain"
+import (
+	"fmt"
+	"strings"
+
+	"baedal/domain"
+	"baedal/domain/order"
+)
 
 // Audiences.
 const (
@@ -24,3 +30,108 @@ type Notification struct {
 
 // Names returns the key that the message itself claims.
 func (n *Notification) Names() string { return n.Recipient }
+
+// Language is what the sentences are written in.
+type Language string
+
+// Languages.
+const (
+	English Language = "en"
+	Korean  Language = "ko"
+)
+
+// ParseLanguage returns the language of a flag.
+func ParseLanguage(s string) (Language, error) {
+	switch l := Language(s); l {
+	case English, Korean:
+		return l, nil
+	}
+	return "", fmt.Errorf("%q is no language of the notifications: en or ko", s)
+}
+
+type sentence map[Language]string
+
+func say(en, ko string) sentence { return sentence{English: en, Korean: ko} }
+
+// sentences is who is told what at which event. {order}, {rider}, {store},
+// {reason} and {total} are filled in.
+var sentences = map[string]map[string]sentence{
+	string(order.Placed): {
+		Customer: say("We have your order {order} and are asking {store}.", "주문 {order}을(를) 받았습니다. {store}에 확인하고 있습니다."),
+	},
+	string(order.Paid): {
+		Customer: say("Order {order} is paid: {total}.", "주문 {order}의 결제가 완료되었습니다: {total}."),
+		Store:    say("New order {order}: please accept it.", "새 주문 {order}: 접수해 주세요."),
+	},
+	string(order.AcceptedStatus): {
+		Customer: say("{store} has accepted order {order}.", "{store}에서 주문 {order}을(를) 접수했습니다."),
+	},
+	string(order.Cooking): {
+		Customer: say("Your order {order} is being cooked.", "주문 {order}의 조리를 시작했습니다."),
+	},
+	string(order.RiderAssigned): {
+		Customer: say("{rider} will bring order {order}.", "{rider} 라이더가 주문 {order}을(를) 배달합니다."),
+		Store:    say("{rider} will pick up order {order}.", "{rider} 라이더가 주문 {order}을(를) 픽업합니다."),
+		Rider:    say("Order {order} is yours: pick it up at {store}.", "주문 {order} 배차: {store}에서 픽업해 주세요."),
+	},
+	string(order.Assigned): {
+		Customer: say("Order {order} is ready, and {rider} is on the way to fetch it.", "주문 {order}이(가) 준비되었고 {rider} 라이더가 가지러 갑니다."),
+		Rider:    say("Order {order} is ready at {store}.", "주문 {order}이(가) {store}에 준비되었습니다."),
+	},
+	order.RiderLost: {
+		Customer: say("We are looking for another rider for order {order}.", "주문 {order}의 다른 라이더를 찾고 있습니다."),
+		Rider:    say("Order {order} is not yours any more: {reason}.", "주문 {order} 배차가 취소되었습니다: {reason}."),
+	},
+	string(order.PickedUp): {
+		Customer: say("Order {order} is on its way.", "주문 {order}이(가) 출발했습니다."),
+		Store:    say("{rider} has picked up order {order}.", "{rider} 라이더가 주문 {order}을(를) 픽업했습니다."),
+	},
+	string(order.Delivered): {
+		Customer: say("Order {order} has arrived. Enjoy your meal!", "주문 {order}이(가) 도착했습니다. 맛있게 드세요!"),
+		Rider:    say("Thank you for delivering order {order}.", "주문 {order} 배달 완료, 감사합니다."),
+	},
+	order.Delayed: {
+		Customer: say("The payment of order {order} takes longer than usual.", "주문 {order}의 결제가 지연되고 있습니다."),
+	},
+	order.Reminded: {
+		Store: say("Order {order} should be ready by now.", "주문 {order}이(가) 준비될 시간입니다."),
+	},
+	string(order.RefusedStatus):   everyone("Order {order} can't be made: {reason}.", "주문 {order}을(를) 진행할 수 없습니다: {reason}.", Customer),
+	string(order.PaymentFailed):   everyone("Order {order} could not be paid: {reason}.", "주문 {order}의 결제에 실패했습니다: {reason}.", Customer),
+	string(order.Rejected):        everyone("Order {order} was not taken: {reason}. You pay nothing.", "주문 {order}이(가) 거절되었습니다: {reason}. 결제되지 않습니다.", Customer),
+	string(order.Cancelled):       everyone("Order {order} is {reason}.", "주문 {order}이(가) 취소되었습니다: {reason}.", Customer, Store, Rider),
+	string(order.DeliveryFailed):  everyone("Order {order} can't be delivered: {reason}. Nobody pays for it.", "주문 {order}을(를) 배달할 수 없습니다: {reason}.", Customer, Store, Rider),
+	string(order.RefundRequested): everyone("A refund is asked for order {order}: {reason}.", "주문 {order}의 환불이 요청되었습니다: {reason}.", Customer, Store),
+	string(order.Refunded):        everyone("Order {order} is refunded: {total}.", "주문 {order}이(가) 환불되었습니다: {total}.", Customer, Store),
+	string(order.RefundDenied):    everyone("The refund of order {order} is denied: {reason}.", "주문 {order}의 환불이 거절되었습니다: {reason}.", Customer),
+}
+
+func everyone(en, ko string, audiences ...string) map[string]sentence {
+	m := map[string]sentence{}
+	for _, a := range audiences {
+		m[a] = say(en, ko)
+	}
+	return m
+}
+
+// Audiences in the order in which they are told.
+var audiences = []string{Customer, Store, Rider}
+
+// Of returns what an event makes known to whom. Each id is a function of the
+// event's, so the same event gives the same notifications.
+func Of(e *order.Event, l Language) (all []Notification) {
+	fill := strings.NewReplacer("{order}", e.OrderID, "{rider}", e.RiderID, "{store}", e.StoreID,
+		"{reason}", e.Reason, "{total}", fmt.Sprint(e.Total))
+	to := map[string]string{Customer: e.UserID, Store: e.StoreID, Rider: e.RiderID}
+	for _, a := range audiences {
+		s, ok := sentences[e.Type][a]
+		if !ok || to[a] == "" {
+			continue
+		}
+		all = append(all, Notification{
+			Meta:      domain.Meta{Type: e.Type, ID: e.ID + "/" + a, At: e.At},
+			Recipient: to[a], Audience: a, OrderID: e.OrderID, Status: string(e.Status), Message: fill.Replace(s[l]),
+		})
+	}
+	return all
+}

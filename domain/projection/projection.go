@@ -1,19 +1,142 @@
-// Package projection re-keys what happens to orders by user, store and food.
+// Package projection re-keys what happens to orders: which orders a user has,
+// which are open in a store, and how often a food is ordered. The orders
+// themselves are not copied; who reads a model looks them up.
 package projection
 
-import "baedal/domain"
+import (
+	"slices"
 
-// Note is what the projections group tells itself about an order under the key
-// of a read model (user/ID, store/ID, food/ID).
+	"baedal/domain"
+	"baedal/domain/order"
+)
+
+// Note types.
+const (
+	Ordered = "ordered" // of a user and of a store
+	Ended   = "ended"   // of a store
+	Eaten   = "eaten"   // of a food: quantity more of it
+)
+
+// Note is what the projections group tells itself under the key of a model.
 type Note struct {
 	domain.Meta
-	Key string `json:"key"`
+	Key      string `json:"key"`
+	OrderID  string `json:"orderId"`
+	Quantity int    `json:"quantity,omitzero"`
+	// Of an Eaten note: where on order-events it comes from. A food's notes
+	// from one partition come in the order of their offsets, so an offset that
+	// is not above the last one has been counted.
+	Partition int32 `json:"partition,omitzero"`
+	Offset    int64 `json:"offset,omitzero"`
 }
 
 // Names returns the key that the message itself claims.
 func (n *Note) Names() string { return n.Key }
 
-// Model is a row of the read models.
+// Ref is an order in a list.
+type Ref struct {
+	OrderID string      `json:"orderId"`
+	At      domain.Time `json:"at"`
+}
+
+// Model is a row of the read models: of a user, a store or a food by its key,
+// or of an order that has been counted.
 type Model struct {
 	Key string `json:"key"`
+	// Orders of a user (the newest Listed) or open in a store, oldest first.
+	Orders []Ref `json:"orders,omitempty"`
+	// Gone are the orders of a store that ended last: they do not come back.
+	Gone []string `json:"gone,omitempty"`
+	// Count and Quantity of a food: how many orders, how many pieces.
+	Count    int64           `json:"count,omitzero"`
+	Quantity int64           `json:"quantity,omitzero"`
+	Seen     map[int32]int64 `json:"seen,omitempty"`
+	// Counted is the offset at which an order was first seen as paid.
+	Counted *int64 `json:"counted,omitempty"`
+}
+
+// Bounds of the lists.
+const (
+	Listed     = 100
+	Remembered = 50
+)
+
+// Keys of the models.
+func UserKey(id string) string  { return "user/" + id }
+func StoreKey(id string) string { return "store/" + id }
+func FoodKey(id string) string  { return "food/" + id }
+
+// FoodPrefix is what the keys of foods begin with.
+const FoodPrefix = "food/"
+
+// Counted is called with an order's row when the order is paid. It returns the
+// offset under which its foods are counted: the first one, however often the
+// event is sent.
+func (m *Model) CountAt(offset int64) (first int64, changed bool) {
+	if m.Counted != nil {
+		return *m.Counted, false
+	}
+	m.Counted = &offset
+	return offset, true
+}
+
+// Notes returns what an event means for the models of others.
+func Notes(e *order.Event) (all []Note) {
+	note := func(typ, key string) {
+		all = append(all, Note{Meta: domain.Meta{Type: typ, ID: e.ID + "/" + key, At: e.At}, Key: key, OrderID: e.OrderID})
+	}
+	switch {
+	case e.Type == string(order.Placed):
+		note(Ordered, UserKey(e.UserID))
+		note(Ordered, StoreKey(e.StoreID))
+	case e.Type == string(e.Status) && e.Status.Final():
+		note(Ended, StoreKey(e.StoreID))
+	}
+	return all
+}
+
+// Foods returns the notes for the foods of a paid order that was first seen as
+// paid at an offset of a partition.
+func Foods(e *order.Event, partition int32, offset int64) (all []Note) {
+	for _, l := range e.Lines {
+		key := FoodKey(l.Product)
+		all = append(all, Note{Meta: domain.Meta{Type: Eaten, ID: e.ID + "/" + key, At: e.At}, Key: key, OrderID: e.OrderID,
+			Quantity: l.Quantity, Partition: partition, Offset: offset})
+	}
+	return all
+}
+
+// Apply changes the model by a note and reports whether it has changed.
+func (m *Model) Apply(n *Note) bool {
+	at := slices.IndexFunc(m.Orders, func(r Ref) bool { return r.OrderID == n.OrderID })
+	switch n.Type {
+	case Ordered:
+		if at >= 0 || slices.Contains(m.Gone, n.OrderID) {
+			return false
+		}
+		m.Orders = append(m.Orders, Ref{OrderID: n.OrderID, At: n.At})
+		if m.Key != "" && m.Key[0] == 'u' { // a store's list is as long as it has open orders
+			m.Orders = slices.Clone(m.Orders[max(0, len(m.Orders)-Listed):])
+		}
+	case Ended:
+		if slices.Contains(m.Gone, n.OrderID) {
+			return false
+		}
+		if at >= 0 {
+			m.Orders = slices.Delete(m.Orders, at, at+1)
+		}
+		m.Gone = append(m.Gone, n.OrderID)
+		m.Gone = slices.Clone(m.Gone[max(0, len(m.Gone)-Remembered):])
+	case Eaten:
+		if last, ok := m.Seen[n.Partition]; ok && n.Offset <= last {
+			return false
+		}
+		if m.Seen == nil {
+			m.Seen = map[int32]int64{}
+		}
+		m.Seen[n.Partition] = n.Offset
+		m.Count++
+		m.Quantity += int64(n.Quantity)
+	}
+	return true
 }

@@ -1,0 +1,122 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"baedal/topics"
+)
+
+// tombstones is how long a deleted row's tombstone is kept: a machine that was
+// off for longer must rebuild its tables.
+const tombstones = 7 * 24 * time.Hour
+
+// CreateTopics makes every topic that is missing and checks those that exist.
+// It changes nothing that exists. A replication of 0 leaves it to the broker.
+// All mistakes are told at once, each with what mends it.
+func CreateTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec, replication int) (created []string, err error) {
+	admin, err := sarama.NewClusterAdmin(addrs, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("no Kafka broker answers at %v: %w: check --brokers", addrs, err)
+	}
+	defer admin.Close()
+	there, err := admin.ListTopics()
+	if err != nil {
+		return nil, fmt.Errorf("listing the topics at %v: %w", addrs, err)
+	}
+	var wrong []error
+	for _, s := range specs {
+		d, ok := there[s.Topic]
+		if ok {
+			wrong = append(wrong, check(s, d)...)
+			continue
+		}
+		switch err := admin.CreateTopic(s.Topic, detail(s, replication), false); {
+		case err == nil:
+			created = append(created, s.Topic)
+		case errors.Is(err, sarama.ErrTopicAlreadyExists): // another instance was quicker
+		default:
+			wrong = append(wrong, fmt.Errorf("creating topic %s: %w", s.Topic, err))
+		}
+	}
+	return created, errors.Join(wrong...)
+}
+
+func detail(s topics.Spec, replication int) *sarama.TopicDetail {
+	config := map[string]string{"cleanup.policy": s.Cleanup}
+	if s.Cleanup == topics.Compact {
+		config["delete.retention.ms"] = millis(tombstones)
+	} else {
+		config["retention.ms"] = millis(s.Retention)
+	}
+	d := &sarama.TopicDetail{NumPartitions: int32(s.Partitions), ReplicationFactor: int16(replication), ConfigEntries: map[string]*string{}}
+	if replication == 0 {
+		d.ReplicationFactor = -1
+	}
+	for k, v := range config {
+		d.ConfigEntries[k] = &v
+	}
+	return d
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+func check(s topics.Spec, d sarama.TopicDetail) (wrong []error) {
+	if int(d.NumPartitions) != s.Partitions {
+		wrong = append(wrong, fmt.Errorf("topic %s has %d partitions, not %d: start with --partitions %d, or take another --prefix",
+			s.Topic, d.NumPartitions, s.Partitions, d.NumPartitions))
+	}
+	if v := d.ConfigEntries["cleanup.policy"]; v != nil && *v != s.Cleanup {
+		wrong = append(wrong, fmt.Errorf("topic %s has cleanup.policy=%s, not %s: kafka-configs.sh --alter --topic %s --add-config cleanup.policy=%s",
+			s.Topic, *v, s.Cleanup, s.Topic, s.Cleanup))
+	}
+	return wrong
+}
+
+// TopicState is a topic of the installation as the broker has it.
+type TopicState struct {
+	topics.Spec
+	Exists  bool  `json:"exists"`
+	Records int64 `json:"records"` // offsets in use, markers and compacted ones included
+}
+
+// ListTopics says of every topic whether it exists and how many records it holds.
+func ListTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec) ([]TopicState, error) {
+	client, err := sarama.NewClient(addrs, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("no Kafka broker answers at %v: %w: check --brokers", addrs, err)
+	}
+	defer client.Close()
+	names, err := client.Topics()
+	if err != nil {
+		return nil, err
+	}
+	var all []TopicState
+	for _, s := range specs {
+		st := TopicState{Spec: s, Exists: slices.Contains(names, s.Topic)}
+		if st.Exists {
+			partitions, err := client.Partitions(s.Topic)
+			if err != nil {
+				return nil, err
+			}
+			for _, p := range partitions {
+				newest, err := client.GetOffset(s.Topic, p, sarama.OffsetNewest)
+				if err != nil {
+					return nil, err
+				}
+				oldest, err := client.GetOffset(s.Topic, p, sarama.OffsetOldest)
+				if err != nil {
+					return nil, err
+				}
+				st.Records += newest - oldest
+			}
+		}
+		all = append(all, st)
+	}
+	return all, nil
+}

@@ -1,0 +1,109 @@
+// Command baedal is the order-fulfilment engine, its HTTP server, and the
+// people who try it out, in one program.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go func() { // a second signal quits at once
+		<-ctx.Done()
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		<-again
+		os.Exit(exitFailed)
+	}()
+	os.Exit(Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Main runs the program and returns its exit code. It returns when ctx is done
+// and everything in flight is finished.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := command()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(stderr, "baedal: %v\nTry 'baedal --help'.\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "baedal: %v\n", err)
+		return exitFailed
+	}
+}
+
+// usageError is wrong usage: the person at the keyboard can mend it.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "baedal",
+		Short: "Baedal: an order-fulfilment engine for food delivery",
+		Long: `Baedal keeps orders, stock, payments and riders in partitioned tables over Kafka
+and moves every order from placed to delivered, or to a refusal with its reason.
+
+Every flag can also be set by the environment: --data-dir is BAEDAL_DATA_DIR.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return usage("a command is missing")
+		},
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) }
+	root.AddCommand(upCommand(), runCommand(), apiCommand(), topicsCommand(), loadCommand(), replayCommand())
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("unknown command or argument %q for %q", args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// fromEnvironment sets every flag that was not given from BAEDAL_FLAG.
+func fromEnvironment(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "BAEDAL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v, ok := os.LookupEnv(name); ok && !f.Changed && err == nil && f.Name != "help" {
+			if e := flags.Set(f.Name, v); e != nil {
+				err = usage("%s=%q: %v", name, v, e)
+			}
+		}
+	})
+	return err
+}

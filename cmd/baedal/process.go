@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/lovoo/goka/storage"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"baedal/api"
+	"baedal/broker"
+	"baedal/processors"
+	"baedal/state"
+	"baedal/stream"
+	"baedal/topics"
+	"baedal/views"
+)
+
+// process is what goes on until it is told to stop: a broker, groups, HTTP, or
+// some of them.
+type process struct {
+	*settings
+	out      io.Writer
+	log      *slog.Logger
+	catalog  *topics.Catalog
+	registry *prometheus.Registry
+
+	embedded bool // with a broker of its own
+	runs     []string
+	serves   bool
+
+	// ready is called once everything is up, with the address of the HTTP
+	// server. It may block until its context is done.
+	ready func(ctx context.Context, http string) error
+}
+
+// run starts everything in order, and stops it in the opposite one. It blocks
+// until ctx is done or something fails that can't be mended while running.
+func (p *process) run(ctx context.Context) (err error) {
+	rules, err := p.rules()
+	if err != nil {
+		return err
+	}
+	p.registry = prometheus.NewRegistry()
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	lock, err := broker.LockDir(p.dataDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+
+	if p.embedded {
+		b, err := broker.Start(broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Logger: p.log})
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		p.brokers = []string{b.Addr()}
+	}
+	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
+		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
+	if err := p.prepareTopics(ctx, cfg); err != nil {
+		return err
+	}
+	if cfg.State, err = state.Open(filepath.Join(p.dataDir, "state")); err != nil {
+		return err
+	}
+	defer cfg.State.Close()
+	if why := cfg.State.Rebuilt(); why != "" {
+		p.log.Warn("the tables on this machine were damaged and are rebuilt from their changelogs", "why", why)
+	}
+
+	var definitions []stream.Definition
+	for _, name := range p.runs {
+		definitions = append(definitions, processors.All(p.catalog, rules)[name])
+	}
+	engine := stream.New(cfg, definitions...)
+	tables := views.New(views.Options{Brokers: p.brokers, Catalog: p.catalog, Logger: p.log,
+		SaramaConsumer: cfg.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State)})
+
+	// The people of the demo and HTTP stop first, then the groups drain, then
+	// what they write to is closed.
+	return p.together(ctx, engine, tables, cfg)
+}
+
+// together runs the engine, the views and the HTTP server.
+func (p *process) together(ctx context.Context, engine *stream.Engine, tables *views.Set, cfg stream.Config) error {
+	front, stopFront := context.WithCancelCause(ctx)
+	defer stopFront(nil)
+	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBack()
+
+	var behind, before sync.WaitGroup
+	fail := func(what string, err error) {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			stopFront(fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	behind.Go(func() { fail("the groups", engine.Run(back)) })
+
+	address := make(chan string, 1)
+	if p.serves {
+		behind.Go(func() { fail("the views", tables.Run(back)) })
+		commands, err := newCommands(p.catalog, cfg)
+		if err != nil {
+			return err
+		}
+		defer commands.Close()
+		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: engine.Ready, Metrics: p.registry, Logger: p.log})
+		before.Go(func() {
+			fail("HTTP", api.Serve(front, p.http, handler, func(a string) { address <- a }))
+		})
+	} else {
+		address <- ""
+	}
+	before.Go(func() {
+		var http string
+		select {
+		case http = <-address:
+		case <-front.Done():
+			return
+		}
+		if p.waitReady(front, engine, tables) && p.ready != nil {
+			fail("the demo", p.ready(front, http))
+		}
+	})
+
+	<-front.Done()
+	p.log.Info("stopping: draining what is in flight")
+	finished := make(chan struct{})
+	go func() {
+		before.Wait()
+		stopBack()
+		behind.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-time.After(p.shutdownTimeout):
+		return fmt.Errorf("draining took longer than --shutdown-timeout %s: what was not committed is handled again by the next start", p.shutdownTimeout)
+	}
+	if ctx.Err() != nil {
+		p.log.Info("stopped")
+		return nil
+	}
+	return context.Cause(front)
+}
+
+// waitReady blocks until the groups run and the views have caught up.
+func (p *process) waitReady(ctx context.Context, engine *stream.Engine, tables *views.Set) bool {
+	began, told := time.Now(), time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := engine.Ready()
+		if err == nil && p.serves && !tables.Recovered() {
+			err = errors.New("the views are still catching up")
+		}
+		if err == nil {
+			p.log.Info("ready", "after", time.Since(began).Round(time.Millisecond))
+			return true
+		}
+		if time.Since(told) > 5*time.Second {
+			told = time.Now()
+			p.log.Info("starting", "waiting for", err)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
+	waiting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := broker.Wait(waiting, p.brokers); err != nil {
+		return err
+	}
+	created, err := broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
+	if len(created) > 0 {
+		p.log.Info("topics created", "count", len(created))
+	}
+	return err
+}
+
+func viewStorage(db *state.DB) storage.Builder {
+	return func(topic string, partition int32) (storage.Storage, error) {
+		return db.Table("view", topic, partition, state.Options{Follower: true, CacheRows: -1})
+	}
+}

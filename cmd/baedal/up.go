@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"baedal/sim"
+	"baedal/topics"
+)
+
+func upCommand() *cobra.Command {
+	s := &settings{}
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run everything in one process; with a broker of its own unless --brokers",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := newProcess(cmd, s)
+			if err != nil {
+				return err
+			}
+			p.embedded, p.runs, p.serves = len(s.brokers) == 0, topics.Groups, true
+			p.ready = func(ctx context.Context, http string) error {
+				p.welcome(p.out, http)
+				if !s.demo {
+					return nil
+				}
+				return sim.Town(ctx, p.catalog, p.brokers, sim.TownOptions{}, p.out)
+			}
+			return p.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	s.clusterFlags(f, "host:port of Kafka brokers; none: a broker of its own, for trying out, developing and testing")
+	s.processFlags(f)
+	s.httpFlags(f)
+	s.engineFlags(f)
+	f.StringVar(&s.kafkaListen, "kafka-listen", "127.0.0.1:9092", "host:port of the embedded broker, for other clients")
+	f.BoolVar(&s.noSync, "no-sync", false, "let the embedded broker answer before the disk has it: faster, safe under kill -9, not under a power cut")
+	f.BoolVar(&s.demo, "demo", false, "let a small simulated town order food")
+	return cmd
+}
+
+func runCommand() *cobra.Command {
+	s := &settings{}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run chosen groups, so that more machines share the work",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := newProcess(cmd, s)
+			if err != nil {
+				return err
+			}
+			if p.runs, err = s.chosen(); err != nil {
+				return err
+			}
+			return p.runOnKafka(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	s.clusterFlags(f, "host:port of Kafka brokers; required")
+	s.processFlags(f)
+	s.engineFlags(f)
+	f.StringSliceVar(&s.groups, "groups", nil, "the groups to run; all of them if none is named")
+	return cmd
+}
+
+func apiCommand() *cobra.Command {
+	s := &settings{}
+	cmd := &cobra.Command{
+		Use:   "api",
+		Short: "Serve HTTP alone",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := newProcess(cmd, s)
+			if err != nil {
+				return err
+			}
+			p.serves = true
+			return p.runOnKafka(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	s.clusterFlags(f, "host:port of Kafka brokers; required")
+	s.processFlags(f)
+	s.httpFlags(f)
+	s.engineFlags(f)
+	return cmd
+}
+
+func newProcess(cmd *cobra.Command, s *settings) (*process, error) {
+	log, err := s.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return nil, err
+	}
+	catalog, err := s.catalog()
+	if err != nil {
+		return nil, err
+	}
+	log.Info("settings", inForce(cmd.Flags())...)
+	return &process{settings: s, out: cmd.OutOrStdout(), log: log, catalog: catalog}, nil
+}
+
+func (p *process) runOnKafka(ctx context.Context) error {
+	if len(p.brokers) == 0 {
+		return usage("--brokers is missing: host:port of Kafka brokers ('baedal up' has one of its own)")
+	}
+	return p.run(ctx)
+}
+
+// welcome prints what can be done now, to be pasted.
+func (p *process) welcome(w io.Writer, http string) {
+	kafka := p.brokers[0]
+	fmt.Fprintf(w, `
+Baedal is up.   HTTP http://%[1]s   Kafka %[2]s   data %[3]s
+`, http, kafka, p.dataDir)
+	if p.embedded {
+		fmt.Fprintln(w, "The broker is embedded: for trying out, developing and testing. Real deployments use Kafka (--brokers).")
+	}
+	fmt.Fprintf(w, `
+Make a store and stock it:
+  curl -X PUT  http://%[1]s/v1/stores/mine -d '{"name":"Mine","area":"here","lat":37.50,"lon":127.03,"autoAccept":true,"cookingTime":"5s"}'
+  curl -X PUT  http://%[1]s/v1/stores/mine/products/bibimbap -d '{"name":"Bibimbap","price":9000}'
+  curl -X POST http://%[1]s/v1/stores/mine/products/bibimbap/add -d '{"quantity":50}'
+  curl -X POST http://%[1]s/v1/riders/me/online -d '{"area":"here","lat":37.50,"lon":127.03}'
+Order by curl, or by kcat:
+  curl -X POST http://%[1]s/v1/orders -d '{"id":"my-1","userId":"u-me","storeId":"mine","lines":[{"product":"bibimbap","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.51,"lon":127.04}}'
+  echo 'my-2:{"type":"place","id":"my-2/place","userId":"u-me","storeId":"mine","lines":[{"product":"bibimbap","quantity":1}],"address":{"text":"Teheran-ro 1","lat":37.51,"lon":127.04}}' | kcat -P -b %[2]s -t %[4]s -K:
+See what became of it:
+  curl http://%[1]s/v1/orders/my-1
+  kcat -C -b %[2]s -t %[5]s -o end
+
+`, http, kafka, p.dataDir, p.catalog.OrderCommands.Name(), p.catalog.OrderEvents.Name())
+}

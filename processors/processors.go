@@ -1,0 +1,74 @@
+// Package processors holds one file per group: which streams come in, which
+// decision of the domain is taken, what goes out.
+package processors
+
+import (
+	"baedal/domain"
+	"baedal/domain/dispatch"
+	"baedal/domain/notification"
+	"baedal/domain/order"
+	"baedal/domain/payment"
+	"baedal/stream"
+	"baedal/topics"
+)
+
+// Settings shape what the groups decide.
+type Settings struct {
+	Orders   order.Settings
+	Payments payment.Settings
+	Gateway  payment.Gateway
+	Planner  dispatch.Planner
+	Language notification.Language
+}
+
+// All returns the definitions of all groups, in the order of topics.Groups.
+func All(t *topics.Catalog, s Settings) map[string]stream.Definition {
+	return map[string]stream.Definition{
+		topics.Orders:      Orders(t, s.Orders),
+		topics.Stock:       Stock(t),
+		topics.Payments:    Payments(t, s.Payments, s.Gateway),
+		topics.Riders:      Riders(t),
+		topics.Dispatch:    Dispatch(t, s.Planner),
+		topics.Notifier:    Notifier(t, s.Language),
+		topics.Messenger:   Messenger(t),
+		topics.Projections: Projections(t),
+	}
+}
+
+// about is what every decision needs to know of the message it is about.
+type about interface {
+	Key() string
+	Coordinates() string
+	Reject(error)
+}
+
+// named returns the message's id, or the record's coordinates where its sender
+// gave none. A key that can't be the id of a thing makes a dead letter.
+func named(c about, m domain.Meta) string {
+	checkKey(c)
+	if m.ID != "" {
+		return m.ID
+	}
+	return c.Coordinates()
+}
+
+func checkKey(c about) {
+	if err := domain.CheckID("key", c.Key()); err != nil {
+		c.Reject(err)
+	}
+}
+
+// row returns the row of the message's key, or a new one.
+func row[R any](c *stream.Context[R], fresh func(key string) *R) *R {
+	if r := c.Row(); r != nil {
+		return r
+	}
+	return fresh(c.Key())
+}
+
+// sendAll sends messages under one key.
+func sendAll[M any](c stream.Sender, t stream.Topic[M], key string, all []M) {
+	for i := range all {
+		stream.Send(c, t, key, &all[i])
+	}
+}
