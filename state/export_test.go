@@ -1,0 +1,4 @@
+package state
+
+// OpenFS is Open on another file system, for simulated crashes.
+var OpenFS = open
