@@ -255,7 +255,7 @@ func (out *Out) undo(o *Order, i int) {
 	byDispatch := e.CauseID == o.about(dispatch.Failed, e)
 	if had(AcceptedStatus) && !had(PickedUp) && !byDispatch {
 		reason := dispatch.Withdrawn
-		if e.Status == DeliveryFailed {
+		if e.Reason == dispatch.NoRider {
 			reason = dispatch.NoRider
 		}
 		out.Dispatch = append(out.Dispatch, o.toDispatch(dispatch.Command{

@@ -63,7 +63,7 @@ var machine = map[Status]map[string]rule{
 		deliveryAssigned:   riderFound,
 		deliveryUnassigned: riderLost,
 		deliveryPickedUp:   pickedUp,
-		deliveryFailed:     enter(DeliveryFailed),
+		deliveryFailed:     noDelivery,
 		deadlinePassed:     remind,
 	},
 	Cooking: {
@@ -71,21 +71,21 @@ var machine = map[Status]map[string]rule{
 		deliveryAssigned:   riderFound,
 		deliveryUnassigned: riderLost,
 		deliveryPickedUp:   pickedUp,
-		deliveryFailed:     enter(DeliveryFailed),
+		deliveryFailed:     noDelivery,
 		deadlinePassed:     remind,
 	},
 	Ready: {
 		deliveryAssigned:   riderFound,
 		deliveryUnassigned: ignore,
 		deliveryPickedUp:   pickedUp,
-		deliveryFailed:     enter(DeliveryFailed),
-		deadlinePassed:     because(dispatch.NoRider, enter(DeliveryFailed)),
+		deliveryFailed:     noDelivery,
+		deadlinePassed:     because(dispatch.NoRider, noDelivery),
 	},
 	Assigned: {
 		deliveryAssigned:   riderFound,
 		deliveryUnassigned: riderLost,
 		deliveryPickedUp:   pickedUp,
-		deliveryFailed:     enter(DeliveryFailed),
+		deliveryFailed:     noDelivery,
 		deadlinePassed:     giveUpRider,
 	},
 	PickedUp: {
@@ -117,10 +117,12 @@ var follow = map[Status]func(*step) (Status, bool){
 
 // waits says until when an order waits in a status, and what happens then.
 var waits = map[Status]func(o *Order, now domain.Time, cfg Settings) Wait{
-	Placed:         after(Placed, "the store's stock is asked again"),
-	Paying:         after(Paying, string(PaymentFailed)),
-	Paid:           after(Paid, string(Rejected)),
-	Ready:          after(Ready, string(DeliveryFailed)),
+	Placed: after(Placed, "the store's stock is asked again"),
+	Paying: after(Paying, string(PaymentFailed)),
+	Paid:   after(Paid, string(Rejected)),
+	Ready: func(o *Order, now domain.Time, cfg Settings) Wait {
+		return Wait{At: now.Add(cfg.Deadlines[Ready]), Then: string(o.withoutRider())}
+	},
 	Assigned:       after(Assigned, "another rider is sought"),
 	PickedUp:       after(PickedUp, Stuck),
 	Delivered:      after(Delivered, string(Completed)),
@@ -354,6 +356,21 @@ func giveUpRider(s *step) string {
 		RiderID: s.o.RiderID, Reason: dispatch.Late}))
 	s.again()
 	return ""
+}
+
+// noDelivery ends an order that nobody brings.
+func noDelivery(s *step) string {
+	s.enter(s.o.withoutRider())
+	return ""
+}
+
+// withoutRider is how an order ends that nobody brings. A second delivery was
+// paid for with the first, so its money goes back.
+func (o *Order) withoutRider() Status {
+	if o.attempt() > 1 {
+		return Refunded
+	}
+	return DeliveryFailed
 }
 
 func delivered(s *step) string {
