@@ -328,8 +328,11 @@ func riderLost(s *step) string {
 }
 
 // pickedUp: a rider who picks up says thereby that the food is ready, whatever
-// the store has said so far.
+// the store has said so far. One who has lost the delivery says nothing.
 func pickedUp(s *step) string {
+	if s.o.lost(s.delivery.RiderID) {
+		return ""
+	}
 	s.o.RiderID = s.delivery.RiderID
 	switch s.o.Status {
 	case AcceptedStatus:
@@ -346,6 +349,13 @@ func pickedUp(s *step) string {
 	}
 	s.enter(PickedUp)
 	return ""
+}
+
+// lost reports whether a rider had this attempt and has it no more.
+func (o *Order) lost(rider string) bool {
+	return rider != o.RiderID && slices.ContainsFunc(o.Timeline, func(e Entry) bool {
+		return e.RiderID == rider && max(1, e.Attempt) == o.attempt()
+	})
 }
 
 // giveUpRider asks dispatch to seek another rider: only dispatch knows whether
