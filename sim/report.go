@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -89,6 +90,11 @@ func (t table) latency(label string, p Percentiles) {
 
 func (t table) flush() error { return t.w.Flush() }
 
+var quoted = regexp.MustCompile(`"[^"]*"`)
+
+// withoutNames takes the ids out of a reason, so that reasons can be counted.
+func withoutNames(reason string) string { return quoted.ReplaceAllString(reason, "…") }
+
 // byLife lists the statuses in m in the order of a life, other words after them.
 func byLife(m map[string]int) []string {
 	rank := func(s string) int {
@@ -100,4 +106,70 @@ func byLife(m map[string]int) []string {
 	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b))
 	})
+}
+
+// ReplayReport is what came out of a Replay. Minutes are simulated ones; Ms are the wall's.
+type ReplayReport struct {
+	Day         string  `json:"day"`
+	Run         string  `json:"run"` // part of all its ids
+	Speed       float64 `json:"speed"`
+	Restaurants int     `json:"restaurants"`
+	Couriers    int     `json:"couriers"`
+
+	Orders        int            `json:"orders"`
+	Placed        int            `json:"placed"` // fewer than Orders where the replay was stopped
+	Delivered     int            `json:"delivered"`
+	Undelivered   int            `json:"undelivered"`
+	UndeliveredBy map[string]int `json:"undeliveredBy,omitempty"` // by last status, with the reason of a final one
+
+	ClickToDoorMinutes   Percentiles `json:"clickToDoorMinutes"`   // placement to dropoff
+	ReadyToPickupMinutes Percentiles `json:"readyToPickupMinutes"` // ready to pickup
+	TargetMinutes        float64     `json:"targetMinutes"`        // of click-to-door
+	MaximumMinutes       float64     `json:"maximumMinutes"`
+	OverTarget           int         `json:"overTarget"` // delivered orders beyond it
+	OverMaximum          int         `json:"overMaximum"`
+
+	CourierHours         float64 `json:"courierHours"` // on shift
+	OrdersPerCourierHour float64 `json:"ordersPerCourierHour"`
+	Declined             int     `json:"declined"` // deliveries that came too late in a shift
+
+	// The engine's own time, which is not scaled: what it costs of the simulated one. Assigning may wait for a rider, paying
+	// waits for nothing.
+	PlaceToPaidMs          Percentiles `json:"placeToPaidMs"`
+	PlaceToPaidMinutes     float64     `json:"placeToPaidMinutes"` // the mean
+	PlaceToAssignedMs      Percentiles `json:"placeToAssignedMs"`
+	PlaceToAssignedMinutes float64     `json:"placeToAssignedMinutes"` // the mean
+	LateMs                 Percentiles `json:"lateMs"`                 // how late the simulation itself did things
+	WallSeconds            float64     `json:"wallSeconds"`
+
+	RefusedCommands map[string]int `json:"refusedCommands,omitempty"` // by stream and reason
+}
+
+// OK reports whether every order was delivered.
+func (r *ReplayReport) OK() bool { return r.Undelivered == 0 }
+
+// WriteText writes the report for people.
+func (r *ReplayReport) WriteText(w io.Writer) error {
+	t := newTable(w)
+	share := func(n int) float64 { return 100 * float64(n) / float64(max(r.Delivered, 1)) }
+	t.row("day", "%s: %d orders, %d couriers, %d restaurants", r.Day, r.Orders, r.Couriers, r.Restaurants)
+	t.row("delivered", "%d", r.Delivered)
+	t.row("undelivered", "%d", r.Undelivered)
+	for _, why := range slices.Sorted(maps.Keys(r.UndeliveredBy)) {
+		t.row("  "+why, "%d", r.UndeliveredBy[why])
+	}
+	t.row("click-to-door", "mean %.1f min  p90 %.1f min  max %.1f min", r.ClickToDoorMinutes.Mean, r.ClickToDoorMinutes.P90, r.ClickToDoorMinutes.Max)
+	t.row("ready-to-pickup", "mean %.1f min  p90 %.1f min  max %.1f min", r.ReadyToPickupMinutes.Mean, r.ReadyToPickupMinutes.P90, r.ReadyToPickupMinutes.Max)
+	t.row(fmt.Sprintf("over %g min", r.TargetMinutes), "%d (%.1f %%)", r.OverTarget, share(r.OverTarget))
+	t.row(fmt.Sprintf("over %g min", r.MaximumMinutes), "%d (%.1f %%)", r.OverMaximum, share(r.OverMaximum))
+	t.row("orders per rider and hour", "%.2f", r.OrdersPerCourierHour)
+	t.row("declined at a shift's end", "%d", r.Declined)
+	t.row("engine: place → paid", "mean %.0f ms = %.2f simulated min  p99 %.0f ms", r.PlaceToPaidMs.Mean, r.PlaceToPaidMinutes, r.PlaceToPaidMs.P99)
+	t.row("engine: place → assigned", "mean %.0f ms = %.2f simulated min  p99 %.0f ms", r.PlaceToAssignedMs.Mean, r.PlaceToAssignedMinutes, r.PlaceToAssignedMs.P99)
+	t.row("simulation was late by", "mean %.1f ms  p99 %.1f ms", r.LateMs.Mean, r.LateMs.P99)
+	t.row("wall time", "%.1f s at speed %g", r.WallSeconds, r.Speed)
+	for _, reason := range slices.Sorted(maps.Keys(r.RefusedCommands)) {
+		t.row("refused commands", "%d  %s", r.RefusedCommands[reason], reason)
+	}
+	return t.flush()
 }
