@@ -142,7 +142,8 @@ func (v *View[R]) Wait(ctx context.Context, key string, cond func(*R) bool) (*R,
 
 // Staleness returns how far the view may lag behind the table: the time since
 // the view is known to have held all that was in the table. It is an upper
-// bound: a quiet view shows up to Options.ProbeEvery.
+// bound: a quiet view shows up to Options.ProbeEvery. It is math.MaxInt64 while
+// the view is not ready.
 func (v *View[R]) Staleness() time.Duration {
 	parts, err := v.partitions()
 	if err != nil {
@@ -151,7 +152,7 @@ func (v *View[R]) Staleness() time.Duration {
 	now, most := time.Now(), time.Duration(0)
 	for _, p := range parts {
 		f := p.freshness()
-		if f.current.IsZero() {
+		if !f.recovered || f.current.IsZero() {
 			return math.MaxInt64
 		}
 		most = max(most, now.Sub(f.current))

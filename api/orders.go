@@ -1,0 +1,306 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"baedal/domain"
+	"baedal/domain/order"
+)
+
+// orderSummary is an order in a list.
+type orderSummary struct {
+	ID        string        `json:"id"`
+	Status    order.Status  `json:"status"`
+	Version   int           `json:"version"`
+	Attempt   int           `json:"attempt"`
+	UserID    string        `json:"userId"`
+	StoreID   string        `json:"storeId"`
+	Area      string        `json:"area"` // "" until the store has reserved
+	Lines     []domain.Line `json:"lines"`
+	Total     domain.Money  `json:"total"`
+	RiderID   string        `json:"riderId"`
+	Reason    string        `json:"reason"`
+	Deadline  *order.Wait   `json:"deadline"`
+	PlacedAt  domain.Time   `json:"placedAt"`
+	UpdatedAt domain.Time   `json:"updatedAt"`
+}
+
+// orderAnswer is an order by itself.
+type orderAnswer struct {
+	orderSummary
+	Timeline []order.Entry `json:"timeline"`
+}
+
+func summaryOf(o *order.Order) orderSummary {
+	out := orderSummary{
+		ID: o.ID, Status: o.Status, Version: o.Version, Attempt: max(o.Attempt, 1), UserID: o.UserID, StoreID: o.StoreID,
+		Lines: o.Lines, Total: o.Total, RiderID: o.RiderID, Reason: o.Reason, Deadline: o.Deadline, PlacedAt: o.PlacedAt, UpdatedAt: o.Updated,
+	}
+	if o.Store != nil {
+		out.Area = o.Store.Area
+	}
+	return out
+}
+
+func answerOf(o *order.Order) *orderAnswer {
+	return &orderAnswer{summaryOf(o), o.Timeline}
+}
+
+// placed reports whether there is an order; a row may also only remember that
+// commands for an unknown order were refused.
+func placed(o *order.Order) bool { return o != nil && o.Status != order.None }
+
+func unknownOrder(id string) error {
+	return problemf(http.StatusNotFound, "order %q is not known: POST /v1/orders places one, which takes a moment to show; final ones are forgotten after some days", id)
+}
+
+func orderPath(id string) string { return "/v1/orders/" + url.PathEscape(id) }
+
+// orderTaken is the answer to an order that was not waited for.
+type orderTaken struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+	Detail string `json:"detail"`
+}
+
+func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
+	c := &order.Command{}
+	body, err := readBody(w, r, c)
+	if err != nil {
+		return err
+	}
+	until, err := waitFor(r)
+	if err != nil {
+		return err
+	}
+	id := cmp.Or(c.ID, idempotencyKey(r))
+	mine := id == "" // nobody else can have used it
+	if mine {
+		id = uuid.Must(uuid.NewV7()).String()
+	}
+	if err := domain.CheckID("id", id); err != nil {
+		return err
+	}
+	if c.OrderID != "" && c.OrderID != id {
+		return wrong("orderId", "is not the id of the order: leave it out")
+	}
+	// A function of the order, so that a repeat is the same message.
+	c.Meta, c.OrderID, c.Lines = domain.Meta{Type: order.Place, ID: id + "/place"}, id, asked(c.Lines)
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if err := need(body, "address.lat", "address.lon"); err != nil {
+		return err
+	}
+	known := false
+	if !mine {
+		if known, err = s.placedBefore(c, id); err != nil {
+			return err
+		}
+	}
+	if !known {
+		if err := s.hand(r, id, func(ctx context.Context) error { return s.Commands.SendOrder(ctx, id, c) }); err != nil {
+			return err
+		}
+	}
+	w.Header().Set("Location", orderPath(id))
+	if until.asked {
+		return s.awaitPlaced(w, r, id, until)
+	}
+	return acceptedOrder(w, id)
+}
+
+// placedBefore reports whether the order shows in its table already, so that it
+// need not be sent again. Another order under the same id is a conflict.
+//
+// Between the moment an order is accepted and the one it shows, this process
+// remembers what was ordered. An order that was accepted by another process and
+// does not show yet is not noticed (see recent).
+func (s *server) placedBefore(c *order.Command, id string) (bool, error) {
+	conflict := problemf(http.StatusConflict, "order %q was placed with another content: choose another id, or leave it out", id)
+	sum, err := fingerprint(c)
+	if err != nil {
+		return false, err
+	}
+	// While the table cannot be read, orders are still taken.
+	if o, err := s.Tables.Orders.Get(id); err == nil && placed(o) {
+		was, err := fingerprint(placedAs(o))
+		if err != nil {
+			return false, err
+		}
+		if was != sum {
+			return false, conflict
+		}
+		return true, nil
+	}
+	if !s.recent.claim(id, sum) {
+		return false, conflict
+	}
+	return false, nil
+}
+
+func acceptedOrder(w http.ResponseWriter, id string) error {
+	return writeJSON(w, http.StatusAccepted, orderTaken{
+		ID:     id,
+		Status: processing,
+		Detail: "the order is in its stream; " + orderPath(id) + " shows what becomes of it",
+	})
+}
+
+// awaitPlaced answers an order once it has come as far as the client asked for.
+func (s *server) awaitPlaced(w http.ResponseWriter, r *http.Request, id string, until until) error {
+	o, err := s.await(r, id, until)
+	switch {
+	case err != nil:
+		// The order is taken whether it can be seen or not.
+		s.Logger.Warn("waiting for an order", "order", id, "error", err)
+		return acceptedOrder(w, id)
+	case !until.met(o):
+		return acceptedOrder(w, id)
+	case until.failed(o):
+		p := problemf(http.StatusConflict, "order %q is %s: %s", id, o.Status, cmp.Or(o.Reason, "no reason was given"))
+		p.ID, p.Reason, p.Order = id, o.Reason, answerOf(o)
+		return p
+	}
+	stale(w, s.Tables.Orders)
+	w.Header().Set("ETag", etag(o.Version))
+	return writeJSON(w, http.StatusCreated, answerOf(o))
+}
+
+func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r, "id")
+	if err != nil {
+		return err
+	}
+	until, err := waitFor(r)
+	if err != nil {
+		return err
+	}
+	stale(w, s.Tables.Orders)
+	o, err := s.await(r, id, until)
+	if err != nil {
+		return err
+	}
+	if !placed(o) {
+		return unknownOrder(id)
+	}
+	if until.asked { // the answer is newer than the wait is long
+		stale(w, s.Tables.Orders)
+	}
+	return writeTable(w, r, etag(o.Version), answerOf(o))
+}
+
+type orderPage struct {
+	Orders []orderSummary `json:"orders"`
+	Cursor string         `json:"cursor,omitempty"` // for the next page; none on the last
+}
+
+// scanLimit bounds how many rows one request looks at, so that a rare status
+// does not make it walk over the whole table: the page is then short, and its
+// cursor leads on.
+const scanLimit = 20_000
+
+func (s *server) listOrders(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	status, store := order.Status(q.Get("status")), q.Get("storeId")
+	if q.Has("status") {
+		if err := knownStatus("status", string(status)); err != nil {
+			return err
+		}
+	}
+	if q.Has("storeId") {
+		if err := domain.CheckID("storeId", store); err != nil {
+			return err
+		}
+	}
+	n, err := limit(r)
+	if err != nil {
+		return err
+	}
+	from, err := cursor(r, "order")
+	if err != nil {
+		return err
+	}
+	if from != "" {
+		from += "\x00" // the key after it
+	}
+	stale(w, s.Tables.Orders)
+	page := orderPage{Orders: []orderSummary{}}
+	last, scanned, more := "", 0, false
+	err = s.Tables.Orders.Each(from, func(key string, o *order.Order) bool {
+		if len(page.Orders) == n || scanned == scanLimit || r.Context().Err() != nil {
+			more = true
+			return false
+		}
+		last = key
+		scanned++
+		if placed(o) && (status == "" || o.Status == status) && (store == "" || o.StoreID == store) {
+			page.Orders = append(page.Orders, summaryOf(o))
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if more && last != "" {
+		page.Cursor = encodeCursor("order", last)
+	}
+	return writeTable(w, r, "", page)
+}
+
+// verb spells the type of a command as its path does.
+func verb(kind string) string { return strings.ReplaceAll(kind, "_", "-") }
+
+// orderVerb hands on a command about an order. Who cancels is the customer
+// unless the body says otherwise.
+func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := pathID(r, "id")
+		if err != nil {
+			return err
+		}
+		if _, err := timeout(r); err != nil {
+			return err
+		}
+		c := &order.Command{}
+		if _, err := readBody(w, r, c); err != nil {
+			return err
+		}
+		if c.OrderID != "" && c.OrderID != id {
+			return wrong("orderId", "is not the order of the path: leave it out")
+		}
+		if c.ID, err = commandID(r, c.ID); err != nil {
+			return err
+		}
+		c.Type, c.OrderID = kind, id
+		if kind == order.Cancel {
+			c.By = cmp.Or(c.By, order.Customer)
+		}
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		return s.send(w, r, c.ID, orderPath(id), func(ctx context.Context) error { return s.Commands.SendOrder(ctx, id, c) })
+	}
+}
+
+func knownStatus(field, status string) error {
+	if !slices.Contains(order.Statuses, order.Status(status)) {
+		return wrong(field, "is not a status of an order: one of "+joined(order.Statuses))
+	}
+	return nil
+}
+
+func joined(statuses []order.Status) string {
+	out := make([]string, len(statuses))
+	for i, s := range statuses {
+		out[i] = string(s)
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,65 @@
+package api
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"baedal/domain/dispatch"
+	"baedal/domain/notification"
+	"baedal/domain/order"
+	"baedal/domain/projection"
+	"baedal/domain/rider"
+	"baedal/domain/stock"
+	"baedal/views"
+)
+
+// Table is what the API needs of a view; views.View has it, and says what each
+// method promises.
+type Table[R any] interface {
+	Get(key string) (*R, error)
+	Each(from string, fn func(key string, row *R) bool) error
+	Wait(ctx context.Context, key string, cond func(*R) bool) (*R, error)
+	Staleness() time.Duration
+}
+
+// Tables are the tables that the API reads.
+type Tables struct {
+	Orders   Table[order.Order]
+	Stock    Table[stock.Inventory]
+	Riders   Table[rider.Rider]
+	Areas    Table[dispatch.Area]
+	Messages Table[notification.Log]
+	Models   Table[projection.Model]
+	// Progress says for /readyz how far the views have come.
+	Progress func() []views.Progress
+}
+
+// Views returns the tables that a set of views shows.
+func Views(s *views.Set) Tables {
+	return Tables{
+		Orders:   s.Orders,
+		Stock:    s.Stock,
+		Riders:   s.Riders,
+		Areas:    s.Dispatch,
+		Messages: s.Messages,
+		Models:   s.Projections,
+		Progress: s.Progress,
+	}
+}
+
+const stalenessHeader = "Baedal-Staleness-Ms"
+
+// stale says how far the tables that an answer is taken from may lag. It comes
+// before the read, so that a change in between can only make the answer newer.
+func stale(w http.ResponseWriter, tables ...interface{ Staleness() time.Duration }) {
+	var most time.Duration
+	for _, t := range tables {
+		most = max(most, t.Staleness())
+	}
+	if most < math.MaxInt64 { // otherwise not ready, and the read will say so
+		w.Header().Set(stalenessHeader, strconv.FormatInt(most.Milliseconds(), 10))
+	}
+}
