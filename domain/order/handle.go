@@ -66,16 +66,13 @@ func (o *Order) Command(c *Command, id string, now domain.Time, cfg Settings) (o
 
 // StockReply applies the store's answer to a reserve.
 func (o *Order) StockReply(r *stock.Reply, now domain.Time, cfg Settings) (out Out) {
-	if _, ok := o.repeat(r.ID, &out); ok {
+	_, again := o.repeat(r.ID, &out)
+	if r.Type == stock.Reserved && o.unwanted(r.Attempt) {
+		// Of an order that got what it reserved the store knows, and ignores this.
+		out.Stock = append(out.Stock, o.release(o.end(r.Attempt, r.At), r.StoreID))
 		return out
 	}
-	if r.Type == stock.Reserved && (o.Status.Final() || o.Status == None || r.Attempt != o.attempt()) {
-		// Nobody wants it any more. Of an order that got what it reserved the
-		// store knows, and ignores this.
-		out.Stock = append(out.Stock, release(o.ID, r.StoreID, r.Attempt, now))
-		return out
-	}
-	if r.Attempt == o.attempt() && o.Reserved < r.Attempt {
+	if !again && r.Attempt == o.attempt() && o.Reserved < r.Attempt {
 		s := &step{o: o, cfg: cfg, now: now, out: &out, kind: stockMessage(r), id: r.ID, reason: r.Reason, stock: r}
 		s.apply()
 	}
@@ -84,34 +81,48 @@ func (o *Order) StockReply(r *stock.Reply, now domain.Time, cfg Settings) (out O
 
 // PaymentReply applies what payments says.
 func (o *Order) PaymentReply(r *payment.Reply, now domain.Time, cfg Settings) (out Out) {
-	if _, ok := o.repeat(r.ID, &out); ok {
-		return out
-	}
-	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: paymentMessage(r), id: r.ID, reason: r.Reason}
+	_, again := o.repeat(r.ID, &out)
 	if r.Type == payment.Approved && (o.Status == None || o.endedUnpaid()) {
-		out.Payments = append(out.Payments, o.pay(payment.Void, now))
+		out.Payments = append(out.Payments, o.void(o.end(r.Attempt, r.At)))
 		return out
 	}
-	s.apply()
+	if !again {
+		s := &step{o: o, cfg: cfg, now: now, out: &out, kind: paymentMessage(r), id: r.ID, reason: r.Reason}
+		s.apply()
+	}
 	return out
 }
 
 // Delivery applies what dispatch says.
 func (o *Order) Delivery(e *dispatch.DeliveryEvent, now domain.Time, cfg Settings) (out Out) {
-	if _, ok := o.repeat(e.ID, &out); ok {
+	_, again := o.repeat(e.ID, &out)
+	if e.Type == dispatch.Assigned && o.unwanted(e.Attempt) {
+		out.Dispatch = append(out.Dispatch, o.withdraw(o.end(e.Attempt, e.At), e.Area))
 		return out
 	}
-	if e.Type == dispatch.Assigned && (o.Status == None || o.Status.Final() || e.Attempt != o.attempt()) {
-		out.Dispatch = append(out.Dispatch, dispatch.Command{
-			Meta: domain.Meta{Type: dispatch.Withdraw, ID: fmt.Sprintf("%s/withdraw/%d", o.ID, e.Attempt), At: now},
-			Area: e.Area, OrderID: o.ID, Attempt: e.Attempt, Reason: dispatch.Withdrawn})
-		return out
-	}
-	if e.Attempt == o.attempt() {
+	if !again && e.Attempt == o.attempt() {
 		s := &step{o: o, cfg: cfg, now: now, out: &out, kind: deliveryMessage(e), id: e.ID, reason: e.Reason, delivery: e}
 		s.apply()
 	}
 	return out
+}
+
+// unwanted reports whether what another group grants for an attempt has no
+// order any more that wants it: it is undone, also when it was wanted the first
+// time, for the other group may have forgotten that it was undone already.
+func (o *Order) unwanted(attempt int) bool {
+	return o.Status == None || o.Status.Final() || attempt != o.attempt()
+}
+
+// end returns the entry to undo an unwanted answer by: the one with which the
+// order ended, so that the undoing is the same message as then.
+func (o *Order) end(attempt int, at domain.Time) Entry {
+	e := Entry{At: at}
+	if o.Status.Final() {
+		e = o.Timeline[len(o.Timeline)-1]
+	}
+	e.Attempt = attempt
+	return e
 }
 
 // Due applies a deadline. One that is not the order's any more is ignored.
@@ -243,23 +254,16 @@ func (out *Out) undo(o *Order, i int) {
 		return slices.ContainsFunc(o.Timeline[:i], func(x Entry) bool { return x.Type == string(s) && x.Attempt == e.Attempt })
 	}
 	if (had(Placed) || e.Attempt > 1) && !had(Cooking) {
-		out.Stock = append(out.Stock, release(o.ID, o.StoreID, max(1, e.Attempt), e.At))
+		out.Stock = append(out.Stock, o.release(e, o.StoreID))
 	}
 	if had(Paying) && e.Attempt < 2 && e.Status != Refunded {
-		r := o.pay(payment.Void, e.At)
-		r.Reason = e.Reason
-		out.Payments = append(out.Payments, r)
+		out.Payments = append(out.Payments, o.void(e))
 	}
 	// When dispatch itself said that the delivery failed there is nothing to
 	// withdraw, and each withdrawal would be answered by the same failure.
 	byDispatch := e.CauseID == o.about(dispatch.Failed, e)
 	if had(AcceptedStatus) && !had(PickedUp) && !byDispatch {
-		reason := dispatch.Withdrawn
-		if e.Reason == dispatch.NoRider {
-			reason = dispatch.NoRider
-		}
-		out.Dispatch = append(out.Dispatch, o.toDispatch(dispatch.Command{
-			Meta: domain.Meta{Type: dispatch.Withdraw, ID: o.about("withdraw", e), At: e.At}, Reason: reason}))
+		out.Dispatch = append(out.Dispatch, o.withdraw(e, o.Store.Area))
 	}
 }
 
@@ -290,9 +294,24 @@ func (o *Order) reserve(e Entry) stock.Command {
 	return c
 }
 
-func release(orderID, storeID string, attempt int, at domain.Time) stock.Command {
-	return stock.Command{Meta: domain.Meta{Type: stock.Release, ID: fmt.Sprintf("%s/release/%d", orderID, attempt), At: at},
-		StoreID: storeID, OrderID: orderID, Attempt: attempt}
+func (o *Order) release(e Entry, storeID string) stock.Command {
+	return stock.Command{Meta: domain.Meta{Type: stock.Release, ID: o.about("release", e), At: e.At}, StoreID: storeID,
+		OrderID: o.ID, Attempt: max(1, e.Attempt)}
+}
+
+func (o *Order) void(e Entry) payment.Request {
+	r := o.pay(payment.Void, e.At)
+	r.Reason = e.Reason
+	return r
+}
+
+func (o *Order) withdraw(e Entry, area string) dispatch.Command {
+	c := dispatch.Command{Meta: domain.Meta{Type: dispatch.Withdraw, ID: o.about("withdraw", e), At: e.At}, Area: area,
+		OrderID: o.ID, Attempt: max(1, e.Attempt), Reason: dispatch.Withdrawn}
+	if e.Reason == dispatch.NoRider {
+		c.Reason = dispatch.NoRider
+	}
+	return c
 }
 
 func (o *Order) pay(kind string, at domain.Time) payment.Request {

@@ -359,10 +359,11 @@ func (o *Order) lost(rider string) bool {
 }
 
 // giveUpRider asks dispatch to seek another rider: only dispatch knows whether
-// he has picked up meanwhile.
+// he has picked up meanwhile. Asked again in the same version, it is the same
+// message.
 func giveUpRider(s *step) string {
 	s.out.Dispatch = append(s.out.Dispatch, s.o.toDispatch(dispatch.Command{
-		Meta:    domain.Meta{Type: dispatch.GiveUp, ID: fmt.Sprintf("%s/give_up/%d/%d", s.o.ID, s.o.attempt(), s.o.Version), At: s.now},
+		Meta:    domain.Meta{Type: dispatch.GiveUp, ID: fmt.Sprintf("%s/give_up/%d/%d", s.o.ID, s.o.attempt(), s.o.Version), At: s.o.Updated},
 		RiderID: s.o.RiderID, Reason: dispatch.Late}))
 	s.again()
 	return ""
