@@ -422,7 +422,7 @@ func requestRefund(s *step) string {
 	case s.now.Sub(s.o.Delivered) > s.cfg.RefundWindow:
 		return fmt.Sprintf("it was delivered at %s: a refund can be asked for within %s", s.o.Delivered, s.cfg.RefundWindow)
 	}
-	s.o.Wish = c.Wish
+	s.o.Wish, s.o.PhotoURL = c.Wish, c.PhotoURL
 	s.enter(RefundRequested)
 	return ""
 }

@@ -28,6 +28,7 @@ type Order struct {
 	Reserved  int             `json:"reserved,omitzero"`    // the attempt that the store has reserved for
 	Delivered domain.Time     `json:"deliveredAt,omitzero"` // when; a refund is asked for within a while of it
 	Wish      string          `json:"wish,omitempty"`       // what the customer wants instead of what came
+	PhotoURL  string          `json:"photoUrl,omitempty"`   // of what came
 
 	Deadline *Wait       `json:"deadline,omitempty"`
 	PlacedAt domain.Time `json:"placedAt,omitzero"`
