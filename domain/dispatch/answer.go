@@ -21,7 +21,7 @@ func (t *turn) answer() (out Out) {
 	for _, p := range t.told() {
 		de, re := p.d.events(t.ID, p.i)
 		out.Deliveries = append(out.Deliveries, de)
-		if re != nil {
+		if re != nil && p.d.Steps[p.i].By == t.by {
 			out.Riders = append(out.Riders, *re)
 		}
 	}
@@ -44,7 +44,7 @@ type part struct {
 // told lists the steps to be sent, in the order in which they were taken: those
 // that the message caused; for a request, all of its delivery, because orders
 // asks again when it knows less than the area; for a withdraw, the end of its
-// delivery, whatever brought it.
+// delivery, whatever brought it. Riders are told only what the message caused.
 func (t *turn) told() (parts []part) {
 	for _, ds := range [][]*Delivery{t.Deliveries, t.Done} {
 		for _, d := range ds {

@@ -170,7 +170,9 @@ func (t *turn) want(w Wish) {
 // pursue takes the next step towards the wish.
 func (t *turn) pursue() {
 	switch w := t.Wish; {
-	case w == nil || t.Asked: // nothing to do, or nothing before the area has answered
+	case w == nil:
+	case t.Asked: // nothing else before the area has answered
+		t.ask()
 	case w.Area == t.Area && w.Area == "":
 		t.settle("")
 	case t.Area == "" || w.Area == t.Area: // in the same area: a new place and capacity
