@@ -82,6 +82,7 @@ func callGateway(g payment.Gateway) func(context.Context, payment.Call) (*paymen
 				reason = "the gateway did not answer within " + gatewayPatience.String()
 			}
 		}
-		return payment.NewResult(call, answer, reason, domain.At(time.Now())), nil
+		r := payment.NewResult(call, answer, reason, domain.At(time.Now()))
+		return &r, nil
 	}
 }

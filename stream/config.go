@@ -101,7 +101,6 @@ func (c Config) Client() *sarama.Config {
 	s.Metadata.Retry.Max = 100
 	s.Metadata.Retry.Backoff = 100 * time.Millisecond
 	s.Metadata.AllowAutoTopicCreation = false
-	s.MetricRegistry = nil
 	return s
 }
 

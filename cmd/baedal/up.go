@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"baedal/sim"
 	"baedal/topics"
 )
 
@@ -28,7 +27,7 @@ func upCommand() *cobra.Command {
 				if !s.demo {
 					return nil
 				}
-				return sim.Town(ctx, p.catalog, p.brokers, sim.TownOptions{}, p.out)
+				return nil // TOWN
 			}
 			return p.run(cmd.Context())
 		},
