@@ -35,6 +35,9 @@ func (r *Request) Validate() error {
 	if r.Amount < 0 {
 		return domain.Wrong("amount", "must not be negative")
 	}
+	if r.Attempt < 1 {
+		return domain.Wrong("attempt", "must be 1 or more")
+	}
 	return domain.CheckID("orderId", r.OrderID)
 }
 
@@ -96,6 +99,30 @@ type Result struct {
 
 // ResultType is the type of a Result.
 const ResultType = "result"
+
+// NewResult builds the result of a call; its id is the call's key and try. What
+// is neither OK nor Denied is Failed.
+func NewResult(c Call, answer, reason string, at domain.Time) Result {
+	if answer != OK && answer != Denied {
+		answer = Failed
+	}
+	meta := domain.Meta{Type: ResultType, ID: fmt.Sprintf("%s/%d/%s", c.Key(), c.Try, ResultType), At: at}
+	return Result{Meta: meta, Call: c, Answer: answer, Reason: reason}
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (r *Result) Validate() error {
+	if !slices.Contains([]string{OK, Denied, Failed}, r.Answer) {
+		return domain.Wrong("answer", fmt.Sprintf("%q is no answer of a gateway: ok, denied or failed", r.Answer))
+	}
+	if !slices.Contains([]string{Authorize, Capture, Void, Refund}, r.Call.Kind) {
+		return domain.Wrong("kind", fmt.Sprintf("%q is no call to a gateway: authorize, capture, void or refund", r.Call.Kind))
+	}
+	return domain.CheckID("orderId", r.OrderID)
+}
+
+// Kind returns the type of the message, not that of the call.
+func (r *Result) Kind() string { return r.Type }
 
 // Names returns the key that the message itself claims.
 func (r *Result) Names() string { return r.OrderID }

@@ -60,14 +60,19 @@ func NewInventory(storeID string) *Inventory { return &Inventory{StoreID: storeI
 // Handle applies a valid message to the row. The id names the message also
 // where the sender gave none. What was decided before is answered again as it
 // was, byte for byte, and changes nothing.
-func (s *Inventory) Handle(c *Command, id string, now domain.Time) Out {
+func (s *Inventory) Handle(c *Command, id string, now domain.Time) (out Out) {
 	switch c.Type {
 	case Reserve:
-		return s.reserve(c, now)
+		out = s.reserve(c, now)
 	case Commit, Release:
-		return s.end(c, now)
+		out = s.end(c, now)
+	default:
+		out = s.command(c, id, now)
 	}
-	return s.command(c, id, now)
+	if out.Changed {
+		s.Decided = recent(s.Decided, now)
+	}
+	return out
 }
 
 // rules has what each command of a store does. A rule either changes the row or
@@ -90,7 +95,7 @@ func (s *Inventory) command(c *Command, id string, now domain.Time) (out Out) {
 		} else {
 			d.Reason = rules[c.Type](s, c)
 		}
-		s.Decided = recent(append(s.Decided, d), now)
+		s.Decided = append(s.Decided, d)
 		i = len(s.Decided) - 1
 		out.Changed = true
 	}

@@ -373,6 +373,14 @@ func TestInventory_RemembersWhatWasDecidedLately(t *testing.T) {
 		}
 		assert.Len(t, s.row.Decided, stock.MaxDecided)
 	})
+	t.Run("NoLongerThanNeeded", func(t *testing.T) {
+		s := kitchen(t)
+		for i := range stock.MaxDecided {
+			s.row.Handle(add, fmt.Sprintf("burst-%d", i), noon)
+		}
+		s.row.Handle(order(stock.Reserve, "o-1", 1, mandu), "r", noon.Add(2*stock.DecidedWindow))
+		assert.Len(t, s.row.Decided, stock.KeepDecided)
+	})
 	t.Run("TheLastFew", func(t *testing.T) {
 		s := kitchen(t)
 		for i := range 2 * stock.MaxDecided {
