@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 
@@ -255,4 +256,24 @@ func (c *Client) Read(ctx context.Context, handle func(batch []*kgo.Record, live
 			handle(nil, true)
 		}
 	}
+}
+
+// batch is what Read gives at once.
+type batch struct {
+	records []*kgo.Record
+	live    bool
+}
+
+// batches is Read for a loop that waits for other things too. The error channel gets what ended the reading.
+func (c *Client) batches(ctx context.Context) (<-chan batch, <-chan error) {
+	out, ended := make(chan batch), make(chan error, 1)
+	go func() {
+		ended <- c.Read(ctx, func(records []*kgo.Record, live bool) {
+			select {
+			case out <- batch{slices.Clone(records), live}:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	return out, ended
 }

@@ -3,7 +3,9 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,7 +186,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		return
 	}
 	from := map[string][]order.Status{order.Cancel: {order.Placed, order.Paying, order.Paid, order.AcceptedStatus}, order.Accept: {order.Paid},
-		order.Reject: {order.Paid}, order.StartCooking: {order.AcceptedStatus}, order.FinishCooking: {order.Cooking}, order.Confirm: {order.Delivered}}
+		order.Reject: {order.Paid}, order.StartCooking: {order.AcceptedStatus}, order.FinishCooking: {order.Cooking}, order.Confirm: {order.Delivered}, order.RequestRefund: {order.Delivered}, order.ApproveRefund: {order.RefundRequested}, order.DenyRefund: {order.RefundRequested}}
 	allowed := false
 	for _, s := range from[c.Type] {
 		allowed = allowed || s == o.Status
@@ -206,6 +208,9 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		e.event(o, "cooking", c.ID)
 	case order.FinishCooking:
 		e.ready(o, c.ID)
+	case order.RequestRefund, order.ApproveRefund, order.DenyRefund:
+		o.Reason = c.Reason
+		e.event(o, map[string]string{order.RequestRefund: "refund_requested", order.ApproveRefund: "refunded", order.DenyRefund: "refund_denied"}[c.Type], c.ID)
 	case order.Confirm:
 		e.event(o, "completed", c.ID)
 	}
@@ -309,5 +314,43 @@ func (e *fakeEngine) rider(id string, c *rider.Command) {
 			e.event(o, order.RiderLost, c.ID)
 			e.open = append(e.open, c.OrderID)
 		}
+	}
+}
+
+// watchOrders returns the newest status of each order, as the events since the beginning say.
+func watchOrders(t *testing.T, brokers []string, cat *topics.Catalog) func() map[string]order.Status {
+	t.Helper()
+	c, err := Dial(t.Context(), cat, brokers, math.MaxInt32, cat.OrderEvents.Name())
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	var mu sync.Mutex
+	var once sync.Once
+	all := make(map[string]order.Status)
+	caughtUp, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = c.Read(ctx, func(batch []*kgo.Record, live bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range batch {
+				if e, err := codecs.Decode[order.Event](r.Value); err == nil {
+					all[e.OrderID] = e.Status
+				}
+			}
+			if live {
+				once.Do(func() { close(caughtUp) })
+			}
+		})
+	}()
+	t.Cleanup(func() { stop(); <-done; c.Close() })
+	select {
+	case <-caughtUp:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the events so far were not read within 20 s")
+	}
+	return func() map[string]order.Status {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(all)
 	}
 }

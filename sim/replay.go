@@ -130,16 +130,7 @@ type job struct {
 func (r *replay) do(ctx context.Context) (*ReplayReport, error) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	batches := make(chan []*kgo.Record)
-	read := make(chan error, 1)
-	go func() {
-		read <- r.c.Read(reading, func(batch []*kgo.Record, _ bool) {
-			select {
-			case batches <- slices.Clone(batch):
-			case <-reading.Done():
-			}
-		})
-	}()
+	batches, read := r.c.batches(reading)
 
 	r.out.line("%s: %d orders, %d couriers, %d restaurants at speed %g", r.day.Name, len(r.day.Orders), len(r.day.Couriers), len(r.day.Restaurants), r.opt.Speed)
 	r.register()
@@ -148,8 +139,8 @@ func (r *replay) do(ctx context.Context) (*ReplayReport, error) {
 		select {
 		case <-r.setup.done:
 			waiting = false
-		case batch := <-batches:
-			r.handle(batch)
+		case b := <-batches:
+			r.handle(b.records)
 		case <-deadline:
 			return nil, r.setup.timeout(r.opt.Timeout)
 		case <-ctx.Done():
@@ -188,8 +179,8 @@ func (r *replay) do(ctx context.Context) (*ReplayReport, error) {
 		}
 		timer.Reset(max(wait, 0))
 		select {
-		case batch := <-batches:
-			r.handle(batch)
+		case b := <-batches:
+			r.handle(b.records)
 		case <-timer.C:
 		case <-tick.C:
 			minute := int(r.clock.minute(time.Now()))
