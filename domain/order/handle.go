@@ -67,8 +67,8 @@ func (o *Order) Command(c *Command, id string, now domain.Time, cfg Settings) (o
 // StockReply applies the store's answer to a reserve.
 func (o *Order) StockReply(r *stock.Reply, now domain.Time, cfg Settings) (out Out) {
 	_, again := o.repeat(r.ID, &out)
-	if r.Type == stock.Reserved && o.unwanted(r.Attempt) {
-		// Of an order that got what it reserved the store knows, and ignores this.
+	if r.Type == stock.Reserved && o.unwanted(r.Attempt) && !o.had(Cooking, r.Attempt) {
+		// What was cooked was committed: a release must not overtake that.
 		out.Stock = append(out.Stock, o.release(o.end(r.Attempt, r.At), r.StoreID))
 		return out
 	}
@@ -96,7 +96,7 @@ func (o *Order) PaymentReply(r *payment.Reply, now domain.Time, cfg Settings) (o
 // Delivery applies what dispatch says.
 func (o *Order) Delivery(e *dispatch.DeliveryEvent, now domain.Time, cfg Settings) (out Out) {
 	_, again := o.repeat(e.ID, &out)
-	if e.Type == dispatch.Assigned && o.unwanted(e.Attempt) {
+	if e.Type == dispatch.Assigned && o.unwanted(e.Attempt) && !(again && o.had(PickedUp, e.Attempt)) {
 		out.Dispatch = append(out.Dispatch, o.withdraw(o.end(e.Attempt, e.At), e.Area))
 		return out
 	}
@@ -115,14 +115,12 @@ func (o *Order) unwanted(attempt int) bool {
 }
 
 // end returns the entry to undo an unwanted answer by: the one with which the
-// order ended, so that the undoing is the same message as then.
+// attempt ended, so that the undoing is the same message as then.
 func (o *Order) end(attempt int, at domain.Time) Entry {
-	e := Entry{At: at}
-	if o.Status.Final() {
-		e = o.Timeline[len(o.Timeline)-1]
+	if o.Status.Final() && attempt == o.attempt() {
+		return o.Timeline[len(o.Timeline)-1]
 	}
-	e.Attempt = attempt
-	return e
+	return Entry{At: at, Attempt: attempt}
 }
 
 // Due applies a deadline. One that is not the order's any more is ignored.
@@ -250,9 +248,7 @@ func (out *Out) tell(o *Order, i int, again bool) {
 // with the i-th entry.
 func (out *Out) undo(o *Order, i int) {
 	e := o.Timeline[i]
-	had := func(s Status) bool {
-		return slices.ContainsFunc(o.Timeline[:i], func(x Entry) bool { return x.Type == string(s) && x.Attempt == e.Attempt })
-	}
+	had := func(s Status) bool { return o.had(s, max(1, e.Attempt)) }
 	if (had(Placed) || e.Attempt > 1) && !had(Cooking) {
 		out.Stock = append(out.Stock, o.release(e, o.StoreID))
 	}
@@ -265,6 +261,11 @@ func (out *Out) undo(o *Order, i int) {
 	if had(AcceptedStatus) && !had(PickedUp) && !byDispatch {
 		out.Dispatch = append(out.Dispatch, o.withdraw(e, o.Store.Area))
 	}
+}
+
+// had reports whether an attempt was ever in a status.
+func (o *Order) had(s Status, attempt int) bool {
+	return slices.ContainsFunc(o.Timeline, func(e Entry) bool { return e.Type == string(s) && max(1, e.Attempt) == attempt })
 }
 
 // seeksRider reports whether a delivery is requested and not under way.
