@@ -231,6 +231,42 @@ func TestArea_Delivered(t *testing.T) {
 	assert.Equal(t, []string{"o-1/delivered/1 r-1"}, said(w.area.Handle(&late, late.ID, w.now, w.plan)))
 }
 
+func TestArea_DeclineOfOpen(t *testing.T) {
+	w := newTown(t, dispatch.Hybrid)
+	w.do(enter("r-1", 0, 1, 1))
+	w.do(request("o-1", 1))
+	for _, id := range []string{"first", "second"} {
+		c := says("r-1", dispatch.Decline, "o-1")
+		c.ID, c.CommandID = id, id
+		assert.Equal(t, []string{"r-1: accepted"}, said(w.do(c)))
+	}
+	assert.Equal(t, []string{"r-1"}, w.area.Deliveries[0].Declined)
+	assert.Empty(t, said(w.do(ofOrder(dispatch.Ready, "o-1"))), "he is not asked")
+}
+
+// A policy may leave a delivery open; whom it was not offered it can't choose.
+func TestArea_Policy(t *testing.T) {
+	for name, p := range map[string]policy{"Leaves": {"r-1", false}, "Full": {"r-2", true}, "Stranger": {"r-9", true}} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, dispatch.Assign)
+			w.do(enter("r-2", 0, 1, 1))
+			w.do(request("o-1", 1))
+			w.do(enter("r-1", 0, 1, 1))
+			w.plan.Policy = p
+			assert.Empty(t, said(w.do(request("o-2", 1))))
+			w.plan.Policy = policy{"r-1", true}
+			assert.NotEmpty(t, said(w.do(request("o-3", 1))))
+		})
+	}
+}
+
+type policy struct {
+	id string
+	ok bool
+}
+
+func (p policy) Choose(dispatch.Delivery, []dispatch.Candidate) (string, bool) { return p.id, p.ok }
+
 func TestArea_Etas(t *testing.T) {
 	cases := map[string]struct {
 		readyIn    time.Duration // from the request
@@ -310,7 +346,7 @@ func TestArea_Views(t *testing.T) {
 func TestStep_Text(t *testing.T) {
 	for _, s := range []dispatch.Step{
 		{Seq: 1, Type: dispatch.Unassigned, At: t0, By: "x", Reason: "late/again/"},
-		{Seq: 2, Type: dispatch.Assigned, At: t0, By: "x", RiderID: "라이더 1", EtaPickup: t0, ReadyAt: 5},
+		{Seq: 2, Type: dispatch.Assigned, At: t0, By: "x", RiderID: "라이더 1", EtaPickup: t0, EtaDrop: t0 + 9, ReadyAt: 5},
 		{Seq: 3, Type: dispatch.PickedUp, At: t0, By: "x"},
 	} {
 		b, err := s.MarshalText()
@@ -326,4 +362,38 @@ func TestStep_Text(t *testing.T) {
 func (w *town) place() domain.Place {
 	v := w.area.RidersView()[0]
 	return domain.Place{Lat: v.Lat, Lon: v.Lon}
+}
+
+// BenchmarkArea is a busy area: 50 riders, 40 deliveries in hand, memories full.
+func BenchmarkArea(b *testing.B) {
+	a, now := dispatch.NewArea("a-1"), t0
+	handle := func(c dispatch.Command) {
+		now += 100
+		a.Handle(&c, c.ID, now, dispatch.Planner{})
+	}
+	for i := range 50 {
+		handle(enter(fmt.Sprintf("rider-%03d", i), float64(i)/10.003, 1, 1))
+	}
+	n := 0
+	lifecycle := func() {
+		n++
+		order := fmt.Sprintf("01999999-aaaa-bbbb-cccc-%012d", n)
+		handle(request(order, float64(n%50)/10.007))
+		handle(ofOrder(dispatch.Ready, order))
+		if len(a.Deliveries) > 40 {
+			oldest := a.Deliveries[0]
+			rider, order := oldest.Rider(), oldest.OrderID
+			handle(says(rider, dispatch.PickedUp, order))
+			handle(says(rider, dispatch.Delivered, order))
+		}
+		a = mustRow(b, mustJSON(b, a))
+	}
+	for range 100 {
+		lifecycle()
+	}
+	b.ReportMetric(float64(len(mustJSON(b, a))), "B/row")
+	for b.Loop() {
+		lifecycle()
+	}
+	b.ReportMetric(float64(len(mustJSON(b, a))), "B/row")
 }

@@ -24,17 +24,17 @@ const (
 
 // Delivery is one attempt to bring one order. What became of it is its steps;
 // every event about it is built from one of them, so an event sent again is the
-// event that was sent.
+// event that was sent. Its names in JSON are short: see pack.go.
 type Delivery struct {
-	OrderID     string       `json:"orderId"`
-	Attempt     int          `json:"attempt"`
-	Pickup      domain.Place `json:"pickup,omitzero"`
-	Drop        domain.Place `json:"drop,omitzero"`
-	ReadyAt     Millis       `json:"readyAt,omitzero"`
-	Ready       bool         `json:"ready,omitzero"` // the food is
-	RequestedAt Millis       `json:"requestedAt,omitzero"`
-	Declined    []string     `json:"declined,omitempty"` // riders who must not get it (again)
-	Steps       []Step       `json:"steps,omitempty"`
+	OrderID     string       `json:"o"`
+	Attempt     int          `json:"n"`
+	Pickup      domain.Place `json:"from,omitzero"`
+	Drop        domain.Place `json:"to,omitzero"`
+	ReadyAt     Millis       `json:"ra,omitzero"`
+	Ready       bool         `json:"r,omitzero"` // the food is
+	RequestedAt Millis       `json:"at,omitzero"`
+	Declined    []string     `json:"no,omitempty"` // riders who must not get it (again)
+	Steps       []Step       `json:"s,omitempty"`
 }
 
 // Step is one thing that became of a delivery: assigned, unassigned, picked_up,
@@ -54,17 +54,26 @@ type Step struct {
 	Reason string // of unassigned and failed
 }
 
+// In a row, the type of a step is one letter and its other times are relative
+// to At.
+var (
+	letter = map[string]string{Assigned: "a", Unassigned: "u", PickedUp: "p", Delivered: "d", Failed: "f"}
+	typeOf = map[string]string{"a": Assigned, "u": Unassigned, "p": PickedUp, "d": Delivered, "f": Failed}
+)
+
 // AppendText implements encoding.TextAppender.
 func (s Step) AppendText(b []byte) ([]byte, error) {
 	p := pack(b)
 	p.int(s.Seq)
-	p.text(s.Type)
+	p.text(letter[s.Type])
 	p.int(int64(s.At))
 	p.text(string(s.By))
 	p.text(s.RiderID)
-	p.int(int64(s.EtaPickup))
-	p.int(int64(s.EtaDrop))
-	p.int(int64(s.ReadyAt))
+	if s.Type == Assigned {
+		p.int(int64(s.EtaPickup - s.At))
+		p.int(int64(s.EtaDrop - s.At))
+		p.int(int64(s.ReadyAt - s.At))
+	}
 	p.text(s.Reason)
 	return p.done(), nil
 }
@@ -75,10 +84,11 @@ func (s Step) MarshalText() ([]byte, error) { return s.AppendText(nil) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Step) UnmarshalText(b []byte) error {
 	u := unpacker{rest: string(b)}
-	*s = Step{
-		Seq: u.int(), Type: u.text(), At: u.time(), By: Mark(u.text()),
-		RiderID: u.text(), EtaPickup: u.time(), EtaDrop: u.time(), ReadyAt: u.time(), Reason: u.rest,
+	*s = Step{Seq: u.int(), Type: typeOf[u.text()], At: u.time(), By: Mark(u.text()), RiderID: u.text()}
+	if s.Type == Assigned {
+		s.EtaPickup, s.EtaDrop, s.ReadyAt = s.At+u.time(), s.At+u.time(), s.At+u.time()
 	}
+	s.Reason = u.rest
 	return u.err
 }
 

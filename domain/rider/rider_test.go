@@ -187,6 +187,14 @@ func TestRider_Handle(t *testing.T) {
 			{entered("a-1", 1), []string{"a-1 leave r-1/leave/1/1"}},
 			{left("a-1", 1), []string{"c-2: accepted"}},
 		}, " offline"},
+		"BackBeforeEntered": {[]line{
+			on[0],
+			{offline("c-2"), []string{"a-1 leave r-1/leave/1/1", `c-1: refused (superseded by command "c-2")`}},
+			{online("c-3", "a-1", 1, 1), []string{"a-1 leave r-1/leave/1/1", `c-2: refused (superseded by command "c-3")`}},
+			{entered("a-1", 1), []string{"a-1 leave r-1/leave/1/1"}}, // he is about to be let go
+			{left("a-1", 1), []string{"a-1 enter r-1/enter/2"}},
+			{entered("a-1", 2), []string{"c-3: accepted"}},
+		}, "a-1 idle"},
 		"UnwantedArea": {then(
 			line{entered("a-9", 7), []string{"a-9 leave r-1/entered/7/undo"}},
 			line{left("a-9", 7), nil},
