@@ -1,0 +1,197 @@
+package api_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+)
+
+const placeBody = `{"id":"o-7","userId":"u-1","storeId":"s-1","lines":[{"product":"p-1","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.5,"lon":127.04}}`
+
+// commandCases has every command, with a body that is good and the command
+// that it becomes.
+var commandCases = []struct {
+	method, path, body string
+	stream, key        string
+	command            map[string]any // without its id
+	location           string
+}{
+	{"POST", "/v1/orders/o-1/cancel", ``, "order-commands", "o-1", map[string]any{"type": "cancel", "orderId": "o-1", "by": "customer"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/cancel", `{"by":"operator","reason":"fire"}`, "order-commands", "o-1",
+		map[string]any{"type": "cancel", "orderId": "o-1", "by": "operator", "reason": "fire"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"12m"}`, "order-commands", "o-1",
+		map[string]any{"type": "accept", "orderId": "o-1", "cookingTime": "12m0s"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/reject", `{"reason":"tired"}`, "order-commands", "o-1", map[string]any{"type": "reject", "orderId": "o-1", "reason": "tired"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/start-cooking", ``, "order-commands", "o-1", map[string]any{"type": "start_cooking", "orderId": "o-1"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/finish-cooking", `{}`, "order-commands", "o-1", map[string]any{"type": "finish_cooking", "orderId": "o-1"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/confirm", `{"verdict":true}`, "order-commands", "o-1", map[string]any{"type": "confirm", "orderId": "o-1", "verdict": true}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/request-refund", `{"userId":"u-1","reason":"cold","photoUrl":"https://p.example/1","wish":"refund"}`, "order-commands", "o-1",
+		map[string]any{"type": "request_refund", "orderId": "o-1", "userId": "u-1", "reason": "cold", "photoUrl": "https://p.example/1", "wish": "refund"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/approve-refund", ``, "order-commands", "o-1", map[string]any{"type": "approve_refund", "orderId": "o-1"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/deny-refund", `{"reason":"eaten"}`, "order-commands", "o-1", map[string]any{"type": "deny_refund", "orderId": "o-1", "reason": "eaten"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/%EC%A3%BC%20%EB%AC%B8/confirm", ``, "order-commands", "주 문", map[string]any{"type": "confirm", "orderId": "주 문"},
+		"/v1/orders/%EC%A3%BC%20%EB%AC%B8"},
+
+	{"PUT", "/v1/stores/s-1", `{"id":"s-1","name":"Mine","area":"a-1","lat":37.5,"lon":0,"autoAccept":true,"cookingTime":"5s","open":true}`, "store-commands", "s-1",
+		map[string]any{"type": "register", "storeId": "s-1", "name": "Mine", "area": "a-1", "lat": 37.5, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
+	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"type": "open", "storeId": "s-1"}, "/v1/stores/s-1"},
+	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"type": "close", "storeId": "s-1"}, "/v1/stores/s-1"},
+	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap","price":9000}`, "store-commands", "s-1",
+		map[string]any{"type": "put_product", "storeId": "s-1", "product": "p-1", "name": "Bibimbap", "price": 9000.0}, "/v1/stores/s-1/stock"},
+	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Water","price":0}`, "store-commands", "s-1",
+		map[string]any{"type": "put_product", "storeId": "s-1", "product": "p-1", "name": "Water"}, "/v1/stores/s-1/stock"},
+	{"POST", "/v1/stores/s-1/products/p-1/add", `{"quantity":50}`, "store-commands", "s-1",
+		map[string]any{"type": "add_stock", "storeId": "s-1", "product": "p-1", "quantity": 50.0}, "/v1/stores/s-1/stock"},
+	{"POST", "/v1/stores/s-1/products/p-1/remove", `{"product":"p-1","quantity":1}`, "store-commands", "s-1",
+		map[string]any{"type": "remove_stock", "storeId": "s-1", "product": "p-1", "quantity": 1.0}, "/v1/stores/s-1/stock"},
+
+	{"POST", "/v1/riders/r-1/online", `{"area":"a-1","lat":37.5,"lon":127.03,"capacity":2}`, "rider-commands", "r-1",
+		map[string]any{"type": "online", "riderId": "r-1", "area": "a-1", "lat": 37.5, "lon": 127.03, "capacity": 2.0}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/offline", ``, "rider-commands", "r-1", map[string]any{"type": "offline", "riderId": "r-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/move", `{"lat":0,"lon":0}`, "rider-commands", "r-1", map[string]any{"type": "move", "riderId": "r-1", "lat": 0.0, "lon": 0.0}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "claim", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/decline", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "decline", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/picked-up", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "picked_up", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/delivered", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "delivered", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
+}
+
+func TestAPI_Command(t *testing.T) {
+	for _, c := range commandCases {
+		t.Run(c.method+c.path, func(t *testing.T) {
+			f := newFixture(t)
+			a := f.do(c.method, c.path, c.body)
+			require.Equal(t, http.StatusAccepted, a.Code, a.Body.String())
+			require.Equal(t, c.location, a.Header().Get("Location"))
+			require.Equal(t, "accepted for processing", a.json["status"])
+
+			all := f.commands.all()
+			require.Len(t, all, 1)
+			require.Equal(t, c.stream, all[0].stream)
+			require.Equal(t, c.key, all[0].key)
+			id := all[0].command["id"]
+			require.Equal(t, id, a.json["commandId"])
+			parsed, err := uuid.Parse(id.(string))
+			require.NoError(t, err)
+			require.EqualValues(t, 7, parsed.Version())
+			delete(all[0].command, "id")
+			require.Equal(t, c.command, all[0].command)
+		})
+	}
+}
+
+func TestAPI_CommandID(t *testing.T) {
+	for _, c := range commandCases {
+		t.Run(c.method+c.path, func(t *testing.T) {
+			f := newFixture(t)
+			for _, key := range []string{`k-1`, `"k-1"`} {
+				require.Equal(t, "k-1", f.do(c.method, c.path, c.body, "Idempotency-Key", key).json["commandId"])
+			}
+			a := f.do(c.method, c.path, c.body, "Idempotency-Key", strings.Repeat("k", 501))
+			a.problem(t, http.StatusBadRequest, "at most 500")
+		})
+	}
+	t.Run("InTheBody", func(t *testing.T) {
+		f := newFixture(t)
+		require.Equal(t, "c-1", f.do("POST", "/v1/orders/o-1/confirm", `{"id":"c-1"}`, "Idempotency-Key", "k-1").json["commandId"])
+	})
+	t.Run("NotOfAPUT", func(t *testing.T) {
+		// The id in the body is the store's: what GET answers can be PUT back, twice.
+		f := newFixture(t)
+		store := f.get("/v1/stores/s-1").Body.String()
+		first, second := f.do("PUT", "/v1/stores/s-1", store), f.do("PUT", "/v1/stores/s-1", store)
+		require.NotEqual(t, "s-1", first.json["commandId"])
+		require.NotEqual(t, first.json["commandId"], second.json["commandId"])
+	})
+}
+
+// Every command is careful about its input, in the same way.
+func TestAPI_CommandBadInput(t *testing.T) {
+	cases := append(commandCases[:len(commandCases):len(commandCases)], commandCases[0])
+	cases[len(cases)-1].method, cases[len(cases)-1].path, cases[len(cases)-1].body = "POST", "/v1/orders", placeBody
+	for _, c := range cases {
+		t.Run(c.method+c.path, func(t *testing.T) {
+			f := newFixture(t)
+			f.do(c.method, c.path, `{`).problem(t, http.StatusBadRequest, "the body is not as it should be")
+			f.do(c.method, c.path, `{} {}`).problem(t, http.StatusBadRequest, "the body is not as it should be")
+			f.do(c.method, c.path, `[]`).problem(t, http.StatusBadRequest, "must be a JSON object")
+			f.do(c.method, c.path, `null`).problem(t, http.StatusBadRequest, "must be a JSON object")
+			f.do(c.method, c.path, "{\"a\":\"\xff\"}").problem(t, http.StatusBadRequest, "the body is not as it should be")
+			a := f.do(c.method, c.path, `{"id":5}`)
+			a.problem(t, http.StatusBadRequest, "id: must not be a JSON number")
+			require.Equal(t, "id", a.json["field"])
+			for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "a b"} {
+				f.do(c.method, c.path, `{}`, "Content-Type", kind).problem(t, http.StatusUnsupportedMediaType, "send application/json")
+			}
+			f.do(c.method, c.path, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`).problem(t, http.StatusRequestEntityTooLarge, "larger than 1048576 bytes")
+			f.do(c.method, c.path+"?timeout=x", c.body).problem(t, http.StatusBadRequest, "timeout: must be a duration")
+			require.Empty(t, f.commands.all())
+
+			ok := f.do(c.method, c.path, c.body, "Content-Type", "application/vnd.baedal+json; charset=UTF-8")
+			require.Equal(t, http.StatusAccepted, ok.Code, ok.Body.String())
+
+			f.commands.err = errors.New("kafka: no brokers at 10.0.0.1")
+			a = f.do(c.method, c.path, c.body, "Idempotency-Key", "o-7")
+			a.problem(t, http.StatusServiceUnavailable, `send it again with the id "o-7"`)
+			require.Equal(t, "o-7", a.json["id"])
+			require.NotContains(t, a.Body.String(), "10.0.0.1")
+			require.Contains(t, f.log.String(), "10.0.0.1")
+		})
+	}
+}
+
+func TestAPI_CommandWrongField(t *testing.T) {
+	for _, c := range []struct{ method, path, body, field string }{
+		{"POST", "/v1/orders/a%2Fb/cancel", ``, "id"},
+		{"POST", "/v1/orders/o-1/cancel", `{"by":"dog"}`, "by"},
+		{"POST", "/v1/orders/o-1/cancel", `{"orderId":"o-2"}`, "orderId"},
+		{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"-1m"}`, "cookingTime"},
+		{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"soon"}`, "cookingTime"},
+		{"POST", "/v1/orders/o-1/accept", `{"cookingTime":5}`, "cookingTime"},
+		{"POST", "/v1/orders/o-1/request-refund", `{"userId":"u-1","reason":"cold","wish":"refund"}`, "photoUrl"},
+		{"POST", "/v1/orders/o-1/deny-refund", ``, "reason"},
+		{"PUT", "/v1/stores/a%2Fb", `{}`, "id"},
+		{"PUT", "/v1/stores/s-1", ``, "lat"},
+		{"PUT", "/v1/stores/s-1", `{"name":"Mine","area":"a-1","lat":37.5}`, "lon"},
+		{"PUT", "/v1/stores/s-1", `{"name":"Mine","area":"a-1","lat":37.5,"lon":181}`, "lon"},
+		{"PUT", "/v1/stores/s-1", `{"area":"a-1","lat":37.5,"lon":1}`, "name"},
+		{"PUT", "/v1/stores/s-1", `{"storeId":"s-2","name":"Mine","area":"a-1","lat":37.5,"lon":1}`, "storeId"},
+		{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap"}`, "price"},
+		{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap","price":null}`, "price"},
+		{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap","price":-1}`, "price"},
+		{"PUT", "/v1/stores/s-1/products/p-1", `{"product":"p-2","name":"Bibimbap","price":1}`, "product"},
+		{"PUT", "/v1/stores/s-1/products/a%2Fb", `{"name":"Bibimbap","price":1}`, "product"},
+		{"POST", "/v1/stores/s-1/products/p-1/add", ``, "quantity"},
+		{"POST", "/v1/stores/s-1/products/p-1/add", `{"quantity":0}`, "quantity"},
+		{"POST", "/v1/stores/s-1/products/p-1/remove", `{"quantity":1.5}`, "quantity"},
+		{"POST", "/v1/stores/s-1/products/a%2Fb/remove", `{"quantity":1}`, "product"},
+		{"POST", "/v1/riders/a%2Fb/move", `{}`, "id"},
+		{"POST", "/v1/riders/r-1/online", `{"area":"a-1","lat":1}`, "lon"},
+		{"POST", "/v1/riders/r-1/online", `{"lat":1,"lon":1}`, "area"},
+		{"POST", "/v1/riders/r-1/move", `{"lat":91,"lon":1}`, "lat"},
+		{"POST", "/v1/riders/r-1/claim", ``, "orderId"},
+		{"POST", "/v1/riders/r-1/claim", `{"riderId":"r-2","orderId":"o-1"}`, "riderId"},
+		{"POST", "/v1/orders", ``, "userId"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `"u-1"`, `7`, 1), "userId"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `"s-1"`, `"s/1"`, 1), "storeId"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, `"o/7"`, 1), "id"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `"quantity":2`, `"quantity":0`, 1), "lines[0].quantity"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `,"lon":127.04`, ``, 1), "address.lon"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `"lon":127.04`, `"lon":1270`, 1), "address.lon"},
+		{"POST", "/v1/orders", `{"userId":"u-1","storeId":"s-1","lines":[{"product":"p-1","quantity":2}]}`, "address"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `"id"`, `"expectedTotal":-1,"id"`, 1), "expectedTotal"},
+		{"POST", "/v1/orders", strings.Replace(placeBody, `"id"`, `"orderId":"o-8","id"`, 1), "orderId"},
+		{"POST", "/v1/orders?wait=eaten", placeBody, "wait"},
+	} {
+		t.Run(c.method+c.path+c.body, func(t *testing.T) {
+			f := newFixture(t)
+			a := f.do(c.method, c.path, c.body)
+			a.problem(t, http.StatusBadRequest, c.field+": ")
+			require.Equal(t, c.field, a.json["field"])
+			require.Empty(t, f.commands.all())
+		})
+	}
+}
