@@ -142,12 +142,12 @@ func live(t testing.TB, messages ...message) *life {
 
 func (l *life) do(m message) order.Out {
 	l.t.Helper()
-	l.now = l.now.Add(time.Second)
-	switch x := m.(type) {
-	case later:
-		l.now = l.now.Add(time.Duration(x))
+	if passes, ok := m.(later); ok {
+		l.now = l.now.Add(time.Duration(passes))
 		return order.Out{}
-	case due:
+	}
+	l.now = l.now.Add(time.Second)
+	if m == (due{}) {
 		d := l.MustDeadline()
 		l.now, m = max(l.now, d.Due), &d
 	}
