@@ -115,6 +115,7 @@ type liveCourier struct {
 	freeAt float64 // when he is done with what he has
 	jobs   []*job  // in hand
 	off    bool    // his shift is over
+	asked  string  // the offline command that is not answered yet, or "later"
 	gone   bool
 	said   int // commands so far
 }
@@ -373,11 +374,22 @@ func (r *replay) online(c *liveCourier) {
 	r.say(c, cmd)
 }
 
-// offline ends the shift as soon as nothing is in hand.
+// offline ends the shift as soon as nothing is in hand. One command waits for its answer before there is another.
 func (r *replay) offline(c *liveCourier) {
-	if len(c.jobs) == 0 && !c.gone {
-		r.say(c, rider.Command{Meta: meta(rider.Offline, "")})
+	if c.off && len(c.jobs) == 0 && !c.gone && c.asked == "" {
+		c.asked = fmt.Sprintf("%s/offline/%d", c.id, c.said+1)
+		r.say(c, rider.Command{Meta: meta(rider.Offline, c.asked)})
 	}
+}
+
+// stays: what he has in hand is not known here yet, or is over here and not there yet. A tenth of a second of the wall later, and
+// not before the next minute, he tries again.
+func (r *replay) stays(c *liveCourier) {
+	c.asked = "later"
+	r.agenda.add(r.minute()+max(1, r.opt.Speed/600), func() {
+		c.asked = ""
+		r.offline(c)
+	})
 }
 
 func (r *replay) riderEvent(c *liveCourier, e *dispatch.RiderEvent) {
@@ -397,13 +409,6 @@ func (r *replay) riderEvent(c *liveCourier, e *dispatch.RiderEvent) {
 			c.gone = true
 			r.onShift--
 		}
-	case dispatch.Stays:
-		// What he has in hand may not be known here yet, or is done here and not there yet.
-		r.agenda.add(r.minute()+max(1, r.opt.Speed/600), func() {
-			if c.off {
-				r.offline(c)
-			}
-		})
 	}
 }
 
@@ -422,9 +427,6 @@ func (r *replay) take(c *liveCourier, o *liveOrder, assignment string) {
 	if j.pickup > c.Off {
 		r.declines++
 		r.say(c, rider.Command{Meta: meta(rider.Decline, assignment+"/decline"), OrderID: o.id})
-		if c.off {
-			r.offline(c) // the one before was refused for this delivery
-		}
 		return
 	}
 	j.drop = j.pickup + d.PickupService/2 + d.Travel(rest, o.At) + d.DropoffService/2
@@ -448,9 +450,7 @@ func (r *replay) take(c *liveCourier, o *liveOrder, assignment string) {
 		move.Lat, move.Lon = r.position(o.At)
 		r.say(c, move) // first, so that he is sought where he is
 		r.say(c, rider.Command{Meta: meta(rider.Delivered, j.id+"/delivered"), OrderID: o.id})
-		if c.off {
-			r.offline(c)
-		}
+		r.offline(c)
 	})
 }
 
@@ -465,9 +465,7 @@ func (r *replay) drop(c *liveCourier, j *job) {
 	if len(c.jobs) == 0 {
 		c.freeAt = max(r.minute(), j.arrive)
 		c.at = r.day.Restaurants[j.order.Restaurant].At
-		if c.off {
-			r.offline(c)
-		}
+		r.offline(c)
 	}
 }
 
@@ -477,8 +475,12 @@ func (r *replay) verdict(key string, v *domain.Verdict) {
 		return
 	}
 	r.setup.refused(v.CommandID, v.Reason)
-	r.refusals[v.Stream+": "+withoutNames(v.Reason)]++
 	c := r.couriers[key]
+	if c != nil && v.CommandID == c.asked {
+		r.stays(c) // as riders with a delivery in hand do
+		return
+	}
+	r.refusals[v.Stream+": "+withoutNames(v.Reason)]++
 	if c == nil {
 		return
 	}
