@@ -205,6 +205,7 @@ func TestTable_OutOfUse(t *testing.T) {
 		end  func(*testing.T, *state.DB, *state.Table)
 		says string
 	}{
+		{"DiscardedWithAcks", func(_ *testing.T, _ *state.DB, table *state.Table) { table.Acked(1); table.Discard() }, "discarded"},
 		{"Closed", func(t *testing.T, _ *state.DB, table *state.Table) { require.NoError(t, table.Close()) }, "closed"},
 		{"Discarded", func(_ *testing.T, _ *state.DB, table *state.Table) { table.Discard() }, "discarded"},
 		{"Replaced", func(t *testing.T, db *state.DB, _ *state.Table) { MustTable(t, db, state.Options{}) }, "opened again"},
@@ -218,6 +219,7 @@ func TestTable_OutOfUse(t *testing.T) {
 			table := MustOwn(t, db, state.Options{})
 			MustSet(t, table, "a", "1")
 			tt.end(t, db, table)
+			require.EqualValues(t, noOffset, MustOffset(t, table))
 			require.ErrorContains(t, table.Set("a", []byte("2")), tt.says)
 			require.ErrorContains(t, table.Delete("a"), "group of orders-table, partition 0")
 			require.Zero(t, table.Pending())
