@@ -52,7 +52,8 @@ type Options struct {
 type Embedded struct {
 	cluster *kfake.Cluster
 	addr    string
-	lock    *Lock // nil in memory
+	lock    *Lock    // nil in memory
+	dir     *os.File // open for syncfs, or nil
 	closing sync.Once
 	err     error
 }
@@ -119,6 +120,16 @@ func (e *Embedded) start(opts Options) error {
 		return fmt.Errorf("the embedded broker cannot listen: choose another address with --kafka-listen: %w", err)
 	}
 	e.addr = ln.Addr().String()
+	syncWrites := !opts.Memory && !opts.NoSync
+	if syncWrites && syncfs != nil {
+		dir, err := os.Open(opts.Dir)
+		if err != nil {
+			return errors.Join(err, ln.Close())
+		}
+		e.dir = dir
+		ln = syncedListener{ln, newGroupSync(func() error { return syncfs(dir) })}
+		syncWrites = false
+	}
 
 	kopts := []kfake.Opt{
 		kfake.NumBrokers(1),
@@ -135,7 +146,7 @@ func (e *Embedded) start(opts Options) error {
 	}
 	if !opts.Memory {
 		kopts = append(kopts, kfake.DataDir(opts.Dir))
-		if !opts.NoSync {
+		if syncWrites {
 			kopts = append(kopts, kfake.SyncWrites())
 		}
 	}
@@ -159,10 +170,14 @@ func (e *Embedded) Close() error {
 }
 
 func (e *Embedded) unlock() error {
-	if e.lock == nil {
-		return nil
+	var errs []error
+	if e.dir != nil {
+		errs = append(errs, e.dir.Close())
 	}
-	return e.lock.Unlock()
+	if e.lock != nil {
+		errs = append(errs, e.lock.Unlock())
+	}
+	return errors.Join(errs...)
 }
 
 func ignoreClosed(err error) error {
