@@ -170,6 +170,7 @@ var ways = map[string]struct {
 	), order.Ready},
 	"RiderIsGivenUp": {storyFrom(toAssigned,
 		happens{due{}, []string{"dispatch give_up 1, " + Bora + ", late"}},
+		happens{due{}, []string{"dispatch give_up 1, " + Bora + ", late"}}, // the same message
 		happens{delivery(dispatch.Unassigned, Bora, 1), []string{"event rider_lost while assigned, " + Bora + ", declined", "event ready", foodReady}},
 	), order.Ready},
 	"PickedUpBeforeTheStoreSaysReady": {storyFrom(toAccepted,
@@ -202,6 +203,7 @@ var ways = map[string]struct {
 		happens{redelivery(), []string{"event refund_requested, " + Bora + ", it is cold", accepted}},
 		happens{command(order.ApproveRefund), []string{"event accepted", "stock reserve 2", "dispatch request 2", accepted}},
 		nothing(delivery(dispatch.Unassigned, Bora, 1)), // of the first attempt
+		nothing(delivery(dispatch.Failed, "", 1)),
 		nothing(reserved(Manual, 2)),
 		happens{again(command(order.StartCooking)), []string{"event cooking", "stock commit 2", accepted}},
 		happens{again(command(order.FinishCooking)), []string{"event ready", "dispatch ready 2", accepted}},
@@ -304,6 +306,7 @@ func TestOrder_MessagesInFull(t *testing.T) {
 	require.Equal(t, 2, out2.Events[0].Attempt)
 
 	cancelled := live(t, with(toAccepted, command(order.Cancel))...).log[len(toAccepted)].out
+	require.Len(t, requests(cancelled), 4)
 	require.Equal(t, "o-1/release/1", cancelled.Stock[0].ID)
 	require.Equal(t, storeID, cancelled.Stock[0].StoreID)
 	require.Equal(t, "o-1/void/1", cancelled.Payments[0].ID)
@@ -311,6 +314,7 @@ func TestOrder_MessagesInFull(t *testing.T) {
 	require.Equal(t, area, cancelled.Dispatch[0].Area)
 
 	unknown := live(t, delivery(dispatch.Assigned, Bora, 1)).log[0].out
+	require.Len(t, unknown.Dispatch, 1)
 	require.Equal(t, area, unknown.Dispatch[0].Area, "an unknown order withdraws in the area that the answer names")
 }
 

@@ -57,7 +57,8 @@ func newWorld(t *rapid.T) *world {
 	w.shop = shop{w: w, attempts: map[int]string{},
 		store: rapid.SampledFrom([]stock.Store{Manual, AutoAccept, Fridge}).Draw(t, "store"),
 		short: rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, 0, 1, 2}).Draw(t, "short in attempt")}
-	w.bank = bank{w: w, declines: rapid.IntRange(0, 9).Draw(t, "declines") == 9}
+	w.bank = bank{w: w, declines: rapid.IntRange(0, 9).Draw(t, "declines") == 9,
+		forgets: rapid.Bool().Draw(t, "forgets")}
 	w.riders = riders{w: w, deliveries: map[int]*trip{}}
 	return w
 }
@@ -181,6 +182,7 @@ func (s *shop) handle(c *stock.Command) {
 type bank struct {
 	w        *world
 	declines bool
+	forgets  bool   // a void of what is not authorised yet
 	state    string // "", asked, approved, declined, voided, captured, refunded
 	delays   int
 	void     bool
@@ -200,7 +202,7 @@ func (b *bank) handle(r *payment.Request) {
 		}
 	case payment.Void:
 		require.False(b.w.t, b.capture, "what is captured is voided")
-		b.void = true
+		b.void = b.void || b.state == "approved" || !b.forgets
 	case payment.Capture:
 		require.False(b.w.t, b.void, "what is voided is captured")
 		b.capture = true
