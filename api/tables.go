@@ -25,13 +25,19 @@ type Table[R any] interface {
 	Staleness() time.Duration
 }
 
+// MessageLog is what people were told, by recipient.
+type MessageLog interface {
+	Get(recipient string) (*notification.Log, error)
+	Staleness() time.Duration
+}
+
 // Tables are the tables that the API reads.
 type Tables struct {
 	Orders   Table[order.Order]
 	Stock    Table[stock.Inventory]
 	Riders   Table[rider.Rider]
 	Areas    Table[dispatch.Area]
-	Messages Table[notification.Log]
+	Messages MessageLog
 	Models   Table[projection.Model]
 	// Progress says for /readyz how far the views have come.
 	Progress func() []views.Progress

@@ -99,11 +99,11 @@ func TestLife_WaysOut(t *testing.T) {
 		w.openStore("s-auto", "a-empty", `,"autoAccept":true`)
 		full := stock{OnHand: 10, Available: 10}
 
-		t.Run("UnknownStore", func(t *testing.T) {
+		w.run(t, "UnknownStore", func(t *testing.T) {
 			w.place("o-unknown", "s-nowhere", "bibimbap", 1)
 			assert.Equal(t, "unknown_store", w.reaches("o-unknown", "refused").Reason)
 		})
-		t.Run("ClosedStore", func(t *testing.T) {
+		w.run(t, "ClosedStore", func(t *testing.T) {
 			w.openStore("s-closed", "a-1", "")
 			w.call(http.MethodPost, "/v1/stores/s-closed/close", "", http.StatusAccepted, nil)
 			require.Eventually(t, func() bool {
@@ -114,42 +114,42 @@ func TestLife_WaysOut(t *testing.T) {
 			w.place("o-closed", "s-closed", "bibimbap", 1)
 			assert.Equal(t, "closed", w.reaches("o-closed", "refused").Reason)
 		})
-		t.Run("UnknownProduct", func(t *testing.T) {
+		w.run(t, "UnknownProduct", func(t *testing.T) {
 			w.place("o-product", "s-hand", "pizza", 1)
 			assert.Equal(t, "unknown_product", w.reaches("o-product", "refused").Reason)
 		})
-		t.Run("Short", func(t *testing.T) {
+		w.run(t, "Short", func(t *testing.T) {
 			w.place("o-short", "s-hand", "bibimbap", 11)
 			e := w.reaches("o-short", "refused")
 			assert.Equal(t, "short", e.Reason)
 			assert.Equal(t, []domain.Shortage{{Product: "bibimbap", Wanted: 11, Available: 10}}, e.Short)
 		})
-		t.Run("OtherPrice", func(t *testing.T) {
+		w.run(t, "OtherPrice", func(t *testing.T) {
 			w.order("o-price", `{"type":"place","userId":"u","storeId":"s-hand","lines":[{"product":"bibimbap","quantity":1}],"address":{"lat":1,"lon":1},"expectedTotal":8000}`)
 			assert.Equal(t, "price_changed", w.reaches("o-price", "refused").Reason)
 		})
-		t.Run("PaymentDeclined", func(t *testing.T) {
+		w.run(t, "PaymentDeclined", func(t *testing.T) {
 			w.place("o-declined", "s-hand", "bibimbap", 6)
 			w.reaches("o-declined", "payment_failed")
 			w.stockIs("s-hand", full)
 		})
-		t.Run("StoreRejects", func(t *testing.T) {
+		w.run(t, "StoreRejects", func(t *testing.T) {
 			w.place("o-rejected", "s-hand", "bibimbap", 1)
 			w.reaches("o-rejected", "paid")
 			w.order("o-rejected", `{"type":"reject","reason":"no gas"}`)
 			assert.Equal(t, "no gas", w.reaches("o-rejected", "rejected").Reason)
 			w.stockIs("s-hand", full)
 		})
-		t.Run("StoreIsSilent", func(t *testing.T) {
+		w.run(t, "StoreIsSilent", func(t *testing.T) {
 			w.place("o-silent", "s-hand", "bibimbap", 1)
 			w.reaches("o-silent", "rejected")
 			w.stockIs("s-hand", full)
 		})
-		t.Run("NoRider", func(t *testing.T) {
+		w.run(t, "NoRider", func(t *testing.T) {
 			w.place("o-norider", "s-auto", "bibimbap", 1)
 			assert.Equal(t, "no_rider", w.reaches("o-norider", "delivery_failed").Reason)
 		})
-		t.Run("Cancelled", func(t *testing.T) {
+		w.run(t, "Cancelled", func(t *testing.T) {
 			w.riderOnline("r-1", "a-1")
 			w.place("o-cancel", "s-hand", "bibimbap", 3)
 			w.reaches("o-cancel", "paid")
@@ -166,7 +166,7 @@ func TestLife_WaysOut(t *testing.T) {
 			w.place("o-sellable", "s-hand", "bibimbap", 5) // what was released is sold again
 			w.reaches("o-sellable", "paid")
 		})
-		t.Run("CancelTooLate", func(t *testing.T) {
+		w.run(t, "CancelTooLate", func(t *testing.T) {
 			w.place("o-late", "s-auto", "bibimbap", 1)
 			w.reaches("o-late", "cooking")
 			w.order("o-late", `{"type":"cancel","id":"late","by":"customer"}`)
@@ -174,19 +174,19 @@ func TestLife_WaysOut(t *testing.T) {
 			assert.Equal(t, domain.Refused, v.Verdict)
 			assert.Contains(t, v.Reason, "until cooking starts")
 		})
-		t.Run("CancelUnknown", func(t *testing.T) {
+		w.run(t, "CancelUnknown", func(t *testing.T) {
 			w.order("o-never", `{"type":"cancel","id":"never","by":"customer"}`)
 			assert.Contains(t, w.verdict("never").Reason, "unknown")
 			w.get("/v1/orders/o-never", http.StatusNotFound, nil)
 		})
-		t.Run("RiderIsLate", func(t *testing.T) {
+		w.run(t, "RiderIsLate", func(t *testing.T) {
 			w.openStore("s-late", "a-late", `,"autoAccept":true`)
 			w.riderOnline("r-late", "a-late")
 			w.place("o-lost", "s-late", "bibimbap", 1)
 			w.reaches("o-lost", "assigned")
 			assert.Equal(t, "late", w.reaches("o-lost", "rider_lost").Reason)
 		})
-		t.Run("TwiceIsOnce", func(t *testing.T) {
+		w.run(t, "TwiceIsOnce", func(t *testing.T) {
 			w.openStore("s-twice", "a-1", "")
 			w.say(w.cat.StoreCommands.Name(), "s-twice", `{"type":"add_stock","id":"s-twice-stock","product":"bibimbap","quantity":10,"verdict":true}`)
 			w.place("o-twice", "s-twice", "bibimbap", 1)
@@ -207,7 +207,7 @@ func TestForeignPartitioners(t *testing.T) {
 		w.riderOnline("r-1", "a-1")
 		ids := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 
-		t.Run("Murmur2", func(t *testing.T) { // as Java clients have it
+		w.run(t, "Murmur2", func(t *testing.T) { // as Java clients have it
 			cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
 			require.NoError(t, err)
 			defer cl.Close()
@@ -216,7 +216,7 @@ func TestForeignPartitioners(t *testing.T) {
 			defer func() { w.cl = ours }()
 			for _, id := range ids {
 				w.place("m-"+id, "s-1", "pizza", 1)
-				w.order("m-"+id, `{"type":"cancel","id":"m-%s-cancel","by":"customer"}`, id)
+				w.order("m-"+id, `{"type":"cancel","id":"m-%s-cancel","by":"customer","verdict":true}`, id)
 			}
 			for _, id := range ids {
 				w.reaches("m-"+id, "placed")
@@ -224,7 +224,7 @@ func TestForeignPartitioners(t *testing.T) {
 				assert.NotContains(t, w.verdict("m-"+id+"-cancel").Reason, "unknown")
 			}
 		})
-		t.Run("KcatCRC32", func(t *testing.T) {
+		w.run(t, "KcatCRC32", func(t *testing.T) {
 			kcat, err := exec.LookPath("kcat")
 			if err != nil {
 				t.Skip("no kcat here: apt-get install kcat")

@@ -341,6 +341,17 @@ func (w *world) riderOnline(id, area string) {
 	require.Equal(w.t, domain.Accepted, w.verdict(id+"-online").Verdict)
 }
 
+// run is t.Run for a part of a test that shares the world.
+func (w *world) run(t *testing.T, name string, f func(*testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		whole := w.t
+		w.t = t
+		defer func() { w.t = whole }()
+		f(t)
+	})
+}
+
 // get reads JSON over HTTP; it fails unless the answer has the status.
 func (w *world) get(path string, status int, v any) http.Header {
 	w.t.Helper()

@@ -24,17 +24,14 @@ func Notifier(t *topics.Catalog, l notification.Language) stream.Definition {
 	}
 }
 
-// Messenger keeps what each recipient was told, and writes the log of it.
+// Messenger delivers what people are told, and logs it. Delivery here is the
+// log itself; a carrier of real messages would be called with the
+// notification's id as its idempotency key, so a repeat arrives once.
 func Messenger(t *topics.Catalog) stream.Definition {
-	return stream.Group[notification.Log]{
-		Name:  t.Group(topics.Messenger),
-		Table: t.MessengerTable,
-		Inputs: []stream.Input[notification.Log]{
-			stream.From(t.Notifications, func(c *stream.Context[notification.Log], n *notification.Notification) {
-				log := row(c, func(key string) *notification.Log { return &notification.Log{Recipient: key} })
-				if log.Add(n) {
-					c.Save(log)
-				}
+	return stream.Group[struct{}]{
+		Name: t.Group(topics.Messenger),
+		Inputs: []stream.Input[struct{}]{
+			stream.From(t.Notifications, func(c *stream.Context[struct{}], n *notification.Notification) {
 				stream.Send(c, t.MessageLog, c.Key(), n)
 			}),
 		},

@@ -167,10 +167,7 @@ func (h *handler[R]) forward(g goka.Context, in Input[R], m any) {
 	if e, ok := m.(*envelope); ok && e != nil {
 		raw = e.raw
 	}
-	headers := g.Headers().Merged(nil)
-	if headers[HeaderOrigin] == nil {
-		headers[HeaderOrigin] = []byte(coordinates(g))
-	}
+	headers := goka.Headers{HeaderOrigin: []byte(coordinates(g))}.Merged(g.Headers()) // the first origin stays
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
 	if in.loop {
 		g.Loopback(g.Key(), raw, goka.WithCtxEmitHeaders(headers))

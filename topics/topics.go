@@ -101,7 +101,6 @@ type Catalog struct {
 	PaymentsTable    Table[payment.Payment]
 	RidersTable      Table[rider.Rider]
 	DispatchTable    Table[dispatch.Area]
-	MessengerTable   Table[notification.Log]
 	ProjectionsTable Table[projection.Model]
 
 	all []Spec
@@ -148,7 +147,6 @@ func New(prefix string, partitions int) *Catalog {
 	c.PaymentsTable = table[payment.Payment](c, Payments, "order id")
 	c.RidersTable = table[rider.Rider](c, Riders, "rider id")
 	c.DispatchTable = table[dispatch.Area](c, Dispatch, "area id")
-	c.MessengerTable = table[notification.Log](c, Messenger, "recipient")
 	c.ProjectionsTable = table[projection.Model](c, Projections, "user/ID, store/ID, food/ID")
 	return c
 }

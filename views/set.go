@@ -11,7 +11,6 @@ import (
 	"github.com/lovoo/goka/storage"
 
 	"baedal/domain/dispatch"
-	"baedal/domain/notification"
 	"baedal/domain/order"
 	"baedal/domain/projection"
 	"baedal/domain/rider"
@@ -82,7 +81,7 @@ type Set struct {
 	Stock       *View[stock.Inventory]
 	Riders      *View[rider.Rider]
 	Dispatch    *View[dispatch.Area]
-	Messages    *View[notification.Log]
+	Messages    *Messages
 	Projections *View[projection.Model]
 
 	all []runner
@@ -103,7 +102,7 @@ func New(opts Options) *Set {
 		Stock:       NewView(topics.Stock, c.StockTable, opts),
 		Riders:      NewView(topics.Riders, c.RidersTable, opts),
 		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts),
-		Messages:    NewView(topics.Messenger, c.MessengerTable, opts),
+		Messages:    NewMessages(topics.Messenger, c.MessageLog, opts),
 		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
 	}
 	s.all = []runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}

@@ -26,6 +26,7 @@ type View[R any] struct {
 	table   topics.Table[R]
 	opts    Options
 	log     *slog.Logger
+	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
 	waiters waiters
 
 	mu    sync.RWMutex
@@ -37,7 +38,7 @@ type View[R any] struct {
 // Options lack what they must have.
 func NewView[R any](name string, table topics.Table[R], opts Options) *View[R] {
 	opts = opts.withDefaults()
-	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name)}
+	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate}
 }
 
 // Get returns the row of key, or nil when there is none. It does not block.
@@ -290,7 +291,7 @@ func (v *View[R]) probe(ctx context.Context, conn *clients) {
 
 // update applies one record of the changelog and wakes those who wait for it.
 func (v *View[R]) update(ctx goka.UpdateContext, s storage.Storage, key string, value []byte) error {
-	if err := goka.DefaultUpdate(ctx, s, key, value); err != nil {
+	if err := v.apply(ctx, s, key, value); err != nil {
 		return err
 	}
 	v.waiters.wake(key)

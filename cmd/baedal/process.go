@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	_ "net/http/pprof"
 	"path/filepath"
 	"sync"
 	"time"
@@ -57,6 +60,14 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	defer lock.Unlock()
 
+	if p.pprof != "" {
+		l, err := net.Listen("tcp", p.pprof)
+		if err != nil {
+			return fmt.Errorf("--pprof: %w", err)
+		}
+		defer l.Close()
+		go http.Serve(l, http.DefaultServeMux) // its only handlers are those of net/http/pprof
+	}
 	if p.embedded {
 		b, err := broker.Start(broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Logger: p.log})
 		if err != nil {
@@ -122,14 +133,14 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables *v
 		address <- ""
 	}
 	before.Go(func() {
-		var http string
+		var at string
 		select {
-		case http = <-address:
+		case at = <-address:
 		case <-front.Done():
 			return
 		}
 		if p.waitReady(front, engine, tables) && p.ready != nil {
-			fail("the demo", p.ready(front, http))
+			fail("the demo", p.ready(front, at))
 		}
 	})
 

@@ -46,6 +46,7 @@ type settings struct {
 
 	logFormat string
 	logLevel  string
+	pprof     string
 }
 
 // clusterFlags say which installation is meant.
@@ -61,6 +62,7 @@ func (s *settings) clusterFlags(f *pflag.FlagSet, brokers string) {
 func (s *settings) processFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.dataDir, "data-dir", "./data", "where tables (and the embedded broker) are kept; one process at a time")
 	f.DurationVar(&s.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long draining may take before the process quits; nothing is lost then either")
+	f.StringVar(&s.pprof, "pprof", "", "host:port to serve Go's profiles on; none: not at all")
 	f.IntVar(&s.replication, "replication", 0, "replicas of the topics that are created; 0 leaves it to the brokers")
 }
 

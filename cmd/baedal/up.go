@@ -122,12 +122,12 @@ Baedal is up.   HTTP http://%[1]s   Kafka %[2]s   data %[3]s
 	}
 	fmt.Fprintf(w, `
 Make a store and stock it:
-  curl -X PUT  http://%[1]s/v1/stores/mine -d '{"name":"Mine","area":"here","lat":37.50,"lon":127.03,"autoAccept":true,"cookingTime":"5s"}'
-  curl -X PUT  http://%[1]s/v1/stores/mine/products/bibimbap -d '{"name":"Bibimbap","price":9000}'
-  curl -X POST http://%[1]s/v1/stores/mine/products/bibimbap/add -d '{"quantity":50}'
-  curl -X POST http://%[1]s/v1/riders/me/online -d '{"area":"here","lat":37.50,"lon":127.03}'
+  curl -X PUT  http://%[1]s/v1/stores/mine --json '{"name":"Mine","area":"here","lat":37.50,"lon":127.03,"autoAccept":true,"cookingTime":"5s"}'
+  curl -X PUT  http://%[1]s/v1/stores/mine/products/bibimbap --json '{"name":"Bibimbap","price":9000}'
+  curl http://%[1]s/v1/stores/mine/products/bibimbap/add --json '{"quantity":50}'
+  curl http://%[1]s/v1/riders/me/online --json '{"area":"here","lat":37.50,"lon":127.03}'
 Order by curl, or by kcat:
-  curl -X POST http://%[1]s/v1/orders -d '{"id":"my-1","userId":"u-me","storeId":"mine","lines":[{"product":"bibimbap","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.51,"lon":127.04}}'
+  curl http://%[1]s/v1/orders --json '{"id":"my-1","userId":"u-me","storeId":"mine","lines":[{"product":"bibimbap","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.51,"lon":127.04}}'
   echo 'my-2:{"type":"place","id":"my-2/place","userId":"u-me","storeId":"mine","lines":[{"product":"bibimbap","quantity":1}],"address":{"text":"Teheran-ro 1","lat":37.51,"lon":127.04}}' | kcat -P -b %[2]s -t %[4]s -K:
 See what became of it:
   curl http://%[1]s/v1/orders/my-1
