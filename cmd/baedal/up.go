@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"baedal/sim"
 	"baedal/topics"
 )
 
@@ -21,13 +22,16 @@ func upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if s.demo && !cmd.Flags().Changed("gateway") {
+				s.gateway = fmt.Sprintf("decline-over=%d", sim.CardLimit)
+			}
 			p.embedded, p.runs, p.serves = len(s.brokers) == 0, topics.Groups, true
 			p.ready = func(ctx context.Context, http string) error {
 				p.welcome(p.out, http)
 				if !s.demo {
 					return nil
 				}
-				return nil // TOWN
+				return sim.Town(ctx, p.catalog, p.brokers, sim.TownOptions{}, p.out)
 			}
 			return p.run(cmd.Context())
 		},
@@ -114,24 +118,30 @@ func (p *process) runOnKafka(ctx context.Context) error {
 // welcome prints what can be done now, to be pasted.
 func (p *process) welcome(w io.Writer, http string) {
 	kafka := p.brokers[0]
-	fmt.Fprintf(w, `
-Baedal is up.   HTTP http://%[1]s   Kafka %[2]s   data %[3]s
-`, http, kafka, p.dataDir)
+	fmt.Fprintf(w, "\nBaedal is up.   HTTP http://%s   Kafka %s   data %s\n", http, kafka, p.dataDir)
 	if p.embedded {
 		fmt.Fprintln(w, "The broker is embedded: for trying out, developing and testing. Real deployments use Kafka (--brokers).")
 	}
-	fmt.Fprintf(w, `
-Make a store and stock it:
-  curl -X PUT  http://%[1]s/v1/stores/mine --json '{"name":"Mine","area":"here","lat":37.50,"lon":127.03,"autoAccept":true,"cookingTime":"5s"}'
-  curl -X PUT  http://%[1]s/v1/stores/mine/products/bibimbap --json '{"name":"Bibimbap","price":9000}'
+	store, product := "hongs-kitchen", "bulgogi"
+	if !p.demo {
+		store, product = "mine", "bibimbap"
+		fmt.Fprintf(w, `
+Make a store, stock it, and send a rider:
+  curl -X PUT http://%[1]s/v1/stores/mine --json '{"name":"Mine","area":"here","lat":37.50,"lon":127.03,"autoAccept":true,"cookingTime":"5s"}'
+  curl -X PUT http://%[1]s/v1/stores/mine/products/bibimbap --json '{"name":"Bibimbap","price":9000}'
   curl http://%[1]s/v1/stores/mine/products/bibimbap/add --json '{"quantity":50}'
   curl http://%[1]s/v1/riders/me/online --json '{"area":"here","lat":37.50,"lon":127.03}'
+`, http)
+	}
+	order := fmt.Sprintf(`"userId":"me","storeId":"%s","lines":[{"product":"%s","quantity":1}],"address":{"text":"Wausan-ro 1","lat":37.55,"lon":126.92}`, store, product)
+	fmt.Fprintf(w, `
 Order by curl, or by kcat:
-  curl http://%[1]s/v1/orders --json '{"id":"my-1","userId":"u-me","storeId":"mine","lines":[{"product":"bibimbap","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.51,"lon":127.04}}'
-  echo 'my-2:{"type":"place","id":"my-2/place","userId":"u-me","storeId":"mine","lines":[{"product":"bibimbap","quantity":1}],"address":{"text":"Teheran-ro 1","lat":37.51,"lon":127.04}}' | kcat -P -b %[2]s -t %[4]s -K:
-See what became of it:
+  curl http://%[1]s/v1/orders --json '{"id":"my-1",%[2]s}'
+  echo 'my-2:{"type":"place",%[2]s}' | kcat -P -b %[3]s -t %[4]s -K:
+See what becomes of it:
   curl http://%[1]s/v1/orders/my-1
-  kcat -C -b %[2]s -t %[5]s -o end
+  curl -N http://%[1]s/v1/orders/my-2/events
+  kcat -C -b %[3]s -t %[5]s -o end
 
-`, http, kafka, p.dataDir, p.catalog.OrderCommands.Name(), p.catalog.OrderEvents.Name())
+`, http, order, kafka, p.catalog.OrderCommands.Name(), p.catalog.OrderEvents.Name())
 }
