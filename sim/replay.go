@@ -25,7 +25,8 @@ import (
 // ReplayOptions shape a replay. The zero value is fine.
 type ReplayOptions struct {
 	// Speed is how many simulated seconds pass in a second. Default 600: a day in two and a half minutes. The engine's own time
-	// is not scaled: a latency of 60 ms is a simulated minute at 1000.
+	// is not scaled: a latency of 60 ms is a simulated minute at 1000. Its --rider-speed (metres per second) should be: the
+	// day's metres per minute / 60 × Speed.
 	Speed float64
 	// Capacity is how many deliveries a rider may be given at once; he carries them one after another. Default 1.
 	Capacity int
@@ -134,6 +135,7 @@ func (r *replay) do(ctx context.Context) (*ReplayReport, error) {
 	batches, read := r.c.batches(reading)
 
 	r.out.line("%s: %d orders, %d couriers, %d restaurants at speed %g", r.day.Name, len(r.day.Orders), len(r.day.Couriers), len(r.day.Restaurants), r.opt.Speed)
+	r.out.line("the engine reckons arrivals right when it was started with --rider-speed %.0f", r.day.MetersPerMinute/60*r.opt.Speed)
 	r.register()
 	deadline := time.After(r.opt.Timeout)
 	for waiting := true; waiting; {
