@@ -18,12 +18,12 @@ func upCommand() *cobra.Command {
 		Short: "Run everything in one process; with a broker of its own unless --brokers",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if s.demo && !cmd.Flags().Changed("gateway") {
+				s.gateway = fmt.Sprintf("decline-over=%d", sim.CardLimit)
+			}
 			p, err := newProcess(cmd, s)
 			if err != nil {
 				return err
-			}
-			if s.demo && !cmd.Flags().Changed("gateway") {
-				s.gateway = fmt.Sprintf("decline-over=%d", sim.CardLimit)
 			}
 			p.embedded, p.runs, p.serves = len(s.brokers) == 0, topics.Groups, true
 			p.ready = func(ctx context.Context, http string) error {
