@@ -118,7 +118,9 @@ func Partition(key string, partitions int) int32 {
 // ConsumerBuilder and TopicManagerBuilder make what goka's tables and views
 // read with.
 func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
-	return func(brokers []string, _ string) (sarama.Consumer, error) { return sarama.NewConsumer(brokers, c.Client()) }
+	return func(brokers []string, _ string) (sarama.Consumer, error) {
+		return sarama.NewConsumer(brokers, c.Client())
+	}
 }
 
 // TopicManagerBuilder returns a manager that creates nothing.

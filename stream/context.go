@@ -21,6 +21,7 @@ type Context[R any] struct {
 	loaded bool
 	saved  bool
 	gone   bool
+	data   []byte // the saved row
 	out    []outgoing
 }
 
@@ -127,39 +128,57 @@ func encode[M any](t Topic[M], m *M) []byte {
 	return data
 }
 
-// tell makes the decision known: outputs first, then the row.
+// tell makes the decision known: the row, and the outputs once the row is
+// acknowledged.
 func (c *Context[R]) tell() {
 	h := c.h
-	var opts []goka.ContextOption
-	if trace := c.g.Headers()[headerTrace]; trace != nil {
-		opts = append(opts, goka.WithCtxEmitHeaders(goka.Headers{headerTrace: trace}))
+	var trace goka.Headers
+	if t := c.g.Headers()[headerTrace]; t != nil {
+		trace = goka.Headers{headerTrace: t}
 	}
 	for _, o := range c.out {
-		if o.loop {
-			c.g.Loopback(o.key, o.data, opts...)
-		} else {
-			c.g.Emit(goka.Stream(o.topic), o.key, o.data, opts...)
-		}
 		h.meter.out.WithLabelValues(h.Name, o.topic).Inc()
 	}
-	if c.gone {
+	if box := h.outbox.Load(); box != nil && len(c.out) > 0 {
+		p := &parcel{partition: c.Partition(), done: c.g.DeferCommit()}
+		for _, o := range c.out {
+			p.outputs = append(p.outputs, output{o.topic, o.key, o.data, trace})
+		}
+		box.put(p, c.saved || c.gone)
+	} else {
+		c.emit(goka.WithCtxEmitHeaders(trace))
+	}
+	switch {
+	case c.gone:
 		c.g.Delete()
-		if c.table != nil {
-			c.table.Uncache(c.Key())
-		}
-		if h.timers != nil {
-			h.timers.set(c.Partition(), c.Key(), Alarm{})
-		}
+	case c.saved:
+		c.g.SetValue(c.data)
+	default:
 		return
 	}
-	if !c.saved {
-		return
-	}
-	c.g.SetValue(c.row)
 	if c.table != nil {
-		c.table.Cache(c.Key(), c.row)
+		if c.gone {
+			c.table.Uncache(c.Key())
+		} else {
+			c.table.Cache(c.Key(), c.row)
+		}
 	}
 	if h.timers != nil {
-		h.timers.set(c.Partition(), c.Key(), h.Timer.next(c.row))
+		next := Alarm{}
+		if !c.gone {
+			next = h.Timer.next(c.row)
+		}
+		h.timers.set(c.Partition(), c.Key(), next)
+	}
+}
+
+// emit sends the outputs at once.
+func (c *Context[R]) emit(opt goka.ContextOption) {
+	for _, o := range c.out {
+		if o.loop {
+			c.g.Loopback(o.key, o.data, opt)
+		} else {
+			c.g.Emit(goka.Stream(o.topic), o.key, o.data, opt)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/lovoo/goka"
@@ -78,6 +79,7 @@ type instance struct {
 	tables *tables
 	meter  *meter
 	timers *timers // nil without a timer
+	outbox atomic.Pointer[outbox]
 }
 
 // envelope is a decoded input message together with the bytes it came as. A
@@ -224,6 +226,11 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 		}
 	}()
 	in.handle(c, e.msg)
+	if c.saved && !c.gone {
+		if c.data, err = c.h.Table.Encode(c.row); err != nil {
+			panic(fmt.Errorf("the row can't be encoded: %w", err))
+		}
+	}
 	return nil
 }
 

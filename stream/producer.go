@@ -16,7 +16,8 @@ import (
 type producer struct {
 	async  sarama.AsyncProducer
 	tables *tables
-	table  string // the changelog's topic
+	table  string  // the changelog's topic
+	outbox *outbox // nil where nothing is held back
 	wg     sync.WaitGroup
 	close  sync.Once
 }
@@ -24,6 +25,7 @@ type producer struct {
 // pending is what is done when a record is acknowledged or lost.
 type pending struct {
 	table  *state.Table
+	parcel *parcel // outputs that wait for this row, or nil
 	finish goka.PromiseFinisher
 }
 
@@ -33,18 +35,28 @@ func newProducer(brokers []string, cfg *sarama.Config, tables *tables, table str
 		return nil, fmt.Errorf("starting a producer: %w", err)
 	}
 	p := &producer{async: async, tables: tables, table: table}
+	if table != "" {
+		p.outbox = newOutbox(func(o output) *goka.Promise { return p.EmitWithHeaders(o.topic, o.key, o.data, o.headers) })
+	}
 	p.wg.Go(func() {
 		for m := range async.Successes() {
 			a := m.Metadata.(*pending)
 			if a.table != nil {
 				a.table.Acked(m.Offset)
 			}
+			if a.parcel != nil {
+				p.outbox.written(a.parcel, nil)
+			}
 			a.finish(m, nil)
 		}
 	})
 	p.wg.Go(func() {
 		for e := range async.Errors() {
-			e.Msg.Metadata.(*pending).finish(nil, fmt.Errorf("%s: %w", e.Msg.Topic, e.Err))
+			a, err := e.Msg.Metadata.(*pending), fmt.Errorf("%s: %w", e.Msg.Topic, e.Err)
+			if a.parcel != nil {
+				p.outbox.written(a.parcel, err)
+			}
+			a.finish(nil, err)
 		}
 	})
 	return p, nil
@@ -61,7 +73,9 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 	promise, finish := goka.NewPromiseWithFinisher()
 	a := &pending{finish: finish}
 	if topic == p.table {
-		a.table = p.tables.get(Partition(key, p.tables.partitions()))
+		partition := Partition(key, p.tables.partitions())
+		a.table = p.tables.get(partition)
+		a.parcel = p.outbox.row(partition)
 	}
 	m := &sarama.ProducerMessage{
 		Topic:    topic,
@@ -78,7 +92,12 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 
 // Close sends what is buffered and waits until all of it is acknowledged or lost.
 func (p *producer) Close() error {
-	p.close.Do(p.async.AsyncClose)
+	p.close.Do(func() {
+		if p.outbox != nil {
+			p.outbox.close()
+		}
+		p.async.AsyncClose()
+	})
 	p.wg.Wait()
 	return nil
 }

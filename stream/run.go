@@ -117,7 +117,12 @@ func (r *run) once(ctx context.Context) error {
 			return &consumerGroup{ConsumerGroup: cg, run: r}, nil
 		}),
 		goka.WithProducerBuilder(func(brokers []string, _ string, _ func() hash.Hash32) (goka.Producer, error) {
-			return newProducer(brokers, r.cfg.Client(), r.tables, r.tableName())
+			p, err := newProducer(brokers, r.cfg.Client(), r.tables, r.tableName())
+			if err != nil {
+				return nil, err
+			}
+			r.outbox.Store(p.outbox)
+			return p, nil
 		}),
 	)
 	if err != nil {
