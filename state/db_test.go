@@ -93,8 +93,7 @@ func TestDB_UseAfterClose(t *testing.T) {
 	table := MustOwn(t, db, state.Options{})
 	MustSet(t, table, "a", "1")
 	table.Acked(1)
-	it, err := table.Iterator()
-	require.NoError(t, err)
+	it := MustIterate(t, table, nil, nil)
 
 	closed := make(chan error, 1)
 	go func() { closed <- db.Close() }()
@@ -109,7 +108,7 @@ func TestDB_UseAfterClose(t *testing.T) {
 	it.Release()
 	require.NoError(t, <-closed)
 
-	_, err = table.Get("b")
+	_, err := table.Get("b")
 	require.ErrorContains(t, err, "closed")
 	require.False(t, state.IsCorrupt(err))
 	_, err = table.Iterator()
@@ -183,7 +182,7 @@ func TestDB_DamagedFiles(t *testing.T) {
 // checkDamaged opens a damaged directory and returns whether that was noticed.
 func checkDamaged(t *testing.T, dir, what string, keys int64) bool {
 	db := MustOpen(t, dir)
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	table, err := db.Table("group", "orders-table", 0, state.Options{})
 	if err == nil && db.Rebuilt() != "" {
 		require.EqualValues(t, noOffset, MustOffset(t, table), what)
@@ -193,8 +192,8 @@ func checkDamaged(t *testing.T, dir, what string, keys int64) bool {
 	}
 	rows := map[string]string{}
 	if err == nil {
-		it, ierr := table.Iterator()
-		require.NoError(t, ierr, what)
+		it := MustIterate(t, table, nil, nil)
+		defer it.Release()
 		for it.Next() {
 			value, verr := it.Value()
 			require.NoError(t, verr, what)

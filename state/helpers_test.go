@@ -64,14 +64,23 @@ func MustOffset(t testing.TB, table *state.Table) int64 {
 
 func MustRows(t testing.TB, table *state.Table) map[string]string {
 	t.Helper()
-	it, err := table.Iterator()
-	require.NoError(t, err)
+	it := MustIterate(t, table, nil, nil)
 	defer it.Release()
 	rows := map[string]string{}
 	for _, r := range Drain(t, it) {
 		rows[r.key] = r.value
 	}
 	return rows
+}
+
+// MustIterate releases the iterator before the database is closed, which would
+// wait for it, when the test fails in between.
+func MustIterate(t testing.TB, table *state.Table, start, limit []byte) storage.Iterator {
+	t.Helper()
+	it, err := table.IteratorWithRange(start, limit)
+	require.NoError(t, err)
+	t.Cleanup(it.Release)
+	return it
 }
 
 type row struct{ key, value string }

@@ -19,7 +19,8 @@ func (t *Table) Iterator() (storage.Iterator, error) {
 func (t *Table) IteratorWithRange(start, limit []byte) (storage.Iterator, error) {
 	bounds := &pebble.IterOptions{LowerBound: t.rowKey(string(start)), UpperBound: after(t.prefix + string(kindRow))}
 	if len(limit) > 0 {
-		bounds.UpperBound = t.rowKey(string(limit))
+		// Pebble does not take bounds that cross.
+		bounds.UpperBound = t.rowKey(max(string(start), string(limit)))
 	}
 	if err := t.db.enter(); err != nil {
 		return nil, t.fail("iterating", err)

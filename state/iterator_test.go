@@ -73,8 +73,7 @@ func TestTable_Iterators(t *testing.T) {
 		for range 30 {
 			start, limit, sought := bound(), bound(), bound()
 			want := between(model, start, limit)
-			it, err := table.IteratorWithRange(start, limit)
-			require.NoError(t, err)
+			it := MustIterate(t, table, start, limit)
 			require.Equal(t, want, Drain(t, it), "[%s, %s)", start, limit)
 			require.False(t, it.Next(), "it stays at its end")
 			require.Nil(t, it.Key())
@@ -99,24 +98,19 @@ func TestTable_Iterators(t *testing.T) {
 func TestTable_EmptyRanges(t *testing.T) {
 	table, model := mixedTable(t, rand.New(rand.NewSource(1)))
 	for _, bounds := range [][2]string{{"k10", "k10"}, {"k20", "k10"}, {"z", "zz"}, {"", "a"}} {
-		it, err := table.IteratorWithRange([]byte(bounds[0]), []byte(bounds[1]))
-		require.NoError(t, err)
+		it := MustIterate(t, table, []byte(bounds[0]), []byte(bounds[1]))
 		require.Empty(t, Drain(t, it), "%v", bounds)
 		require.False(t, it.Seek([]byte("k")))
 		it.Release()
 	}
-	it, err := table.IteratorWithRange([]byte{}, []byte{})
-	require.NoError(t, err)
-	defer it.Release()
+	it := MustIterate(t, table, []byte{}, []byte{})
 	require.Equal(t, between(model, nil, nil), Drain(t, it), "goka passes empty bounds for none")
 }
 
 func TestTable_IteratorSeesOneMoment(t *testing.T) {
 	table, model := mixedTable(t, rand.New(rand.NewSource(2)))
 	want := between(model, nil, nil)
-	it, err := table.Iterator()
-	require.NoError(t, err)
-	defer it.Release()
+	it := MustIterate(t, table, nil, nil)
 	require.True(t, it.Next())
 
 	for i := range int64(40) {
@@ -137,13 +131,9 @@ func TestTable_IteratorsMerge(t *testing.T) {
 	require.NoError(t, b.Delete("k07"))
 	for partitions := 1; partitions <= 2; partitions++ {
 		want := len(between(modelA, []byte("k05"), nil))
-		itA, err := a.Iterator()
-		require.NoError(t, err)
-		iterators := []storage.Iterator{itA}
+		iterators := []storage.Iterator{MustIterate(t, a, nil, nil)}
 		if partitions == 2 {
-			itB, err := b.Iterator()
-			require.NoError(t, err)
-			iterators = append(iterators, itB)
+			iterators = append(iterators, MustIterate(t, b, nil, nil))
 			want += len(between(MustRows(t, b), []byte("k05"), nil))
 		}
 		merged := storage.NewMultiIterator(iterators)
