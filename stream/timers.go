@@ -99,8 +99,13 @@ func (t *timers) set(partition int32, key string, a Alarm) {
 	}
 	n := &alarm{Alarm: a, key: key, partition: partition}
 	t.byKey[key] = n
-	heap.Push(&t.heap, n)
-	if n.index == 0 {
+	t.push(n)
+}
+
+// push adds an alarm and lets run know if it is the soonest.
+func (t *timers) push(a *alarm) {
+	heap.Push(&t.heap, a)
+	if a.index == 0 {
 		select {
 		case t.wake <- struct{}{}:
 		default:
@@ -141,6 +146,10 @@ func (t *timers) run(ctx context.Context, emit func(key string, data []byte) *go
 			return
 		case t.slots <- struct{}{}:
 		}
+		if !t.holds(a) { // its row has changed while it waited for a worker
+			<-t.slots
+			continue
+		}
 		wg.Go(func() {
 			defer func() { <-t.slots }()
 			data, err := a.do(ctx)
@@ -169,6 +178,13 @@ func (t *timers) pop() (*alarm, time.Duration) {
 	return heap.Pop(&t.heap).(*alarm), 0
 }
 
+// holds reports whether an alarm is still its key's.
+func (t *timers) holds(a *alarm) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byKey[a.key] == a
+}
+
 // again lets an alarm ring once more if its row has not changed by then.
 func (t *timers) again(a *alarm) {
 	t.mu.Lock()
@@ -177,7 +193,7 @@ func (t *timers) again(a *alarm) {
 		return
 	}
 	a.At = t.cfg.Now().Add(ringAgain)
-	heap.Push(&t.heap, a)
+	t.push(a)
 }
 
 type alarms []*alarm
