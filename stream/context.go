@@ -89,17 +89,18 @@ func (c *Context[R]) Row() *R {
 	return c.row
 }
 
-// Save sets the row of the message's key, once the handler has returned.
+// Save sets the row of the message's key, once the handler has returned. Of
+// Save and Delete the last one called counts.
 func (c *Context[R]) Save(row *R) {
 	if row == nil {
 		panic(fmt.Errorf("nil was saved as the row of %q", c.Key()))
 	}
-	c.row, c.loaded, c.saved = row, true, true
+	c.row, c.loaded, c.saved, c.gone = row, true, true, false
 }
 
 // Delete removes the row of the message's key, once the handler has returned.
 func (c *Context[R]) Delete() {
-	c.row, c.loaded, c.gone = nil, true, true
+	c.row, c.loaded, c.saved, c.gone = nil, true, false, true
 }
 
 // Reject ends the handler: the message becomes a dead letter with this error.

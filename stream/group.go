@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -116,10 +117,10 @@ func (g Group[R]) instance(cfg Config) *instance {
 			goka.Input(goka.Stream(i.sink.Name()), codec, h.callback(i)),
 			goka.Output(goka.Stream(i.sink.Name()), codec))
 	}
-	for _, o := range g.Outputs {
-		edges = append(edges, goka.Output(goka.Stream(o.Name()), o))
+	for _, o := range append(slices.Clone(g.Outputs), g.DeadLetters) {
+		// goka's tester wants one type of codec for a topic, be it read or written.
+		edges = append(edges, goka.Output(goka.Stream(o.Name()), inputCodec{o}))
 	}
-	edges = append(edges, goka.Output(goka.Stream(g.DeadLetters.Name()), g.DeadLetters))
 	if g.Table != nil {
 		edges = append(edges, goka.Persist(g.Table))
 	}
@@ -145,16 +146,17 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 			s.enter()
 		}
 		counted.Inc()
-		if g.Key() == "" {
-			h.bury(g, m, errors.New("the record has no key: produce it under the id that it is about"))
+		now := h.cfg.Now()
+		if err := h.check(g, m, now); err != nil {
+			h.bury(g, m, err)
 			return
 		}
 		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() {
-			h.forward(g, in, m)
+			h.forward(g, in, m.(*envelope).raw)
 			return
 		}
-		c := &Context[R]{h: h, g: g, now: h.cfg.Now(), table: h.tables.get(g.Partition())}
-		if err := c.decide(in, m); err != nil {
+		c := &Context[R]{h: h, g: g, now: now, table: h.tables.get(g.Partition())}
+		if err := c.decide(in, m.(*envelope).msg); err != nil {
 			h.bury(g, m, err)
 			return
 		}
@@ -162,13 +164,30 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 	}
 }
 
+// check says why a record is a dead letter whatever the row is. It comes before
+// forwarding, which would make a new record of an old one.
+func (h *handler[R]) check(g goka.Context, m any, now time.Time) error {
+	e, _ := m.(*envelope)
+	switch {
+	case g.Key() == "":
+		return errors.New("the record has no key: produce it under the id that it is about")
+	case e == nil || e.raw == nil:
+		return errors.New("the value is null: a message must be a JSON object")
+	case e.err != nil:
+		return e.err
+	}
+	if n, ok := e.msg.(interface{ Names() string }); ok && n.Names() != "" && n.Names() != g.Key() {
+		return fmt.Errorf("the message names %q but its key is %q: produce it under its own key", n.Names(), g.Key())
+	}
+	if age := now.Sub(g.Timestamp()); h.MaxAge > 0 && age > h.MaxAge && !g.Timestamp().IsZero() {
+		return fmt.Errorf("stale: the record is %s old, and rows are kept for %s", age.Round(time.Second), h.MaxAge)
+	}
+	return nil
+}
+
 // forward sends a record that a client with another partitioner put here to
 // where its key belongs. Coordinates travel along: they may be its id.
-func (h *handler[R]) forward(g goka.Context, in Input[R], m any) {
-	var raw any
-	if e, ok := m.(*envelope); ok && e != nil {
-		raw = e.raw
-	}
+func (h *handler[R]) forward(g goka.Context, in Input[R], raw []byte) {
 	headers := goka.Headers{HeaderOrigin: []byte(coordinates(g))}.Merged(g.Headers()) // the first origin stays
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
 	if in.loop {
@@ -194,19 +213,6 @@ type fatal struct{ error }
 // decide lets the handler decide. An error means that nothing was decided and
 // that the message is to be a dead letter.
 func (c *Context[R]) decide(in Input[R], m any) (err error) {
-	e, _ := m.(*envelope)
-	switch {
-	case e == nil || e.raw == nil:
-		return errors.New("the value is null: a message must be a JSON object")
-	case e.err != nil:
-		return e.err
-	}
-	if n, ok := e.msg.(interface{ Names() string }); ok && n.Names() != "" && n.Names() != c.Key() {
-		return fmt.Errorf("the message names %q but its key is %q: produce it under its own key", n.Names(), c.Key())
-	}
-	if age := c.now.Sub(c.g.Timestamp()); c.h.MaxAge > 0 && age > c.h.MaxAge && !c.g.Timestamp().IsZero() {
-		return fmt.Errorf("stale: the record is %s old, and rows are kept for %s", age.Round(time.Second), c.h.MaxAge)
-	}
 	defer func() {
 		r := recover()
 		if r == nil {
@@ -225,8 +231,8 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 			err = stacked{fmt.Errorf("panic: %v", r), debug.Stack()}
 		}
 	}()
-	in.handle(c, e.msg)
-	if c.saved && !c.gone {
+	in.handle(c, m)
+	if c.saved {
 		if c.data, err = c.h.Table.Encode(c.row); err != nil {
 			panic(fmt.Errorf("the row can't be encoded: %w", err))
 		}
