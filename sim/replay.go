@@ -256,7 +256,7 @@ func (r *replay) plan() {
 		r.couriers[live.id] = live
 		first, r.last = min(first, c.On), max(r.last, c.Off)
 		r.agenda.add(c.On, func() { r.online(live) })
-		r.agenda.add(c.Off, func() { live.off = true; r.offline(live) })
+		r.agenda.add(c.Off, func() { live.off = true; r.leave(live) })
 	}
 	for _, o := range r.day.Orders {
 		live := &liveOrder{DayOrder: o, id: r.prefix + o.ID}
@@ -376,11 +376,16 @@ func (r *replay) online(c *liveCourier) {
 	r.say(c, cmd)
 }
 
-// offline ends the shift as soon as nothing is in hand. One command waits for its answer before there is another.
+// leave asks to end the shift. With a delivery in hand that is refused, but the engine has heard that it is time.
+func (r *replay) leave(c *liveCourier) {
+	c.asked = fmt.Sprintf("%s/offline/%d", c.id, c.said+1)
+	r.say(c, rider.Command{Meta: meta(rider.Offline, c.asked)})
+}
+
+// offline asks again once nothing is in hand. One command waits for its answer before there is another.
 func (r *replay) offline(c *liveCourier) {
 	if c.off && len(c.jobs) == 0 && !c.gone && c.asked == "" {
-		c.asked = fmt.Sprintf("%s/offline/%d", c.id, c.said+1)
-		r.say(c, rider.Command{Meta: meta(rider.Offline, c.asked)})
+		r.leave(c)
 	}
 }
 
