@@ -23,6 +23,11 @@ type Config struct {
 	// Partitions is the partition count of every stream and table. Records
 	// whose key belongs to another partition are forwarded; 0 forwards nothing.
 	Partitions int
+	// InstanceID names this instance among those that share the groups, for
+	// longer than a process lives (KIP-345, static membership): one that is
+	// started again under the same id has its partitions back at once, instead
+	// of after SessionTimeout. Empty: every start is another instance.
+	InstanceID string
 	// CommitInterval is the time between commits of offsets and of local
 	// state. Shorter costs requests, longer costs repeats after a crash.
 	// Default 100ms.
@@ -94,6 +99,7 @@ func (c Config) Client() *sarama.Config {
 	s.Consumer.MaxProcessingTime = 10 * time.Second
 	s.Consumer.MaxWaitTime = 500 * time.Millisecond
 	s.Consumer.Return.Errors = true
+	s.Consumer.Group.InstanceId = c.InstanceID
 	s.Consumer.Group.Session.Timeout = c.SessionTimeout
 	s.Consumer.Group.Heartbeat.Interval = min(3*time.Second, c.SessionTimeout/4)
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}

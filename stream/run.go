@@ -82,6 +82,7 @@ func (r *run) supervise(ctx context.Context) error {
 		began := time.Now()
 		err := r.once(ctx)
 		if ctx.Err() != nil {
+			r.leave()
 			return nil // what is not committed is handled again by the next start
 		}
 		if time.Since(began) > time.Minute {
@@ -95,6 +96,25 @@ func (r *run) supervise(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, lastPause)
+	}
+}
+
+// leave gives the partitions to the other instances at once. A member with an
+// id of its own is waited for otherwise.
+func (r *run) leave() {
+	if r.cfg.InstanceID == "" {
+		return
+	}
+	cfg := r.cfg.Client()
+	cfg.Metadata.Retry.Max, cfg.Admin.Retry.Max = 0, 0
+	cfg.Net.DialTimeout = time.Second
+	admin, err := sarama.NewClusterAdmin(r.cfg.Brokers, cfg)
+	if err == nil {
+		defer admin.Close()
+		_, err = admin.RemoveMemberFromConsumerGroup(r.group, []string{r.cfg.InstanceID})
+	}
+	if err != nil {
+		r.cfg.Logger.Warn("leaving a group failed: its partitions are taken over when the session times out", "group", r.group, "error", err)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	_ "net/http/pprof"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/lovoo/goka/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -79,6 +81,9 @@ func (p *process) run(ctx context.Context) (err error) {
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
 		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
 	if err := p.prepareTopics(ctx, cfg); err != nil {
+		return err
+	}
+	if cfg.InstanceID, err = instanceID(p.dataDir); err != nil {
 		return err
 	}
 	if cfg.State, err = state.Open(filepath.Join(p.dataDir, "state")); err != nil {
@@ -202,6 +207,17 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 		p.log.Info("topics created", "count", len(created))
 	}
 	return err
+}
+
+// instanceID returns the name of the instance that a data directory belongs to.
+// It is made at the first start.
+func instanceID(dir string) (string, error) {
+	path := filepath.Join(dir, "instance-id")
+	if data, err := os.ReadFile(path); err == nil && len(data) > 0 {
+		return string(data), nil
+	}
+	id := uuid.NewString()
+	return id, os.WriteFile(path, []byte(id), 0o644)
 }
 
 func viewStorage(db *state.DB) storage.Builder {
