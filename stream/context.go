@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/lovoo/goka"
-
-	"baedal/state"
 )
 
 // Context is what a handler sees of the message it decides on, and where it
@@ -15,7 +13,7 @@ type Context[R any] struct {
 	h     *handler[R]
 	g     goka.Context
 	now   time.Time
-	table *state.Table // nil under goka's tester
+	table *table // nil under goka's tester
 
 	row    *R
 	loaded bool
@@ -121,10 +119,18 @@ func Loop[M any](c Sender, t Topic[M], key string, m *M) {
 	c.send(outgoing{topic: t.Name(), key: key, data: encode(t, m), loop: true})
 }
 
+// maxRecord is the longest value that may be sent, in bytes: what brokers take by
+// default, with room for key and headers. A longer one would never be
+// acknowledged, and its message be handled again for ever.
+const maxRecord = 900_000
+
 func encode[M any](t Topic[M], m *M) []byte {
 	data, err := t.Encode(m)
 	if err != nil {
 		panic(fmt.Errorf("a message for %s can't be encoded: %w", t.Name(), err))
+	}
+	if len(data) > maxRecord {
+		panic(fmt.Errorf("a message for %s is %d bytes long: at most %d", t.Name(), len(data), maxRecord))
 	}
 	return data
 }

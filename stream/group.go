@@ -236,6 +236,9 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 		if c.data, err = c.h.Table.Encode(c.row); err != nil {
 			panic(fmt.Errorf("the row can't be encoded: %w", err))
 		}
+		if len(c.data) > maxRecord {
+			panic(fmt.Errorf("the row would be %d bytes long: at most %d", len(c.data), maxRecord))
+		}
 	}
 	return nil
 }

@@ -7,8 +7,6 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
-
-	"baedal/state"
 )
 
 // producer is goka's producer for one run of a group. Unlike goka's own it
@@ -24,7 +22,8 @@ type producer struct {
 
 // pending is what is done when a record is acknowledged or lost.
 type pending struct {
-	table  *state.Table
+	table  *table
+	number uint64  // of the table's write
 	parcel *parcel // outputs that wait for this row, or nil
 	finish goka.PromiseFinisher
 }
@@ -42,7 +41,7 @@ func newProducer(brokers []string, cfg *sarama.Config, tables *tables, table str
 		for m := range async.Successes() {
 			a := m.Metadata.(*pending)
 			if a.table != nil {
-				a.table.Acked(m.Offset)
+				a.table.acknowledged(a.number, m.Offset)
 			}
 			if a.parcel != nil {
 				p.outbox.written(a.parcel, nil)
@@ -53,6 +52,9 @@ func newProducer(brokers []string, cfg *sarama.Config, tables *tables, table str
 	p.wg.Go(func() {
 		for e := range async.Errors() {
 			a, err := e.Msg.Metadata.(*pending), fmt.Errorf("%s: %w", e.Msg.Topic, e.Err)
+			if a.table != nil {
+				a.table.Discard()
+			}
 			if a.parcel != nil {
 				p.outbox.written(a.parcel, err)
 			}
@@ -74,7 +76,10 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 	a := &pending{finish: finish}
 	if topic == p.table {
 		partition := Partition(key, p.tables.partitions())
-		a.table = p.tables.get(partition)
+		if a.table = p.tables.get(partition); a.table != nil {
+			a.number = a.table.sent
+			a.table.sent++
+		}
 		a.parcel = p.outbox.row(partition)
 	}
 	m := &sarama.ProducerMessage{

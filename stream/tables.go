@@ -14,17 +14,37 @@ type tables struct {
 	onRecovered func(partition int32, t *state.Table) error
 
 	mu   sync.Mutex // for writers
-	open atomic.Pointer[[]*state.Table]
+	open atomic.Pointer[[]*table]
+}
+
+// table is an open table and how many of its writes were sent to its changelog
+// and acknowledged. A table takes acknowledgements in the order of its writes:
+// one that is out of order means that a write before it was lost.
+type table struct {
+	*state.Table
+	sent  uint64 // by the partition's goroutine
+	acked uint64 // by the producer's
+}
+
+// acknowledged is told of each record that is written, with the number that sent
+// had before it.
+func (t *table) acknowledged(number uint64, offset int64) {
+	if number != t.acked {
+		t.Discard()
+		return
+	}
+	t.acked++
+	t.Acked(offset)
 }
 
 func newTables() *tables {
 	t := &tables{}
-	t.open.Store(&[]*state.Table{})
+	t.open.Store(&[]*table{})
 	return t
 }
 
 // get returns the open table of a partition, or nil.
-func (t *tables) get(partition int32) *state.Table {
+func (t *tables) get(partition int32) *table {
 	if open := *t.open.Load(); int(partition) < len(open) {
 		return open[partition]
 	}
@@ -36,9 +56,9 @@ func (t *tables) partitions() int { return len(*t.open.Load()) }
 func (t *tables) set(partition int32, partitions int, st *state.Table) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	open := make([]*state.Table, max(partitions, int(partition)+1))
+	open := make([]*table, max(partitions, int(partition)+1))
 	copy(open, *t.open.Load())
-	open[partition] = st
+	open[partition] = &table{Table: st}
 	t.open.Store(&open)
 }
 
@@ -46,7 +66,7 @@ func (t *tables) set(partition int32, partitions int, st *state.Table) {
 func (t *tables) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.open.Store(&[]*state.Table{})
+	t.open.Store(&[]*table{})
 }
 
 // each calls fn with every open table.
@@ -55,7 +75,7 @@ func (t *tables) each(fn func(*state.Table) error) (first error) {
 		if st == nil {
 			continue
 		}
-		if err := fn(st); err != nil && first == nil {
+		if err := fn(st.Table); err != nil && first == nil {
 			first = err
 		}
 	}
