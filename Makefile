@@ -3,6 +3,7 @@ GO       ?= go
 BIN      := bin/baedal
 CI_ORDERS ?= 500
 DAY      ?= sim/testdata/day
+BROKERS  ?= 127.0.0.1:9092
 
 # The packages whose tests use a broker. One after another: they would slow each other down on few cores.
 WITH_BROKER = $(shell $(GO) list -f '{{$$p := .ImportPath}}{{range .XTestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}{{range .TestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}' ./...)
@@ -36,11 +37,11 @@ integration: ## Run whole flows against the embedded broker, and BAEDAL_TEST_KAF
 kafka: ## The same against a real Kafka as well, which is started and stopped (needs Java and Maven)
 	deploy/kafka.sh run -- $(MAKE) integration
 
-load: build ## Simulated people place CI_ORDERS orders as fast as it goes, then the promises are checked
-	$(BIN) load --orders $(CI_ORDERS)
+load: build ## Simulated people place CI_ORDERS orders at BROKERS (make run first)
+	$(BIN) load --brokers $(BROKERS) --orders $(CI_ORDERS)
 
-replay: build ## Replay the recorded day in DAY
-	$(BIN) replay $(DAY) --speed 1000
+replay: build ## Replay the recorded day in DAY at BROKERS (make run first)
+	$(BIN) replay $(DAY) --brokers $(BROKERS) --speed 1000
 
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -44,7 +44,36 @@ func CreateTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec, repli
 			wrong = append(wrong, fmt.Errorf("creating topic %s: %w", s.Topic, err))
 		}
 	}
-	return created, errors.Join(wrong...)
+	if len(wrong) > 0 {
+		return created, errors.Join(wrong...)
+	}
+	return created, awaitTopics(addrs, cfg, specs)
+}
+
+// awaitTopics waits until brokers say that all topics exist and have leaders:
+// on a cluster that takes a moment after they were created.
+func awaitTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec) error {
+	client, err := sarama.NewClient(addrs, cfg)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	deadline := time.Now().Add(30 * time.Second)
+	for _, s := range specs {
+		for p := 0; p < s.Partitions; {
+			_, err := client.Leader(s.Topic, int32(p))
+			switch {
+			case err == nil:
+				p++
+				continue
+			case time.Now().After(deadline):
+				return fmt.Errorf("topic %s, partition %d: no leader: %w: are all brokers up?", s.Topic, p, err)
+			}
+			time.Sleep(50 * time.Millisecond) // between two questions
+			_ = client.RefreshMetadata(s.Topic)
+		}
+	}
+	return nil
 }
 
 func detail(s topics.Spec, replication int) *sarama.TopicDetail {

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,6 +39,11 @@ const patience = 30 * time.Second
 var program string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("skipped: whole flows take minutes: make integration")
+		os.Exit(0)
+	}
 	dir, err := os.MkdirTemp("", "baedal-integration-")
 	if err != nil {
 		panic(err)
@@ -94,6 +100,11 @@ func launch(t testing.TB, args ...string) *process {
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
 	p.cmd.Stderr = t.Output()
+	for _, e := range os.Environ() { // what a test wants it says in flags
+		if !strings.HasPrefix(e, "BAEDAL_") {
+			p.cmd.Env = append(p.cmd.Env, e)
+		}
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, p.cmd.Start())
 	go func() {
