@@ -12,7 +12,7 @@ import (
 
 // Note types.
 const (
-	Ordered = "ordered" // of a user and of a store
+	Ordered = "ordered" // of a user and of a store; of a store once more when it must decide on a refund
 	Ended   = "ended"   // of a store
 	Eaten   = "eaten"   // of a food: quantity more of it
 )
@@ -22,6 +22,7 @@ type Note struct {
 	domain.Meta
 	Key      string `json:"key"`
 	OrderID  string `json:"orderId"`
+	Version  int    `json:"version,omitzero"` // of the order's event
 	Quantity int    `json:"quantity,omitzero"`
 	// Of an Eaten note: where on order-events it comes from. A food's notes
 	// from one partition come in the order of their offsets, so an offset that
@@ -33,10 +34,11 @@ type Note struct {
 // Names returns the key that the message itself claims.
 func (n *Note) Names() string { return n.Key }
 
-// Ref is an order in a list.
+// Ref is an order in a list, by the event that put it there.
 type Ref struct {
 	OrderID string      `json:"orderId"`
 	At      domain.Time `json:"at"`
+	Version int         `json:"version,omitzero"`
 }
 
 // Model is a row of the read models: of a user, a store or a food by its key,
@@ -45,8 +47,9 @@ type Model struct {
 	Key string `json:"key"`
 	// Orders of a user (the newest Listed) or open in a store, oldest first.
 	Orders []Ref `json:"orders,omitempty"`
-	// Gone are the orders of a store that ended last: they do not come back.
-	Gone []string `json:"gone,omitempty"`
+	// Gone are the orders of a store that ended last: only a newer event
+	// brings one back.
+	Gone []Ref `json:"gone,omitempty"`
 	// Count and Quantity of a food: how many orders, how many pieces.
 	Count    int64           `json:"count,omitzero"`
 	Quantity int64           `json:"quantity,omitzero"`
@@ -69,7 +72,7 @@ func FoodKey(id string) string  { return "food/" + id }
 // FoodPrefix is what the keys of foods begin with.
 const FoodPrefix = "food/"
 
-// Counted is called with an order's row when the order is paid. It returns the
+// CountAt is called with an order's row when the order is paid. It returns the
 // offset under which its foods are counted: the first one, however often the
 // event is sent.
 func (m *Model) CountAt(offset int64) (first int64, changed bool) {
@@ -83,11 +86,13 @@ func (m *Model) CountAt(offset int64) (first int64, changed bool) {
 // Notes returns what an event means for the models of others.
 func Notes(e *order.Event) (all []Note) {
 	note := func(typ, key string) {
-		all = append(all, Note{Meta: domain.Meta{Type: typ, ID: e.ID + "/" + key, At: e.At}, Key: key, OrderID: e.OrderID})
+		all = append(all, Note{Meta: domain.Meta{Type: typ, ID: e.ID + "/" + key, At: e.At}, Key: key, OrderID: e.OrderID, Version: e.Version})
 	}
 	switch {
 	case e.Type == string(order.Placed):
 		note(Ordered, UserKey(e.UserID))
+		note(Ordered, StoreKey(e.StoreID))
+	case e.Type == string(order.RefundRequested): // of a completed order, too
 		note(Ordered, StoreKey(e.StoreID))
 	case e.Type == string(e.Status) && e.Status.Final():
 		note(Ended, StoreKey(e.StoreID))
@@ -108,24 +113,34 @@ func Foods(e *order.Event, partition int32, offset int64) (all []Note) {
 
 // Apply changes the model by a note and reports whether it has changed.
 func (m *Model) Apply(n *Note) bool {
-	at := slices.IndexFunc(m.Orders, func(r Ref) bool { return r.OrderID == n.OrderID })
+	ref := Ref{OrderID: n.OrderID, At: n.At, Version: n.Version}
+	find := func(in []Ref) int { return slices.IndexFunc(in, func(r Ref) bool { return r.OrderID == n.OrderID }) }
 	switch n.Type {
 	case Ordered:
-		if at >= 0 || slices.Contains(m.Gone, n.OrderID) {
+		if find(m.Orders) >= 0 {
 			return false
 		}
-		m.Orders = append(m.Orders, Ref{OrderID: n.OrderID, At: n.At})
+		if at := find(m.Gone); at >= 0 {
+			if m.Gone[at].Version >= n.Version {
+				return false
+			}
+			m.Gone = slices.Delete(m.Gone, at, at+1)
+		}
+		m.Orders = append(m.Orders, ref)
 		if m.Key != "" && m.Key[0] == 'u' { // a store's list is as long as it has open orders
 			m.Orders = slices.Clone(m.Orders[max(0, len(m.Orders)-Listed):])
 		}
 	case Ended:
-		if slices.Contains(m.Gone, n.OrderID) {
+		if find(m.Gone) >= 0 {
 			return false
 		}
-		if at >= 0 {
+		if at := find(m.Orders); at >= 0 {
+			if m.Orders[at].Version > n.Version {
+				return false
+			}
 			m.Orders = slices.Delete(m.Orders, at, at+1)
 		}
-		m.Gone = append(m.Gone, n.OrderID)
+		m.Gone = append(m.Gone, ref)
 		m.Gone = slices.Clone(m.Gone[max(0, len(m.Gone)-Remembered):])
 	case Eaten:
 		if last, ok := m.Seen[n.Partition]; ok && n.Offset <= last {
