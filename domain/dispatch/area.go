@@ -45,10 +45,15 @@ type Rider struct {
 	Capacity  int
 	IdleSince domain.Time // of one who has nothing in hand
 	EnteredAt domain.Time
+	Leaving   bool // has asked to leave with something in hand: gets nothing new
 }
 
 // AppendText implements encoding.TextAppender.
 func (r Rider) AppendText(b []byte) ([]byte, error) {
+	var leaving int64
+	if r.Leaving {
+		leaving = 1
+	}
 	p := pack(b)
 	p.text(r.ID)
 	p.int(int64(r.Shift))
@@ -58,6 +63,7 @@ func (r Rider) AppendText(b []byte) ([]byte, error) {
 	p.int(int64(r.Capacity))
 	p.int(int64(r.IdleSince))
 	p.int(int64(r.EnteredAt))
+	p.int(leaving)
 	return p.done(), nil
 }
 
@@ -69,7 +75,7 @@ func (r *Rider) UnmarshalText(b []byte) error {
 	u := unpacker{rest: string(b)}
 	*r = Rider{
 		ID: u.text(), Shift: int(u.int()), Place: domain.Place{Lat: u.float(), Lon: u.float()}, PlaceAt: u.time(),
-		Capacity: int(u.int()), IdleSince: u.time(), EnteredAt: u.time(),
+		Capacity: int(u.int()), IdleSince: u.time(), EnteredAt: u.time(), Leaving: u.int() != 0,
 	}
 	return u.err
 }
@@ -237,12 +243,13 @@ func (t *turn) enter() bool {
 		r = &Rider{ID: t.c.RiderID, IdleSince: t.now}
 		t.Riders = append(t.Riders, r)
 	}
-	r.Shift, r.Capacity, r.EnteredAt = t.c.Shift, max(1, t.c.Capacity), t.now
+	r.Shift, r.Capacity, r.EnteredAt, r.Leaving = t.c.Shift, max(1, t.c.Capacity), t.now, false
 	r.Place, r.PlaceAt = *t.c.Place, t.said()
 	return true
 }
 
-// leave lets a rider go who has nothing in hand. Leaving when not there is fine
+// leave lets a rider go who has nothing in hand; one who has must ask again, and
+// is given nothing new until then, or he could never leave a busy area. Leaving when not there is fine
 // and remembered; a leave of an older shift is one that comes again.
 func (t *turn) leave() bool {
 	r, g := t.rider(t.c.RiderID), t.gone(t.c.RiderID)
@@ -251,6 +258,7 @@ func (t *turn) leave() bool {
 		return false
 	case r != nil:
 		if d := t.inHand(r.ID); len(d) > 0 {
+			r.Leaving = true
 			t.remember(fmt.Sprintf("order %q is in hand: deliver or decline it first", d[0].OrderID))
 			return true
 		}
@@ -401,7 +409,7 @@ func (t *turn) fill() {
 	for _, d := range t.Deliveries {
 		load[d.Rider()]++
 	}
-	free := slices.DeleteFunc(slices.Clone(t.Riders), func(r *Rider) bool { return load[r.ID] >= r.Capacity })
+	free := slices.DeleteFunc(slices.Clone(t.Riders), func(r *Rider) bool { return r.Leaving || load[r.ID] >= r.Capacity })
 
 	for _, d := range t.Deliveries {
 		if len(free) == 0 {

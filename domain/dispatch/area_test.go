@@ -144,7 +144,6 @@ func TestArea_Handle(t *testing.T) {
 			{request("o-2", 1), nil},
 			{request("o-3", 1), nil},
 			{enter("r-1", 0, 2, 1), []string{"o-1/assigned/1/1 r-1", "o-2/assigned/1/1 r-1", "> r-1/entered/1", "> r-1/o-1/assigned/1/1", "> r-1/o-2/assigned/1/1"}},
-			{leave("r-1", 1, 1), []string{`> r-1/leave/1/1/stays (order "o-1" is in hand: deliver or decline it first)`}},
 			{says("r-1", dispatch.Decline, "o-1"), []string{"o-1/unassigned/1/1 r-1 (declined)", "o-3/assigned/1/1 r-1",
 				"> r-1/o-1/unassigned/1/1 (declined)", "> r-1/o-3/assigned/1/1", "r-1: accepted"}},
 			{enter("r-2", 9, 1, 1), []string{"o-1/assigned/1/2 r-2", "> r-2/entered/1", "> r-2/o-1/assigned/1/2"}},
@@ -396,4 +395,18 @@ func BenchmarkArea(b *testing.B) {
 		lifecycle()
 	}
 	b.ReportMetric(float64(len(mustJSON(b, a))), "B/row")
+}
+
+// A rider who may not leave yet is given nothing new, or he could never leave a
+// busy area. When he enters again, he is given again.
+func TestArea_WhoWantsToLeaveIsGivenNothingNew(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	w.do(enter("r-1", 0, 1, 1))
+	w.do(request("o-1", 1))
+	w.do(request("o-2", 1))
+	assert.Equal(t, []string{`> r-1/leave/1/1/stays (order "o-1" is in hand: deliver or decline it first)`}, said(w.do(leave("r-1", 1, 1))))
+	assert.Equal(t, []string{"o-1/unassigned/1/1 r-1 (declined)", "> r-1/o-1/unassigned/1/1 (declined)", "r-1: accepted"},
+		said(w.do(says("r-1", dispatch.Decline, "o-1"))))
+	assert.Equal(t, []string{"> r-1/left/1"}, said(w.do(leave("r-1", 1, 2))))
+	assert.Contains(t, said(w.do(enter("r-1", 0, 1, 2))), "o-2/assigned/1/1 r-1")
 }

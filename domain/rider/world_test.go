@@ -259,7 +259,7 @@ func (w *world) fifo(a *dispatch.Area, seq int64) {
 			continue
 		}
 		for _, r := range a.Riders {
-			require.True(w, loads[r.ID] >= r.Capacity || slices.Contains(open.Declined, r.ID), "%s waits beside %s", open.OrderID, r.ID)
+			require.True(w, r.Leaving || loads[r.ID] >= r.Capacity || slices.Contains(open.Declined, r.ID), "%s waits beside %s", open.OrderID, r.ID)
 		}
 		for _, younger := range a.Deliveries[i+1:] {
 			if younger.State() == dispatch.StateAssigned && younger.Steps[len(younger.Steps)-1].Seq > seq {
