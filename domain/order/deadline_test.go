@@ -33,6 +33,7 @@ func TestOrder_Deadlines(t *testing.T) {
 		"CookingAfterReminder":  {with(toAccepted, due{}, command(order.StartCooking)), d[order.Cooking], "reminded"},
 		"CookingByItself":       {automat, cookingTime, "ready"},
 		"Ready":                 {toReady, d[order.Ready], "delivery_failed"},
+		"ReadyWithdrawn":        {with(toReady, due{}), d[order.Ready], "delivery_failed"},
 		"ReadySecond":           {toSecondReady, d[order.Ready], "refunded"},
 		"Assigned":              {toAssigned, d[order.Assigned], "another rider is sought"},
 		"AssignedGivenUp":       {with(toAssigned, due{}), d[order.Assigned], "another rider is sought"},
@@ -98,8 +99,18 @@ func TestOrder_DeadlineOfThePast(t *testing.T) {
 	}
 }
 
-// When nobody says anything any more, every order comes to its end, but one
-// that is under way with a rider: that is reported.
+// A deadline that comes again is no later one: what is not asked again stays.
+func TestOrder_EarlierDeadlineForgetsNothing(t *testing.T) {
+	l := live(t, command(order.Cancel))
+	early := l.MustDeadline()
+	l.do(again(command(order.Cancel))) // keeps the row for longer
+	require.Equal(t, order.Out{}, l.do(&early))
+	require.True(t, l.do(due{}).Forget)
+}
+
+// When nobody says anything any more but dispatch, which answers a withdrawal,
+// every order comes to its end, but one that is under way with a rider: that is
+// reported.
 func TestOrder_SilenceEndsEveryOrder(t *testing.T) {
 	ends := map[order.Status]order.Status{
 		order.Paying: order.PaymentFailed, order.Paid: order.Rejected, order.AcceptedStatus: order.DeliveryFailed,
@@ -113,7 +124,9 @@ func TestOrder_SilenceEndsEveryOrder(t *testing.T) {
 			l := live(t, reach[s]...)
 			for range 5 {
 				if !l.o.Status.Final() {
-					l.do(due{})
+					if out := l.do(due{}); len(out.Dispatch) > 0 && out.Dispatch[0].Type == dispatch.Withdraw {
+						l.do(delivery(dispatch.Failed, "", 1))
+					}
 				}
 			}
 			require.Equal(t, end, l.o.Status)

@@ -326,7 +326,7 @@ var reach = map[order.Status][]message{
 	order.PaymentFailed:   with(toPaying, paid(payment.Declined)),
 	order.Rejected:        with(toPaid, command(order.Reject)),
 	order.Cancelled:       with(toAccepted, command(order.Cancel)),
-	order.DeliveryFailed:  with(toReady, due{}),
+	order.DeliveryFailed:  with(toReady, due{}, delivery(dispatch.Failed, "", 1)),
 	order.Refunded:        with(toComplaint, command(order.ApproveRefund)),
 	order.RefundDenied:    with(toComplaint, command(order.DenyRefund)),
 }

@@ -123,20 +123,26 @@ func (o *Order) end(attempt int, at domain.Time) Entry {
 	return Entry{At: at, Attempt: attempt}
 }
 
-// Due applies a deadline. One that is not the order's any more is ignored.
+// Due applies a deadline. One that is not the order's any more is ignored, but
+// what it asked is asked again while the order still waits for the answer.
 func (o *Order) Due(d *Deadline, now domain.Time, cfg Settings) (out Out) {
 	if _, ok := o.repeat(d.ID, &out); ok {
 		return out
 	}
-	if o.Deadline == nil || o.Version != d.Version || o.Deadline.At != d.Due {
-		return out
-	}
-	if o.Deadline.Then == Forgotten {
-		out.Forget = true
+	if o.Deadline == nil || o.Version != d.Version || o.Deadline.At < d.Due {
 		return out
 	}
 	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: deadlinePassed, id: d.ID}
-	s.apply()
+	switch repeat := asks[o.Status]; {
+	case d.Due < o.Deadline.At:
+		if repeat != nil {
+			repeat(s)
+		}
+	case o.Deadline.Then == Forgotten:
+		out.Forget = true
+	default:
+		s.apply()
+	}
 	return out
 }
 

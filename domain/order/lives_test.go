@@ -108,18 +108,39 @@ var ways = map[string]struct {
 		happens{due{}, []string{"event rejected, " + noAnswer, released, "payment void, " + noAnswer}},
 	), order.Rejected},
 
+	// When patience is over dispatch decides, whatever it has said meanwhile.
 	"NoRiderWithinPatience": {storyFrom(toReady,
-		happens{due{}, []string{"event delivery_failed, no_rider", "payment void, no_rider", "dispatch withdraw 1, no_rider"}},
-		freed,
-	), order.DeliveryFailed},
-	"NoRiderSaysDispatch": {storyFrom(toReady,
+		happens{due{}, []string{withdraw}},
+		happens{due{}, []string{withdraw}}, // the same message
 		happens{delivery(dispatch.Failed, "", 1), []string{"event delivery_failed, no_rider", "payment void, no_rider"}},
 	), order.DeliveryFailed},
 	"RiderFoundTooLateIsFreed": {storyFrom(toReady,
-		happens{due{}, []string{"event delivery_failed, no_rider", "payment void, no_rider", "dispatch withdraw 1, no_rider"}},
+		happens{due{}, []string{withdraw}},
+		happens{delivery(dispatch.Failed, "", 1), []string{"event delivery_failed, no_rider", "payment void, no_rider"}},
 		happens{delivery(dispatch.Assigned, Bora, 1), []string{"dispatch withdraw 1, no_rider"}},
-		freed,
+		nothing(delivery(dispatch.Unassigned, Bora, 1)),
 	), order.DeliveryFailed},
+	"AssignedCrossesTheEndOfPatience": {storyFrom(toReady,
+		happens{due{}, []string{withdraw}},
+		happens{delivery(dispatch.Assigned, Bora, 1), []string{"event assigned, " + Bora}},
+		happens{delivery(dispatch.Failed, "", 1), []string{"event delivery_failed, " + Bora + ", no_rider", "payment void, no_rider"}},
+		nothing(delivery(dispatch.Unassigned, Bora, 1)),
+	), order.DeliveryFailed},
+	"DeclineCrossesTheEndOfPatience": {storyFrom(toReady,
+		happens{due{}, []string{withdraw}},
+		happens{delivery(dispatch.Assigned, Bora, 1), []string{"event assigned, " + Bora}},
+		happens{delivery(dispatch.Unassigned, Bora, 1), []string{"event rider_lost while assigned, " + Bora + ", declined", "event ready", foodReady}},
+		happens{due{}, []string{withdraw}}, // another message: the order was taken since
+		happens{delivery(dispatch.Failed, "", 1), []string{"event delivery_failed, no_rider", "payment void, no_rider"}},
+	), order.DeliveryFailed},
+	"PickUpCrossesTheEndOfPatience": {storyFrom(toReady,
+		happens{due{}, []string{withdraw}},
+		happens{delivery(dispatch.Assigned, Bora, 1), []string{"event assigned, " + Bora}},
+		happens{delivery(dispatch.PickedUp, Bora, 1), []string{"event picked_up, " + Bora}},
+		happens{delivery(dispatch.Delivered, Bora, 1), []string{"event delivered, " + Bora, capture}},
+		nothing(paid(payment.Captured)),
+		happens{due{}, []string{"event completed, " + Bora}},
+	), order.Completed},
 
 	"CancelledWhilePlaced": {storyFrom(toPlaced,
 		happens{command(order.Cancel), []string{"event cancelled, " + byClient, released, accepted}},
@@ -235,9 +256,16 @@ var ways = map[string]struct {
 		happens{reserved(Manual, 2), []string{"stock release 2"}},
 	), order.Refunded},
 	"SecondDeliveryFindsNoRider": {storyFrom(toSecondReady,
-		happens{due{}, []string{"event refunded, no_rider", "payment refund, no_rider", "dispatch withdraw 2, no_rider"}},
-		nothing(delivery(dispatch.Failed, "", 2)),
+		happens{due{}, []string{"dispatch withdraw 2, no_rider"}},
+		nothing(delivery(dispatch.Failed, "", 1)), // of the first attempt
+		happens{delivery(dispatch.Failed, "", 2), []string{"event refunded, no_rider", "payment refund, no_rider"}},
 	), order.Refunded},
+	"SecondPickUpCrossesTheEndOfPatience": {storyFrom(toSecondReady,
+		happens{due{}, []string{"dispatch withdraw 2, no_rider"}},
+		happens{delivery(dispatch.Assigned, Chul, 2), []string{"event assigned, " + Chul}},
+		happens{delivery(dispatch.PickedUp, Chul, 2), []string{"event picked_up, " + Chul}},
+		happens{delivery(dispatch.Delivered, Chul, 2), []string{"event delivered, " + Chul}},
+	), order.Delivered},
 	"SecondDeliveryFailsBeforeCooking": {storyFrom(toSecondReserved,
 		happens{delivery(dispatch.Failed, "", 2), []string{"event refunded, no_rider", "stock release 2", "payment refund, no_rider"}},
 	), order.Refunded},
@@ -318,6 +346,11 @@ func TestOrder_MessagesInFull(t *testing.T) {
 	require.Equal(t, "o-1/withdraw/1", cancelled.Dispatch[0].ID)
 	require.Equal(t, area, cancelled.Dispatch[0].Area)
 
+	late := live(t, with(toReady, due{})...).log[len(toReady)].out
+	require.Equal(t, []dispatch.Command{{
+		Meta: domain.Meta{Type: "withdraw", ID: "o-1/withdraw/1/6", At: second(6)}, Area: area, OrderID: orderID, Attempt: 1, Reason: "no_rider",
+	}}, late.Dispatch)
+
 	unknown := live(t, delivery(dispatch.Assigned, Bora, 1)).log[0].out
 	require.Len(t, unknown.Dispatch, 1)
 	require.Equal(t, area, unknown.Dispatch[0].Area, "an unknown order withdraws in the area that the answer names")
@@ -329,6 +362,22 @@ func TestOrder_TheStoresWordOnCookingTime(t *testing.T) {
 	l := live(t, with(toPaid, c)...)
 	require.Equal(t, l.now.Add(25*time.Minute), l.o.ReadyAt)
 	require.Equal(t, l.o.ReadyAt, l.log[3].out.Dispatch[0].ReadyAt)
+}
+
+func TestCommand_CookingTime(t *testing.T) {
+	for text, problem := range map[string]string{
+		"-1ns": "cookingTime: must not be negative", "0s": "", "24h": "", "24h0m0.001s": "cookingTime: must not be longer than 24h",
+	} {
+		c := command(order.Accept)
+		d, err := time.ParseDuration(text)
+		require.NoError(t, err)
+		c.CookingTime = domain.Duration(d)
+		if problem == "" {
+			require.NoError(t, c.Validate(), text)
+		} else {
+			require.ErrorContains(t, c.Validate(), problem, text)
+		}
+	}
 }
 
 func TestOrder_KeepsWhatTheStoreDecidesAComplaintBy(t *testing.T) {

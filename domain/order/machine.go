@@ -40,7 +40,7 @@ var machine = map[Status]map[string]rule{
 		Cancel:         enter(Cancelled),
 		stockReserved:  reserved,
 		stockRefused:   enter(RefusedStatus),
-		deadlinePassed: askStockAgain,
+		deadlinePassed: ask,
 	},
 	Paying: {
 		Cancel:          enter(Cancelled),
@@ -75,18 +75,17 @@ var machine = map[Status]map[string]rule{
 		deadlinePassed:     remind,
 	},
 	Ready: {
-		deliveryAssigned:   riderFound,
-		deliveryUnassigned: ignore,
-		deliveryPickedUp:   pickedUp,
-		deliveryFailed:     noDelivery,
-		deadlinePassed:     because(dispatch.NoRider, noDelivery),
+		deliveryAssigned: riderFound,
+		deliveryPickedUp: pickedUp,
+		deliveryFailed:   noDelivery,
+		deadlinePassed:   ask,
 	},
 	Assigned: {
 		deliveryAssigned:   riderFound,
 		deliveryUnassigned: riderLost,
 		deliveryPickedUp:   pickedUp,
 		deliveryFailed:     noDelivery,
-		deadlinePassed:     giveUpRider,
+		deadlinePassed:     ask,
 	},
 	PickedUp: {
 		deliveryDelivered: delivered,
@@ -105,6 +104,15 @@ var machine = map[Status]map[string]rule{
 		DenyRefund:     enter(RefundDenied),
 		deadlinePassed: escalate,
 	},
+}
+
+// asks is what an order asks another group when its deadline has passed and it
+// is not for the order to decide. Asked again in the same version, it is the
+// same message.
+var asks = map[Status]func(*step){
+	Placed:   askStockAgain,
+	Ready:    giveUpDelivery,
+	Assigned: giveUpRider,
 }
 
 // follow is what an order goes on to by itself when it has entered a status.
@@ -231,8 +239,6 @@ func note(typ string) rule {
 	return func(s *step) string { s.record(typ); return "" }
 }
 
-func ignore(*step) string { return "" }
-
 // because gives a transition a reason where the message has none.
 func because(reason string, r rule) rule {
 	return func(s *step) string {
@@ -254,16 +260,16 @@ func place(s *step) string {
 	return ""
 }
 
-func askStockAgain(s *step) string {
-	s.out.Stock = append(s.out.Stock, s.o.reserve(s.o.Timeline[len(s.o.Timeline)-1]))
-	s.again()
+// ask asks and waits on: the deadline moves without a transition.
+func ask(s *step) string {
+	asks[s.o.Status](s)
+	s.o.wait(s.now, s.cfg)
+	s.out.Changed = true
 	return ""
 }
 
-// again moves the deadline without a transition.
-func (s *step) again() {
-	s.o.wait(s.now, s.cfg)
-	s.out.Changed = true
+func askStockAgain(s *step) {
+	s.out.Stock = append(s.out.Stock, s.o.reserve(s.o.Timeline[len(s.o.Timeline)-1]))
 }
 
 func reserved(s *step) string {
@@ -290,7 +296,7 @@ func accept(s *step) string {
 
 func cancelBeforeCooking(s *step) string {
 	if s.o.attempt() > 1 {
-		return "a second delivery can't be cancelled"
+		return s.o.refuse(s.command, "a second delivery can't be cancelled")
 	}
 	s.enter(Cancelled)
 	return ""
@@ -298,7 +304,7 @@ func cancelBeforeCooking(s *step) string {
 
 func startCooking(s *step) string {
 	if s.o.Reserved < s.o.attempt() {
-		return "the goods are not reserved yet: try again in a moment"
+		return s.o.refuse(s.command, "the goods are not reserved yet: try again in a moment")
 	}
 	s.enter(Cooking)
 	return ""
@@ -359,14 +365,21 @@ func (o *Order) lost(rider string) bool {
 }
 
 // giveUpRider asks dispatch to seek another rider: only dispatch knows whether
-// he has picked up meanwhile. Asked again in the same version, it is the same
-// message.
-func giveUpRider(s *step) string {
+// he has picked up meanwhile.
+func giveUpRider(s *step) {
 	s.out.Dispatch = append(s.out.Dispatch, s.o.toDispatch(dispatch.Command{
 		Meta:    domain.Meta{Type: dispatch.GiveUp, ID: fmt.Sprintf("%s/give_up/%d/%d", s.o.ID, s.o.attempt(), s.o.Version), At: s.o.Updated},
 		RiderID: s.o.RiderID, Reason: dispatch.Late}))
-	s.again()
-	return ""
+}
+
+// giveUpDelivery asks dispatch to take the delivery back: nobody came. Only
+// dispatch knows whether somebody has picked up meanwhile, and he keeps it;
+// otherwise it answers that the delivery failed, and with that the order ends.
+// The message is not the undoing of an ended order and has an id of its own.
+func giveUpDelivery(s *step) {
+	s.out.Dispatch = append(s.out.Dispatch, s.o.toDispatch(dispatch.Command{
+		Meta:   domain.Meta{Type: dispatch.Withdraw, ID: fmt.Sprintf("%s/withdraw/%d/%d", s.o.ID, s.o.attempt(), s.o.Version), At: s.o.Updated},
+		Reason: dispatch.NoRider}))
 }
 
 // noDelivery ends an order that nobody brings.
@@ -416,11 +429,11 @@ func requestRefund(s *step) string {
 	c := s.command
 	switch {
 	case c.UserID != s.o.UserID:
-		return fmt.Sprintf("it is not the order of user %q", c.UserID)
+		return s.o.refuse(c, fmt.Sprintf("it is not the order of user %q", c.UserID))
 	case slices.ContainsFunc(s.o.Timeline, func(e Entry) bool { return e.Type == string(RefundRequested) }):
-		return "a refund was asked for already: once per order"
+		return s.o.refuse(c, "a refund was asked for already: once per order")
 	case s.now.Sub(s.o.Delivered) > s.cfg.RefundWindow:
-		return fmt.Sprintf("it was delivered at %s: a refund can be asked for within %s", s.o.Delivered, s.cfg.RefundWindow)
+		return s.o.refuse(c, fmt.Sprintf("it was delivered at %s: a refund can be asked for within %s", s.o.Delivered, s.cfg.RefundWindow))
 	}
 	s.o.Wish, s.o.PhotoURL = c.Wish, c.PhotoURL
 	s.enter(RefundRequested)
@@ -483,7 +496,7 @@ func (o *Order) refusal(c *Command) string {
 	case o.Status.Final():
 		return fmt.Sprintf("%s: order %q is %s, and that is final", c.Type, o.ID, o.Status)
 	case c.Type == Cancel:
-		return fmt.Sprintf("cancel: order %q is %s: it can be cancelled until cooking starts", o.ID, o.Status)
+		return o.refuse(c, "it can be cancelled until cooking starts")
 	}
 	var from []string
 	for _, st := range append([]Status{None}, Statuses...) {
@@ -491,7 +504,11 @@ func (o *Order) refusal(c *Command) string {
 			from = append(from, string(st))
 		}
 	}
-	return fmt.Sprintf("%s: order %q is %s: it must be %v", c.Type, o.ID, o.Status, from)
+	return o.refuse(c, fmt.Sprintf("it must be %v", from))
+}
+
+func (o *Order) refuse(c *Command, why string) string {
+	return fmt.Sprintf("%s: order %q is %s: %s", c.Type, o.ID, o.Status, why)
 }
 
 // messageOf names what came from another group.

@@ -49,6 +49,7 @@ const (
 	release   = "stock release 1"
 	capture   = "payment capture"
 	foodReady = "dispatch ready 1"
+	withdraw  = "dispatch withdraw 1, no_rider" // patience is over
 )
 
 // legal is every pair of a status and a message that does something, and all
@@ -98,11 +99,10 @@ var legal = map[order.Status]map[string][]string{
 		"deadline":            {"event reminded while cooking"},
 	},
 	order.Ready: {
-		"delivery assigned":   {"event assigned, " + Chul},
-		"delivery unassigned": {},
-		"delivery picked_up":  {"event assigned, " + Bora, "event picked_up, " + Bora},
-		"delivery failed":     {"event delivery_failed, no_rider", "payment void, no_rider"},
-		"deadline":            {"event delivery_failed, no_rider", "payment void, no_rider", "dispatch withdraw 1, no_rider"},
+		"delivery assigned":  {"event assigned, " + Chul},
+		"delivery picked_up": {"event assigned, " + Bora, "event picked_up, " + Bora},
+		"delivery failed":    {"event delivery_failed, no_rider", "payment void, no_rider"},
+		"deadline":           {withdraw},
 	},
 	order.Assigned: {
 		"delivery assigned":   {"event rider_assigned while assigned, " + Chul},
@@ -220,6 +220,9 @@ func TestOrder_EveryStatusMeetsEveryMessage(t *testing.T) {
 					require.False(t, out.Changed)
 					require.Equal(t, MustJSON(t, before), MustJSON(t, l.o))
 				}
+				if name == "deadline" {
+					require.Equal(t, !out.Forget, out.Changed, "it goes on or waits anew")
+				}
 				checkVersions(t, l)
 			})
 		}
@@ -279,6 +282,7 @@ func TestOrder_RefusedForAReason(t *testing.T) {
 				require.Len(t, said(out), 1)
 				require.Equal(t, domain.Refused, out.Verdicts[0].Verdict)
 				require.Contains(t, out.Verdicts[0].Reason, tt.reason)
+				require.Contains(t, out.Verdicts[0].Reason, fmt.Sprintf("%s: order %q is %s", tt.c.Type, orderID, before.Status))
 			}
 			first, second := l.log[len(l.log)-2].out, l.log[len(l.log)-1].out
 			require.Equal(t, first.Verdicts, second.Verdicts)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"baedal/domain"
 )
@@ -78,6 +79,9 @@ type Command struct {
 	Wish     string `json:"wish,omitempty"`
 }
 
+// maxCookingTime keeps a slip of the store from making an order wait for days.
+const maxCookingTime = domain.Duration(24 * time.Hour)
+
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
@@ -114,6 +118,9 @@ func (c *Command) Validate() error {
 	case Accept:
 		if c.CookingTime < 0 {
 			return domain.Wrong("cookingTime", "must not be negative")
+		}
+		if c.CookingTime > maxCookingTime {
+			return domain.Wrong("cookingTime", "must not be longer than 24h")
 		}
 	case RequestRefund:
 		if err := domain.CheckID("userId", c.UserID); err != nil {

@@ -292,10 +292,10 @@ func (r *riders) handle(c *dispatch.Command) {
 		}
 	case dispatch.Withdraw:
 		switch d.state {
-		case "", "open", "assigned":
+		case "", "open", "assigned": // a rider who only has it loses it
 			d.state, d.rider = "failed", ""
 			r.tell(c.Attempt, dispatch.Failed, c.Reason)
-		case "failed":
+		case "failed", "delivered":
 			r.w.say("deliveries", d.last)
 		}
 	}
@@ -364,7 +364,7 @@ func (w *world) ring() {
 
 func (w *world) act() {
 	crashes := func(name string) bool { return rapid.IntRange(0, 9).Draw(w.t, name) == 9 }
-	switch what := rapid.SampledFrom([]string{"onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "read", "read", "read", "read", "command", "command", "gateway", "rider", "rider", "rider", "again", "time"}).Draw(w.t, "then"); what {
+	switch what := rapid.SampledFrom([]string{"onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "onwards", "read", "read", "read", "read", "command", "command", "gateway", "rider", "rider", "rider", "again", "time", "last minute"}).Draw(w.t, "then"); what {
 	case "read":
 		if names := w.unread(); names != nil {
 			if crashes("crash") {
@@ -392,6 +392,16 @@ func (w *world) act() {
 	case "time":
 		if rapid.IntRange(0, 5).Draw(w.t, "deadline passes") == 5 {
 			w.ring()
+		}
+	case "last minute": // a rider comes while the order loses its patience
+		attempt := max(1, w.o.Attempt)
+		if d := w.riders.deliveries[attempt]; w.o.Status == order.Ready && d != nil {
+			w.riders.act(attempt, "assign")
+			w.riders.act(attempt, rapid.SampledFrom([]string{"go on", "go on", "decline", "wait"}).Draw(w.t, "rider does"))
+			w.ring()
+			for s := w.streams["loop"]; s.next < len(s.log); {
+				w.read("loop", false, always)
+			}
 		}
 	}
 }
@@ -463,6 +473,9 @@ func (w *world) check() {
 	}
 	for attempt, d := range w.riders.deliveries {
 		require.Contains(w.t, []string{"", "delivered", "failed"}, d.state, "a rider is bound to attempt %d", attempt)
+	}
+	if last := w.o.Timeline[w.o.Version-1]; last.Reason == dispatch.NoRider {
+		require.Equal(w.t, "failed", w.riders.deliveries[max(1, last.Attempt)].state, "what has no rider is brought, and not paid")
 	}
 	money := map[order.Status][]string{
 		order.Completed: {"captured"}, order.RefundDenied: {"captured"}, order.Refunded: {"refunded"},
