@@ -1,0 +1,185 @@
+package codecs_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/stretchr/testify/require"
+
+	"baedal/codecs"
+	"baedal/domain"
+	"baedal/domain/dispatch"
+	"baedal/domain/order"
+	"baedal/domain/rider"
+	"baedal/domain/stock"
+	"baedal/topics"
+)
+
+var (
+	_ goka.Codec = codecs.JSON[order.Command]{}
+	_ goka.Codec = codecs.Raw{}
+)
+
+const place = `{"type":"place","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"lat":1,"lon":2}}`
+
+func TestDecode(t *testing.T) {
+	c, err := codecs.Decode[order.Command]([]byte(strings.Replace(place, "{", `{"color":"red","nested":{"a":[1,null]},`, 1)))
+	require.NoError(t, err, "unknown fields are ignored")
+	require.Equal(t, []domain.Line{{Product: "p", Quantity: 1}}, c.Lines)
+
+	v, err := codecs.JSON[order.Command]{}.Decode([]byte(place))
+	require.NoError(t, err)
+	require.IsType(t, &order.Command{}, v)
+	require.IsType(t, &order.Command{}, codecs.JSON[order.Command]{}.New())
+}
+
+// What is wrong is named by its field.
+func TestDecode_WrongField(t *testing.T) {
+	with := func(old, new string) string { return strings.Replace(place, old, new, 1) }
+	decode := map[string]func(string) error{
+		"order": func(s string) error { _, err := codecs.Decode[order.Command]([]byte(s)); return err },
+		"store": func(s string) error { _, err := codecs.Decode[stock.Command]([]byte(s)); return err },
+		"rider": func(s string) error { _, err := codecs.Decode[rider.Command]([]byte(s)); return err },
+		"area":  func(s string) error { _, err := codecs.Decode[dispatch.Command]([]byte(s)); return err },
+	}
+	for _, c := range []struct{ of, json, field, problem string }{
+		{"order", with(`"place"`, `17`), "type", "must not be a JSON number"},
+		{"order", with(`"u"`, `true`), "userId", "must not be a JSON boolean"},
+		{"order", with(`"u"`, `["u"]`), "userId", "must not be a JSON array"},
+		{"order", with(`"quantity":1`, `"quantity":"1"`), "lines.0.quantity", "must not be a JSON string"},
+		{"order", with(`"quantity":1`, `"quantity":1.5`), "lines.0.quantity", ""},
+		{"order", with(`"quantity":1`, `"quantity":99999999999999999999`), "lines.0.quantity", ""},
+		{"order", with(`"quantity":1`, `"quantity":0`), "lines[0].quantity", "must be from 1 to 1000000"},
+		{"order", with(`[{`, `{"a":[{`), "lines", "must not be a JSON object"},
+		{"order", with(`"lat":1`, `"lat":{}`), "address.lat", "must not be a JSON object"},
+		{"order", with(`"lat":1`, `"lat":91`), "address.lat", "must be between -90 and 90 degrees"},
+		{"order", with(`"u"`, `""`), "userId", "is missing"},
+		{"order", with(`"type"`, `"at":"yesterday","type"`), "at", `"yesterday" is not an RFC 3339 time`},
+		{"order", with(`"type"`, `"at":5,"type"`), "at", "JSON value must be string type"},
+		{"order", `{"type":"accept","cookingTime":"ten minutes"}`, "cookingTime", `"ten minutes" is not a duration such as 90s`},
+		{"order", `{"type":"accept","cookingTime":90}`, "cookingTime", "JSON value must be string type"},
+		{"order", `{"type":"dance"}`, "type", `"dance" is not a command of an order`},
+		{"order", `{}`, "type", `"" is not a command`},
+		{"order", `null`, "type", `"" is not a command`},
+		{"store", `{"type":"add_stock","product":"p","quantity":"all"}`, "quantity", "must not be a JSON string"},
+		{"store", `{"type":"reserve","orderId":"o","attempt":1,"lines":[{"product":"p","quantity":1},{"product":7}]}`, "lines.1.product", "must not be a JSON number"},
+		{"rider", `{"type":"move","lat":"north","lon":1}`, "lat", "must not be a JSON string"},
+		{"rider", `{"type":"move","lon":1}`, "lat", "is missing"},
+		{"area", `{"type":"enter","riderId":"r","place":{"lat":[],"lon":1}}`, "place.lat", "must not be a JSON array"},
+	} {
+		err := decode[c.of](c.json)
+		require.Error(t, err, c.json)
+		field, ok := domain.WrongField(err)
+		require.True(t, ok, "%s: %v", c.json, err)
+		require.Equal(t, c.field, field, "%s: %v", c.json, err)
+		require.True(t, strings.HasPrefix(err.Error(), c.field+": "+c.problem), "%s: %v", c.json, err)
+	}
+}
+
+func TestDecode_NoMessage(t *testing.T) {
+	for _, s := range []string{"", " ", "{", "[]", `"x"`, "17", place + "x", place + place, "\xff", `{"type":"confirm","type":"cancel"}`, "{\"type\":\"conf\xffirm\"}"} {
+		_, err := codecs.Decode[order.Command]([]byte(s))
+		require.ErrorContains(t, err, "not the JSON of a message", "%q", s)
+		_, named := domain.WrongField(err)
+		require.False(t, named, "%q", s)
+	}
+}
+
+func TestTimesAndDurations(t *testing.T) {
+	want := domain.At(time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC))
+	for _, s := range []string{"2026-01-02T03:04:05.678Z", "2026-01-02T12:04:05.678+09:00", "2026-01-02T03:04:05.6789Z"} {
+		c, err := codecs.Decode[order.Command]([]byte(`{"type":"confirm","at":"` + s + `"}`))
+		require.NoError(t, err)
+		require.Equal(t, want, c.At, s)
+	}
+	for s, d := range map[string]time.Duration{"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "250ms": 250 * time.Millisecond, "0": 0} {
+		c, err := codecs.Decode[order.Command]([]byte(`{"type":"accept","cookingTime":"` + s + `"}`))
+		require.NoError(t, err)
+		require.Equal(t, d, time.Duration(c.CookingTime), s)
+	}
+	data, err := codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "accept", At: want}, CookingTime: domain.Duration(90 * time.Second)})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"type":"accept","at":"2026-01-02T03:04:05.678Z","cookingTime":"1m30s"}`, string(data))
+	data, err = codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "confirm"}})
+	require.NoError(t, err)
+	require.Equal(t, `{"type":"confirm"}`, string(data), "what is not said is left out")
+}
+
+func TestEncode(t *testing.T) {
+	c := codecs.JSON[domain.Verdict]{}
+	v := domain.NewVerdict("order-commands", "c-1", "", 0)
+	data, err := c.Encode(&v)
+	require.NoError(t, err)
+	require.Equal(t, `{"type":"accepted","id":"c-1/verdict","commandId":"c-1","stream":"order-commands","verdict":"accepted"}`, string(data))
+	again, err := c.Encode(data)
+	require.NoError(t, err)
+	require.Equal(t, data, again, "bytes pass unchanged")
+	for _, wrong := range []any{v, nil, "text", &order.Command{}} {
+		_, err := c.Encode(wrong)
+		require.ErrorContains(t, err, "was given to the codec of *domain.Verdict")
+	}
+}
+
+func TestRaw(t *testing.T) {
+	for _, data := range [][]byte{nil, {}, []byte("\xff\x00")} {
+		v, err := codecs.Raw{}.Decode(data)
+		require.NoError(t, err)
+		require.Equal(t, any(data), v)
+		b, err := codecs.Raw{}.Encode(data)
+		require.NoError(t, err)
+		require.Equal(t, data, b)
+	}
+	b, err := codecs.Raw{}.Encode(nil)
+	require.NoError(t, err)
+	require.Nil(t, b)
+	_, err = codecs.Raw{}.Encode("text")
+	require.ErrorContains(t, err, "a string was given to the codec of bytes")
+}
+
+// Whatever comes on any stream or table: decoding it doesn't panic, which would stop goka's processor, and what was decoded
+// can be encoded and decoded again to the same bytes.
+func FuzzDecode(f *testing.F) {
+	c := topics.New("", 1)
+	all := map[string]goka.Codec{
+		"order-commands": c.OrderCommands, "verdicts": c.Verdicts, "order-events": c.OrderEvents, "store-commands": c.StoreCommands,
+		"stock-replies": c.StockReplies, "payment-requests": c.PaymentRequests, "payment-replies": c.PaymentReplies,
+		"rider-commands": c.RiderCommands, "dispatch-commands": c.DispatchCommands, "rider-events": c.RiderEvents,
+		"delivery-events": c.DeliveryEvents, "notifications": c.Notifications, "orders-loop": c.OrdersLoop,
+		"payments-loop": c.PaymentsLoop, "projections-loop": c.ProjectionsLoop,
+		"orders-table": c.OrdersTable, "stock-table": c.StockTable, "payments-table": c.PaymentsTable, "riders-table": c.RidersTable,
+		"dispatch-table": c.DispatchTable, "projections-table": c.ProjectionsTable,
+	}
+	for _, seed := range []string{place, "", "null", "{}", "[]", `{"type":null,"lines":null,"address":null}`, `{"type":"place","lines":[null,{"product":null}]}`,
+		`{"type":"request_refund","userId":"u","reason":"r","photoUrl":"http://%zz","wish":"refund"}`,
+		`{"type":"accept","cookingTime":"-1ns","at":"0000-01-01T00:00:00Z"}`, `{"type":"move","lat":1e400,"lon":-0}`,
+		`{"id":"a","riders":["","x","\u0000"],"deliveries":[null,"",{}],"done":[{"steps":[""]}],"recent":[{"by":""}],"gone":[null]}`,
+		`{"type":"result","kind":"void","answer":"ok","orderId":"o","attempt":-1}`, `{"seen":{"1":2,"x":3}}`, "{\"type\":\"\xff\"}"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for name, codec := range all {
+			v, err := codec.Decode(data)
+			if err != nil {
+				if err.Error() == "" {
+					t.Errorf("%s: an error that says nothing about %q", name, data)
+				}
+				continue
+			}
+			first, err := codec.Encode(v)
+			if err != nil {
+				continue // such as a year that JSON can't write: nothing that came in can be lost by it
+			}
+			again, err := codec.Decode(first)
+			if err != nil {
+				t.Errorf("%s: %q was decoded and written as %q, which can't be decoded: %v", name, data, first, err)
+				continue
+			}
+			second, err := codec.Encode(again)
+			if err != nil || string(second) != string(first) {
+				t.Errorf("%s: %q is written as %q and then as %q, %v", name, data, first, second, err)
+			}
+		}
+	})
+}
