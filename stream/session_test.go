@@ -1,0 +1,140 @@
+package stream
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+)
+
+// brokerSession is the session beneath ours: what it is told is what would be committed.
+type brokerSession struct {
+	sarama.ConsumerGroupSession
+	marked  map[tp]int64
+	commits int
+}
+
+func (b *brokerSession) MarkOffset(topic string, partition int32, offset int64, _ string) {
+	b.marked[tp{topic, partition}] = offset
+}
+
+func (b *brokerSession) Commit() { b.commits++ }
+
+func testSession() (*session, *brokerSession) {
+	b := &brokerSession{marked: map[tp]int64{}}
+	return &session{ConsumerGroupSession: b, run: &run{instance: &instance{tables: newTables()}}, offsets: map[tp]*progress{}}, b
+}
+
+func TestSession_FinishedPrefix(t *testing.T) {
+	s, b := testSession()
+	at := tp{"t", 0}
+	for _, offset := range []int64{5, 6, 8, 20} { // offsets between are markers, or compacted
+		s.enter("t", 0, offset)
+	}
+	s.commit()
+	require.Empty(t, b.marked)
+	require.Zero(t, b.commits, "nothing is finished")
+
+	s.MarkOffset("t", 0, 9, "") // 8 is finished
+	s.MarkOffset("t", 0, 21, "")
+	s.commit()
+	require.Empty(t, b.marked, "5 is not finished")
+
+	s.MarkOffset("t", 0, 6, "")
+	require.Empty(t, b.marked, "marking commits nothing")
+	s.commit()
+	require.Equal(t, map[tp]int64{at: 6}, b.marked)
+
+	s.MarkMessage(&sarama.ConsumerMessage{Topic: "t", Partition: 0, Offset: 6}, "")
+	s.commit()
+	require.Equal(t, map[tp]int64{at: 21}, b.marked)
+	require.Equal(t, 2, b.commits)
+	s.commit()
+	require.Equal(t, 2, b.commits, "nothing new")
+
+	s.enter("t", 0, 21)
+	s.commit()
+	require.Equal(t, map[tp]int64{at: 21}, b.marked)
+}
+
+// One partition that is held up holds up no other, of the same topic or the same number.
+func TestSession_EachPartitionAlone(t *testing.T) {
+	s, b := testSession()
+	for _, at := range []tp{{"a", 0}, {"a", 1}, {"b", 0}} {
+		s.enter(at.topic, at.partition, 0)
+		s.enter(at.topic, at.partition, 1)
+	}
+	s.MarkOffset("a", 0, 2, "")
+	s.MarkOffset("a", 1, 1, "")
+	s.MarkOffset("b", 0, 1, "")
+	s.MarkOffset("b", 0, 2, "")
+	s.commit()
+	require.Equal(t, map[tp]int64{{"a", 1}: 1, {"b", 0}: 2}, b.marked)
+}
+
+// In whatever order messages are finished, nothing unfinished is ever committed, and in the end all is.
+func TestSession_AnyOrder(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		s, b := testSession()
+		at := tp{"t", 3}
+		open, last, entered := map[int64]bool{}, int64(0), 0
+		for entered < 40 || len(open) > 0 {
+			if entered < 40 && r.IntN(2) == 0 {
+				last += 1 + r.Int64N(3)
+				s.enter("t", 3, last)
+				open[last] = true
+				entered++
+				continue
+			}
+			for offset := range open { // any
+				s.MarkOffset("t", 3, offset+1, "")
+				delete(open, offset)
+				break
+			}
+			s.commit()
+			committed, ok := b.marked[at]
+			for offset := range open {
+				require.True(t, !ok || committed <= offset, "seed %d: %d is committed while %d is open", seed, committed, offset)
+			}
+		}
+		require.Equal(t, last+1, b.marked[at], "seed %d", seed)
+		p := s.offsets[at]
+		require.Empty(t, p.open)
+		require.Empty(t, p.done, "nothing is kept of what is committed")
+	}
+}
+
+// claimed is a claim with a high watermark.
+type claimed struct {
+	sarama.ConsumerGroupClaim
+	topic         string
+	partition     int32
+	initial, high int64
+}
+
+func (c claimed) Topic() string              { return c.topic }
+func (c claimed) Partition() int32           { return c.partition }
+func (c claimed) InitialOffset() int64       { return c.initial }
+func (c claimed) HighWaterMarkOffset() int64 { return c.high }
+
+func TestSession_Lag(t *testing.T) {
+	s, _ := testSession()
+	s.claim(claimed{topic: "t", partition: 0, initial: 10, high: 15})
+	s.claim(claimed{topic: "t", partition: 1, initial: sarama.OffsetOldest, high: 15}) // where it begins is not known
+	s.claim(claimed{topic: "t", partition: 2, initial: 10, high: 11})
+	s.enter("u", 0, 5) // without a claim
+	lag := func() map[tp]int64 {
+		all := map[tp]int64{}
+		s.lag(func(topic string, partition int32, records int64) { all[tp{topic, partition}] = records })
+		return all
+	}
+	require.Equal(t, map[tp]int64{{"t", 0}: 5, {"t", 2}: 1}, lag())
+	s.enter("t", 0, 10)
+	s.enter("t", 0, 11)
+	s.MarkOffset("t", 0, 12, "")
+	require.Equal(t, int64(5), lag()[tp{"t", 0}])
+	s.MarkOffset("t", 0, 11, "")
+	require.Equal(t, int64(3), lag()[tp{"t", 0}])
+}
