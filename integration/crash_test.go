@@ -132,18 +132,25 @@ func pause(from, to time.Duration) { time.Sleep(from + rand.N(to-from)) }
 
 func TestKill9_Engine(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b kafkatest.Broker) {
-		prefix := b.Prefix(t)
-		w := newListener(t, b.Addr, prefix)
-		flags := append(engineFlags(t, b.Addr, prefix), "--session-timeout", "6s")
-		w.p = start(t, flags...)
-		w.listen(t, b.Addr)
-		w.under(t, b.Addr, 400, 60, func() {
-			for range 3 {
-				pause(300*time.Millisecond, time.Second)
-				w.p.kill()
-				w.p = start(t, flags...)
-			}
-		})
+		for _, guarantee := range []stream.Guarantee{stream.AtLeastOnce, stream.ExactlyOnce} {
+			t.Run(string(guarantee), func(t *testing.T) { killEngine(t, b, guarantee) })
+		}
+	})
+}
+
+func killEngine(t *testing.T, b kafkatest.Broker, g stream.Guarantee) {
+	prefix := b.Prefix(t)
+	w := newListener(t, b.Addr, prefix)
+	w.once = g == stream.ExactlyOnce
+	flags := append(engineFlags(t, b.Addr, prefix), "--session-timeout", "6s", "--guarantee", string(g))
+	w.p = start(t, flags...)
+	w.listen(t, b.Addr)
+	w.under(t, b.Addr, 400, 60, func() {
+		for range 3 {
+			pause(300*time.Millisecond, time.Second)
+			w.p.kill()
+			w.p = start(t, flags...)
+		}
 	})
 }
 
@@ -168,6 +175,7 @@ func TestTwoInstances(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, b kafkatest.Broker) {
 		prefix := b.Prefix(t)
 		w := newListener(t, b.Addr, prefix)
+		w.once = true
 		w.p = start(t, append(engineFlags(t, b.Addr, prefix), "--session-timeout", "6s")...)
 		w.listen(t, b.Addr)
 		second := start(t, append(engineFlags(t, b.Addr, prefix), "--session-timeout", "6s")...)

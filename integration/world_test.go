@@ -157,6 +157,7 @@ type world struct {
 	events   map[string][]order.Event // by order and version, each once; the zero event is one that has not come yet
 	verdicts map[string]domain.Verdict
 	problems []string
+	once     bool // with exactly-once each event comes once, and in order
 }
 
 // newWorld starts an engine on a broker, with the flags given, and listens.
@@ -223,7 +224,10 @@ func (w *world) hear(r *kgo.Record) {
 		wrong("event %s: %v", r.Value, err)
 		return
 	}
-	// After a crash what was not committed is said again, in the order in
+	if seen := len(w.events[e.OrderID]); w.once && e.Version != seen+1 {
+		wrong("order %s: version %d comes after %d", e.OrderID, e.Version, seen)
+	}
+	// At least once: after a crash what was not committed is said again, in the order in
 	// which it is read again: an event may come late, but none is left out.
 	for len(w.events[e.OrderID]) < e.Version {
 		w.events[e.OrderID] = append(w.events[e.OrderID], order.Event{})

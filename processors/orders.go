@@ -16,8 +16,11 @@ import (
 // Orders is the saga: what a customer, a store, the stock, the money, the
 // delivery or the clock says about an order is decided on here, one message
 // after the other.
-func Orders(t *topics.Catalog, cfg order.Settings) stream.Definition {
-	o := orders{t, cfg}
+//
+// once says that a transaction has made all known that a message caused: what
+// comes again has been said, and is not said again.
+func Orders(t *topics.Catalog, cfg order.Settings, once bool) stream.Definition {
+	o := orders{t, cfg, once}
 	return stream.Group[order.Order]{
 		Name:  t.Group(topics.Orders),
 		Table: t.OrdersTable,
@@ -36,8 +39,9 @@ func Orders(t *topics.Catalog, cfg order.Settings) stream.Definition {
 }
 
 type orders struct {
-	t   *topics.Catalog
-	cfg order.Settings
+	t    *topics.Catalog
+	cfg  order.Settings
+	once bool
 }
 
 type orderContext = stream.Context[order.Order]
@@ -70,7 +74,9 @@ func (p orders) deadline(c *orderContext, m *order.Deadline) {
 
 // tell sends what was decided to those whom it concerns.
 func (p orders) tell(c *orderContext, o *order.Order, out order.Out) {
-	sendAll(c, p.t.OrderEvents, o.ID, out.Events)
+	if !out.Repeat || !p.once {
+		sendAll(c, p.t.OrderEvents, o.ID, out.Events)
+	}
 	sendAll(c, p.t.PaymentRequests, o.ID, out.Payments)
 	sendAll(c, p.t.Verdicts, o.ID, out.Verdicts)
 	for i := range out.Stock {

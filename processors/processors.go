@@ -19,19 +19,21 @@ type Settings struct {
 	Gateway  payment.Gateway
 	Planner  dispatch.Planner
 	Language notification.Language
+	// ExactlyOnce is whether the groups run so; see stream.ExactlyOnce.
+	ExactlyOnce bool
 }
 
 // All returns the definitions of all groups, in the order of topics.Groups.
 func All(t *topics.Catalog, s Settings) map[string]stream.Definition {
 	return map[string]stream.Definition{
-		topics.Orders:      Orders(t, s.Orders),
+		topics.Orders:      Orders(t, s.Orders, s.ExactlyOnce),
 		topics.Stock:       Stock(t),
 		topics.Payments:    Payments(t, s.Payments, s.Gateway),
 		topics.Riders:      Riders(t),
 		topics.Dispatch:    Dispatch(t, s.Planner),
 		topics.Notifier:    Notifier(t, s.Language),
 		topics.Messenger:   Messenger(t),
-		topics.Projections: Projections(t),
+		topics.Projections: Projections(t, s.Orders.Keep),
 	}
 }
 

@@ -42,7 +42,6 @@ type fakeRider struct {
 	area           string
 	at             domain.Place
 	capacity, load int
-	shift          int
 }
 
 type fakeOrder struct {

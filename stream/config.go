@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -28,6 +29,8 @@ type Config struct {
 	// started again under the same id has its partitions back at once, instead
 	// of after SessionTimeout. Empty: every start is another instance.
 	InstanceID string
+	// Guarantee is what holds when something fails. Default AtLeastOnce.
+	Guarantee Guarantee
 	// CommitInterval is the time between commits of offsets and of local
 	// state. Shorter costs requests, longer costs repeats after a crash.
 	// Default 100ms.
@@ -52,6 +55,9 @@ type Config struct {
 func (c Config) WithDefaults() Config {
 	if c.ClientID == "" {
 		c.ClientID = "baedal"
+	}
+	if c.Guarantee == "" {
+		c.Guarantee = AtLeastOnce
 	}
 	if c.CommitInterval == 0 {
 		c.CommitInterval = 100 * time.Millisecond
@@ -134,7 +140,15 @@ func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
 	return func(brokers []string) (goka.TopicManager, error) {
 		tc := goka.NewTopicManagerConfig()
 		tc.NoCreate = true
-		return goka.NewTopicManager(brokers, c.Client(), tc)
+		inner, err := goka.NewTopicManager(brokers, c.Client(), tc)
+		if err != nil {
+			return nil, err
+		}
+		client, err := sarama.NewClient(brokers, c.Client())
+		if err != nil {
+			return nil, errors.Join(err, inner.Close())
+		}
+		return readableManager{inner, client}, nil
 	}
 }
 

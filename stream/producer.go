@@ -34,7 +34,7 @@ func newProducer(brokers []string, cfg *sarama.Config, tables *tables, table str
 		return nil, fmt.Errorf("starting a producer: %w", err)
 	}
 	p := &producer{async: async, tables: tables, table: table}
-	if table != "" {
+	if table != "" && cfg.Producer.Transaction.ID == "" { // a transaction makes all of it known at once
 		p.outbox = newOutbox(func(o output) *goka.Promise { return p.EmitWithHeaders(o.topic, o.key, o.data, o.headers) })
 	}
 	p.wg.Go(func() {
@@ -80,7 +80,9 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 			a.number = a.table.sent
 			a.table.sent++
 		}
-		a.parcel = p.outbox.row(partition)
+		if p.outbox != nil {
+			a.parcel = p.outbox.row(partition)
+		}
 	}
 	m := &sarama.ProducerMessage{
 		Topic:    topic,

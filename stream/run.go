@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/google/uuid"
 	"github.com/lovoo/goka"
 )
 
@@ -68,6 +70,24 @@ type run struct {
 	*instance
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]
+	producer  atomic.Pointer[producer]
+	cause     atomic.Pointer[error] // why the run is ended before its time
+	stop      context.CancelFunc
+}
+
+func (r *run) exactlyOnce() bool { return r.cfg.Guarantee == ExactlyOnce }
+
+// fail ends the run; the supervisor starts another one.
+func (r *run) fail(err error) {
+	r.cause.CompareAndSwap(nil, &err)
+	r.stop()
+}
+
+func (r *run) failed() error {
+	if e := r.cause.Load(); e != nil {
+		return *e
+	}
+	return nil
 }
 
 // Pauses between a failure of a group and the next start.
@@ -120,6 +140,9 @@ func (r *run) leave() {
 
 // once runs the group until it fails or ctx is done.
 func (r *run) once(ctx context.Context) error {
+	r.cause.Store(nil)
+	ctx, r.stop = context.WithCancel(ctx)
+	defer r.stop()
 	log := r.cfg.Log()
 	p, err := goka.NewProcessor(r.cfg.Brokers, r.graph,
 		goka.WithClientID(r.cfg.ClientID),
@@ -137,11 +160,12 @@ func (r *run) once(ctx context.Context) error {
 			return &consumerGroup{ConsumerGroup: cg, run: r}, nil
 		}),
 		goka.WithProducerBuilder(func(brokers []string, _ string, _ func() hash.Hash32) (goka.Producer, error) {
-			p, err := newProducer(brokers, r.cfg.Client(), r.tables, r.tableName())
+			p, err := newProducer(brokers, r.transactional(), r.tables, r.tableName())
 			if err != nil {
 				return nil, err
 			}
 			r.outbox.Store(p.outbox)
+			r.producer.Store(p)
 			return p, nil
 		}),
 	)
@@ -152,7 +176,7 @@ func (r *run) once(ctx context.Context) error {
 	defer r.processor.Store(nil)
 
 	if r.timers == nil {
-		return p.Run(ctx)
+		return cmp.Or(p.Run(ctx), r.failed())
 	}
 	// Timers must not send to a producer that goka has closed: they have one
 	// of their own.
@@ -170,7 +194,21 @@ func (r *run) once(ctx context.Context) error {
 	})
 	defer wg.Wait()
 	defer stop()
-	return p.Run(ctx)
+	return cmp.Or(p.Run(ctx), r.failed())
+}
+
+// transactional returns the settings of the group's producer. Exactly once, its
+// transactional id is stable: the one that is started again fences the one
+// before.
+func (r *run) transactional() *sarama.Config {
+	c := r.cfg.Client()
+	if r.exactlyOnce() {
+		c.Producer.Transaction.ID = r.group + "/" + cmp.Or(r.cfg.InstanceID, uuid.NewString())
+		c.Producer.Transaction.Timeout = transactionTimeout
+		c.Producer.Transaction.Retry.Backoff = 10 * time.Millisecond
+		c.Producer.Transaction.Retry.Max = 1000
+	}
+	return c
 }
 
 func (r *run) tableName() string {

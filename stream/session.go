@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,10 +43,15 @@ type sessionHandler struct {
 func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 	h.run.timers.clear()
 	h.run.tables.clear()
-	h.s = &session{ConsumerGroupSession: s, run: h.run, offsets: map[tp]*progress{}, stop: make(chan struct{})}
+	h.s = newSession(s, h.run)
 	h.run.session.Store(h.s)
 	if err := h.inner.Setup(h.s); err != nil {
 		return err
+	}
+	if h.run.exactlyOnce() {
+		if err := h.run.producer.Load().begin(); err != nil {
+			return fmt.Errorf("beginning a transaction: %w", err)
+		}
 	}
 	h.s.wg.Go(h.s.commitEvery)
 	return nil
@@ -60,7 +67,16 @@ func (h *sessionHandler) Cleanup(sarama.ConsumerGroupSession) error {
 	err := h.inner.Cleanup(h.s) // waits for what is in flight
 	close(h.s.stop)
 	h.s.wg.Wait()
-	h.s.commit()
+	if !h.run.exactlyOnce() {
+		h.s.commit()
+		return err
+	}
+	if err == nil && h.run.failed() == nil {
+		err = h.s.commitTransaction(true)
+	}
+	if err != nil || h.run.failed() != nil {
+		h.run.abort()
+	}
 	return err
 }
 
@@ -78,6 +94,23 @@ type session struct {
 
 	mu      sync.Mutex
 	offsets map[tp]*progress
+
+	// Exactly once: a commit stops the intake until what is inside is finished.
+	changed sync.Cond
+	stopped bool
+	inside  int
+	broken  bool // the transaction can't be committed any more
+}
+
+func newSession(s sarama.ConsumerGroupSession, r *run) *session {
+	n := &session{ConsumerGroupSession: s, run: r, offsets: map[tp]*progress{}, stop: make(chan struct{})}
+	n.changed.L = &n.mu
+	context.AfterFunc(s.Context(), func() { // wakes those who wait for what will not come any more
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.changed.Broadcast()
+	})
+	return n
 }
 
 // progress is how far the handling of one topic's partition has come.
@@ -106,12 +139,21 @@ func (s *session) claim(c sarama.ConsumerGroupClaim) {
 }
 
 // enter notes that a message is being handled. The messages of a partition are
-// handed over in order.
-func (s *session) enter(topic string, partition int32, offset int64) {
+// handed over in order. It blocks while a transaction is committed, and returns
+// false when that failed.
+func (s *session) enter(topic string, partition int32, offset int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.stopped && !s.broken {
+		s.changed.Wait()
+	}
+	if s.broken {
+		return false
+	}
+	s.inside++
 	p := s.at(topic, partition)
 	p.open = append(p.open, offset)
+	return true
 }
 
 // MarkOffset is called by goka when a message is finished; offset is the next
@@ -119,6 +161,10 @@ func (s *session) enter(topic string, partition int32, offset int64) {
 func (s *session) MarkOffset(topic string, partition int32, offset int64, _ string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.inside--
+	if s.inside == 0 {
+		s.changed.Broadcast()
+	}
 	p := s.at(topic, partition)
 	p.done[offset-1] = true
 	n := 0
@@ -141,7 +187,16 @@ func (s *session) commitEvery() {
 	for {
 		select {
 		case <-t.C:
-			s.commit()
+			if !s.run.exactlyOnce() {
+				s.commit()
+				continue
+			}
+			if err := s.commitTransaction(false); err != nil {
+				if s.Context().Err() == nil { // otherwise the end of the session decides
+					s.run.fail(err)
+				}
+				return
+			}
 		case <-s.stop:
 			return
 		}
@@ -197,7 +252,11 @@ type sessionContext struct {
 	s *session
 }
 
-func (c *sessionContext) enter() { c.s.enter(string(c.Topic()), c.Partition(), c.Offset()) }
+func (c *sessionContext) enter() {
+	if !c.s.enter(string(c.Topic()), c.Partition(), c.Offset()) {
+		c.Fail(errors.New("the transaction failed: the message is left to the next one"))
+	}
+}
 
 // Fail never returns. Goka's returns when the session is ending, and the
 // message would then be marked as finished.

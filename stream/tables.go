@@ -85,7 +85,7 @@ func (t *tables) each(fn func(*state.Table) error) (first error) {
 // builder makes goka open tables of ours.
 func (t *tables) builder(cfg Config) storage.Builder {
 	return func(topic string, partition int32) (storage.Storage, error) {
-		st, err := cfg.State.Table("group", topic, partition, state.Options{CacheRows: cfg.CacheRows})
+		st, err := cfg.State.Table("group", topic, partition, state.Options{CacheRows: cfg.CacheRows, Transactional: cfg.Guarantee == ExactlyOnce})
 		if err != nil {
 			return nil, err
 		}

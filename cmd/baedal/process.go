@@ -80,6 +80,10 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
 		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
+	if cfg.Guarantee, err = p.promise(); err != nil {
+		return err
+	}
+	rules.ExactlyOnce = cfg.Guarantee == stream.ExactlyOnce
 	if err := p.prepareTopics(ctx, cfg); err != nil {
 		return err
 	}
@@ -207,6 +211,23 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 		p.log.Info("topics created", "count", len(created))
 	}
 	return err
+}
+
+// promise returns the guarantee: by default the one that holds. The embedded
+// broker lives and dies with its one process, so there is no zombie there, and
+// a kill may hit it in the middle of the end of a transaction.
+func (p *process) promise() (stream.Guarantee, error) {
+	if p.guarantee == "" {
+		if p.embedded {
+			return stream.AtLeastOnce, nil
+		}
+		return stream.ExactlyOnce, nil
+	}
+	g, err := stream.ParseGuarantee(p.guarantee)
+	if err != nil {
+		return "", usage("--guarantee: %v", err)
+	}
+	return g, nil
 }
 
 // instanceID returns the name of the instance that a data directory belongs to.

@@ -31,6 +31,7 @@ type settings struct {
 	noSync      bool
 	demo        bool
 
+	guarantee       string
 	commitInterval  time.Duration
 	sessionTimeout  time.Duration
 	shutdownTimeout time.Duration
@@ -79,6 +80,7 @@ func (s *settings) engineFlags(f *pflag.FlagSet) {
 	f.Float64Var(&s.riderSpeed, "rider-speed", dispatch.CruiseSpeed, "metres per second that a rider makes, for arrival times and for who is nearest")
 	f.StringVar(&s.gateway, "gateway", "approve", "the simulated payment gateway: approve, or such as decline-over=50000,fail-rate=0.1,latency=50ms")
 	f.StringVar(&s.language, "language", string(notification.English), "of the notifications: en or ko")
+	f.StringVar(&s.guarantee, "guarantee", "", "at-least-once or exactly-once (default: exactly-once on Kafka, at-least-once on the embedded broker)")
 	f.DurationVar(&s.commitInterval, "commit-interval", 100*time.Millisecond, "time between commits: shorter costs requests, longer costs repeats after a crash")
 	f.DurationVar(&s.sessionTimeout, "session-timeout", 10*time.Second, "how long a silent instance keeps its partitions")
 }

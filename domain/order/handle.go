@@ -20,6 +20,7 @@ type Out struct {
 	Dispatch []dispatch.Command // key: its Area
 	Verdicts []domain.Verdict   // key: the order
 	Changed  bool
+	Repeat   bool // the message was handled before, and Events are what was said then
 	Forget   bool // the row is not needed any more
 }
 
@@ -176,6 +177,7 @@ func (o *Order) repeat(id string, out *Out) (at domain.Time, found bool) {
 			at, found = o.Timeline[i].At, true
 		}
 	}
+	out.Repeat = found
 	return at, found
 }
 
