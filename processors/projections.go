@@ -1,6 +1,9 @@
 package processors
 
 import (
+	"context"
+	"time"
+
 	"baedal/domain/order"
 	"baedal/domain/projection"
 	"baedal/stream"
@@ -9,9 +12,10 @@ import (
 
 // Projections re-keys what happens to orders: an event comes in under its
 // order, and goes to the group itself under the user, the store and the foods
-// that it is about.
-func Projections(t *topics.Catalog) stream.Definition {
-	p := projections{t}
+// that it is about. keep is how long the orders group keeps the row of an order
+// that has ended: as long is remembered that it was counted.
+func Projections(t *topics.Catalog, keep time.Duration) stream.Definition {
+	p := projections{t, keep}
 	return stream.Group[projection.Model]{
 		Name:  t.Group(topics.Projections),
 		Table: t.ProjectionsTable,
@@ -20,10 +24,14 @@ func Projections(t *topics.Catalog) stream.Definition {
 			stream.FromLoop(t.ProjectionsLoop, p.note),
 		},
 		DeadLetters: t.DeadLetters,
+		Timer:       stream.Wake(t.ProjectionsLoop, 1, p.due, forgetModel),
 	}
 }
 
-type projections struct{ t *topics.Catalog }
+type projections struct {
+	t    *topics.Catalog
+	keep time.Duration
+}
 
 type modelContext = stream.Context[projection.Model]
 
@@ -37,8 +45,10 @@ func (p projections) event(c *modelContext, e *order.Event) {
 			c.Save(m)
 		}
 		notes = append(notes, projection.Foods(e, c.Partition(), at)...)
-	case e.Type == string(e.Status) && e.Status.Final() && c.Row() != nil:
-		c.Delete()
+	case e.Type == string(e.Status) && e.Status.Final():
+		if m := row(c, newModel); m.End(e.At) {
+			c.Save(m)
+		}
 	}
 	for _, n := range notes {
 		stream.Loop(c, p.t.ProjectionsLoop, n.Key, &n)
@@ -46,9 +56,22 @@ func (p projections) event(c *modelContext, e *order.Event) {
 }
 
 func (p projections) note(c *modelContext, n *projection.Note) {
-	if m := row(c, newModel); m.Apply(n) {
+	m := row(c, newModel)
+	switch {
+	case n.Type == projection.Forgotten:
+		if at, _, ok := m.Forget(p.keep); ok && at <= n.At {
+			c.Delete()
+		}
+	case m.Apply(n):
 		c.Save(m)
 	}
 }
+
+func (p projections) due(m *projection.Model) (time.Time, projection.Note, bool) {
+	at, n, ok := m.Forget(p.keep)
+	return at.Time(), n, ok
+}
+
+func forgetModel(_ context.Context, n projection.Note) (*projection.Note, error) { return &n, nil }
 
 func newModel(key string) *projection.Model { return &projection.Model{Key: key} }

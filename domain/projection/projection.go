@@ -5,6 +5,7 @@ package projection
 
 import (
 	"slices"
+	"time"
 
 	"baedal/domain"
 	"baedal/domain/order"
@@ -12,9 +13,10 @@ import (
 
 // Note types.
 const (
-	Ordered = "ordered" // of a user and of a store; of a store once more when it must decide on a refund
-	Ended   = "ended"   // of a store
-	Eaten   = "eaten"   // of a food: quantity more of it
+	Ordered   = "ordered"   // of a user and of a store; of a store once more when it must decide on a refund
+	Ended     = "ended"     // of a store
+	Eaten     = "eaten"     // of a food: quantity more of it
+	Forgotten = "forgotten" // of an order that was counted and has ended long ago
 )
 
 // Note is what the projections group tells itself under the key of a model.
@@ -54,8 +56,10 @@ type Model struct {
 	Count    int64           `json:"count,omitzero"`
 	Quantity int64           `json:"quantity,omitzero"`
 	Seen     map[int32]int64 `json:"seen,omitempty"`
-	// Counted is the offset at which an order was first seen as paid.
-	Counted *int64 `json:"counted,omitempty"`
+	// Counted is the offset at which an order was first seen as paid, Ended
+	// when it came to an end.
+	Counted *int64      `json:"counted,omitempty"`
+	Ended   domain.Time `json:"endedAt,omitzero"`
 }
 
 // Bounds of the lists.
@@ -81,6 +85,28 @@ func (m *Model) CountAt(offset int64) (first int64, changed bool) {
 	}
 	m.Counted = &offset
 	return offset, true
+}
+
+// End is called with an order's row when the order has ended, and reports
+// whether the row has changed. It is not gone by that: payments that crash and
+// come back say `approved` again, and the order, as long as it has a row itself,
+// says paid again.
+func (m *Model) End(at domain.Time) (changed bool) {
+	if m.Counted == nil || at <= m.Ended {
+		return false
+	}
+	m.Ended = at
+	return true
+}
+
+// Forget returns when the row of an order is not needed any more, and the note
+// that says so then. keep is how long the orders group keeps its row.
+func (m *Model) Forget(keep time.Duration) (at domain.Time, n Note, ok bool) {
+	if m.Ended == 0 {
+		return 0, Note{}, false
+	}
+	at = m.Ended.Add(keep + time.Hour) // what is on its way arrives
+	return at, Note{Meta: domain.Meta{Type: Forgotten, ID: m.Key + "/" + Forgotten, At: at}, Key: m.Key, OrderID: m.Key}, true
 }
 
 // Notes returns what an event means for the models of others.

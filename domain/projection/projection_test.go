@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -132,6 +133,30 @@ func TestModel_CountAt(t *testing.T) {
 	first, changed = m.CountAt(17)
 	require.False(t, changed)
 	require.Zero(t, first, "the first time counts")
+}
+
+// The orders group says paid again also behind the end of an order: payments that come back after a crash repeat their
+// answer. Until the order's own row is gone, it must be known that it was counted.
+func TestModel_RemembersWhatEnded(t *testing.T) {
+	const keep = 72 * time.Hour
+	m := &projection.Model{Key: "o-1"}
+	require.False(t, m.End(1000), "never paid")
+	_, _, ok := m.Forget(keep)
+	require.False(t, ok)
+
+	m.CountAt(4)
+	require.True(t, m.End(1000))
+	require.False(t, m.End(1000), "again")
+	require.True(t, m.End(5000), "completed, and refunded later")
+	require.False(t, m.End(1000))
+	first, changed := m.CountAt(12)
+	require.False(t, changed)
+	require.Equal(t, int64(4), first)
+
+	at, n, ok := m.Forget(keep)
+	require.True(t, ok)
+	require.Equal(t, domain.Time(5000).Add(keep+time.Hour), at)
+	require.Equal(t, projection.Note{Meta: domain.Meta{Type: projection.Forgotten, ID: "o-1/forgotten", At: at}, Key: "o-1", OrderID: "o-1"}, n)
 }
 
 // Foods are counted once for each paid order, however often and from wherever the group handles its input again: it goes on
