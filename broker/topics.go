@@ -133,6 +133,7 @@ func ListTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec) ([]Topi
 			if err != nil {
 				return nil, err
 			}
+			st.Partitions = len(partitions)
 			for _, p := range partitions {
 				newest, err := client.GetOffset(s.Topic, p, sarama.OffsetNewest)
 				if err != nil {

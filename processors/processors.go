@@ -23,7 +23,7 @@ type Settings struct {
 	ExactlyOnce bool
 }
 
-// All returns the definitions of all groups, in the order of topics.Groups.
+// All returns the definitions of all groups, by their names.
 func All(t *topics.Catalog, s Settings) map[string]stream.Definition {
 	return map[string]stream.Definition{
 		topics.Orders:      Orders(t, s.Orders, s.ExactlyOnce),

@@ -45,6 +45,12 @@ type LoadOptions struct {
 	Seed    uint64        // of what is left to chance
 }
 
+// Validate tells all that is wrong with the options.
+func (o LoadOptions) Validate() error {
+	_, err := o.withDefaults()
+	return err
+}
+
 func (o LoadOptions) withDefaults() (LoadOptions, error) {
 	def(&o.Timeout, 30*time.Second)
 	if o.Duration == 0 {

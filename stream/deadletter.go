@@ -3,7 +3,6 @@ package stream
 import (
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/lovoo/goka"
 )
@@ -40,7 +39,7 @@ func (h *handler[R]) bury(g goka.Context, m any, why error) {
 		HeaderOffset:    strconv.AppendInt(nil, g.Offset(), 10),
 		HeaderGroup:     []byte(h.Name),
 		HeaderError:     []byte(why.Error()),
-		HeaderAt:        []byte(h.cfg.Now().UTC().Format(time.RFC3339Nano)),
+		HeaderAt:        []byte(h.cfg.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00")),
 	})
 	var st stacked
 	if errors.As(why, &st) {

@@ -112,6 +112,7 @@ func (r *run) supervise(ctx context.Context) error {
 		r.cfg.Logger.Error("a group stopped and is started again", "group", r.group, "in", pause, "error", err)
 		select {
 		case <-ctx.Done():
+			r.leave()
 			return nil
 		case <-time.After(pause):
 		}

@@ -187,16 +187,18 @@ func (s *session) commitEvery() {
 	for {
 		select {
 		case <-t.C:
-			if !s.run.exactlyOnce() {
-				s.commit()
-				continue
-			}
-			if err := s.commitTransaction(false); err != nil {
-				if s.Context().Err() == nil { // otherwise the end of the session decides
-					s.run.fail(err)
+			began := time.Now()
+			if s.run.exactlyOnce() {
+				if err := s.commitTransaction(false); err != nil {
+					if s.Context().Err() == nil { // otherwise the end of the session decides
+						s.run.fail(err)
+					}
+					return
 				}
-				return
+			} else {
+				s.commit()
 			}
+			s.run.meter.commits.WithLabelValues(s.run.group).Observe(time.Since(began).Seconds())
 		case <-s.stop:
 			return
 		}
@@ -207,19 +209,15 @@ func (s *session) commitEvery() {
 // acknowledged already, then come the offsets, then the tables on this machine.
 // A crash in between repeats messages, it loses none.
 func (s *session) commit() {
-	moved := false
 	s.mu.Lock()
 	for at, p := range s.offsets {
 		if p.next > p.committed {
 			s.ConsumerGroupSession.MarkOffset(at.topic, at.partition, p.next, "")
 			p.committed = p.next
-			moved = true
 		}
 	}
 	s.mu.Unlock()
-	if moved {
-		s.ConsumerGroupSession.Commit()
-	}
+	s.ConsumerGroupSession.Commit() // what failed before too; nothing where nothing is marked
 	if err := s.run.tables.each((*state.Table).Flush); err != nil {
 		s.run.cfg.Logger.Error("the tables on this machine can't be written: they are rebuilt from their changelogs at the next start",
 			"group", s.run.group, "error", err)
@@ -236,11 +234,9 @@ func (s *session) lag(fn func(topic string, partition int32, records int64)) {
 		}
 		from := p.next
 		if from < 0 {
-			from = p.claim.InitialOffset()
+			from = max(0, p.claim.InitialOffset()) // below 0 it stands for the oldest
 		}
-		if high := p.claim.HighWaterMarkOffset(); from >= 0 {
-			fn(at.topic, at.partition, max(0, high-from))
-		}
+		fn(at.topic, at.partition, max(0, p.claim.HighWaterMarkOffset()-from))
 	}
 }
 

@@ -21,6 +21,9 @@ func loadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := opt.Validate(); err != nil {
+				return usageError{err}
+			}
 			r, err := sim.Load(cmd.Context(), catalog, s.brokers, opt, cmd.ErrOrStderr())
 			if r == nil {
 				return err
@@ -61,6 +64,9 @@ func replayCommand() *cobra.Command {
 			catalog, _, err := s.cluster()
 			if err != nil {
 				return err
+			}
+			if !(opt.Speed > 0) {
+				return usage("--speed must be above 0")
 			}
 			r, err := sim.Replay(cmd.Context(), catalog, s.brokers, args[0], opt, cmd.ErrOrStderr())
 			if r == nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/lovoo/goka/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"baedal/api"
 	"baedal/broker"
@@ -49,9 +50,11 @@ type process struct {
 // run starts everything in order, and stops it in the opposite one. It blocks
 // until ctx is done or something fails that can't be mended while running.
 func (p *process) run(ctx context.Context) (err error) {
-	rules, err := p.rules()
-	if err != nil {
-		return err
+	var rules processors.Settings
+	if len(p.runs) > 0 {
+		if rules, err = p.rules(); err != nil {
+			return err
+		}
 	}
 	p.registry = prometheus.NewRegistry()
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -138,6 +141,10 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables *v
 		before.Go(func() {
 			fail("HTTP", api.Serve(front, p.http, handler, func(a string) { address <- a }))
 		})
+	} else if p.http != "" {
+		before.Go(func() {
+			fail("HTTP", api.Serve(front, p.http, p.health(engine), func(a string) { address <- a }))
+		})
 	} else {
 		address <- ""
 	}
@@ -172,6 +179,19 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables *v
 		return nil
 	}
 	return context.Cause(front)
+}
+
+// health is what a process serves that runs groups only.
+func (p *process) health(engine *stream.Engine) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := engine.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
+	return mux
 }
 
 // waitReady blocks until the groups run and the views have caught up.

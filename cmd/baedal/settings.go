@@ -55,13 +55,17 @@ func (s *settings) clusterFlags(f *pflag.FlagSet, brokers string) {
 	f.StringSliceVar(&s.brokers, "brokers", nil, brokers)
 	f.StringVar(&s.prefix, "prefix", "", "what stands in front of every topic and group, where installations share a cluster")
 	f.IntVar(&s.partitions, "partitions", 8, "partitions of every stream and table; can't be changed later")
+}
+
+func (s *settings) logFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
 // processFlags are of a process that goes on until it is told to stop.
 func (s *settings) processFlags(f *pflag.FlagSet) {
-	f.StringVar(&s.dataDir, "data-dir", "./data", "where tables (and the embedded broker) are kept; one process at a time")
+	s.logFlags(f)
+	f.StringVar(&s.dataDir, "data-dir", "./data", "where this process keeps what it must find again; one process at a time")
 	f.DurationVar(&s.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long draining may take before the process quits; nothing is lost then either")
 	f.StringVar(&s.pprof, "pprof", "", "host:port to serve Go's profiles on; none: not at all")
 	f.IntVar(&s.replication, "replication", 0, "replicas of the topics that are created; 0 leaves it to the brokers")
@@ -77,7 +81,7 @@ func (s *settings) engineFlags(f *pflag.FlagSet) {
 	f.DurationVar(&s.refundWindow, "refund-window", order.DefaultSettings().RefundWindow, "how long after the delivery a refund may be asked for")
 	f.DurationVar(&s.keepOrders, "keep-orders", order.DefaultSettings().Keep, "how long final orders are kept")
 	f.StringVar(&s.dispatch, "dispatch", string(dispatch.Assign), "assign: the engine chooses the rider; claim: riders claim; hybrid: both")
-	f.Float64Var(&s.riderSpeed, "rider-speed", dispatch.CruiseSpeed, "metres per second that a rider makes, for arrival times and for who is nearest")
+	f.Float64Var(&s.riderSpeed, "rider-speed", dispatch.CruiseSpeed, "metres per second that a rider makes, for arrival times")
 	f.StringVar(&s.gateway, "gateway", "approve", "the simulated payment gateway: approve, or such as decline-over=50000,fail-rate=0.1,latency=50ms")
 	f.StringVar(&s.language, "language", string(notification.English), "of the notifications: en or ko")
 	f.StringVar(&s.guarantee, "guarantee", "", "at-least-once or exactly-once (default: exactly-once on Kafka, at-least-once on the embedded broker)")
@@ -111,6 +115,9 @@ func (s *settings) rules() (processors.Settings, error) {
 	}
 	if s.keepOrders <= 0 || s.refundWindow < 0 {
 		return r, usage("--keep-orders must be above 0 and --refund-window not below")
+	}
+	if s.commitInterval <= 0 || s.sessionTimeout < time.Second {
+		return r, usage("--commit-interval must be above 0 and --session-timeout 1s or more")
 	}
 	if !(s.riderSpeed > 0) {
 		return r, usage("--rider-speed must be above 0")

@@ -68,6 +68,7 @@ func runCommand() *cobra.Command {
 	s.clusterFlags(f, "host:port of Kafka brokers; required")
 	s.processFlags(f)
 	s.engineFlags(f)
+	f.StringVar(&s.http, "http", "", "host:port for /healthz, /readyz and /metrics; none: no HTTP")
 	f.StringSliceVar(&s.groups, "groups", nil, "the groups to run; all of them if none is named")
 	return cmd
 }
@@ -91,7 +92,6 @@ func apiCommand() *cobra.Command {
 	s.clusterFlags(f, "host:port of Kafka brokers; required")
 	s.processFlags(f)
 	s.httpFlags(f)
-	s.engineFlags(f)
 	return cmd
 }
 
