@@ -33,7 +33,7 @@ type bench struct {
 	gateway  *payment.Simulated
 	trackers map[string]*tester.QueueTracker
 	groups   []string
-	inputs   []string
+	writes   int // of rows, by the last message
 }
 
 // record is what a group sent.
@@ -95,6 +95,7 @@ func (b *bench) send(topic, key, value string, opts ...tester.EmitOption) []reco
 
 func (b *bench) put(topic, key string, value any, opts ...tester.EmitOption) (all []record) {
 	b.t.Helper()
+	b.writes = 0
 	b.tester.Consume(topic, key, value, opts...)
 	for _, spec := range b.All() {
 		own := spec.Topic == topic
@@ -107,7 +108,9 @@ func (b *bench) put(topic, key string, value any, opts ...tester.EmitOption) (al
 				own = false
 				continue
 			}
-			if spec.Cleanup != topics.Compact {
+			if spec.Cleanup == topics.Compact {
+				b.writes++
+			} else {
 				all = append(all, record{spec.Topic, key, string(data), h})
 			}
 		}
@@ -158,6 +161,7 @@ func (b *bench) repeats(topic, key, value string, first []record) {
 	b.pass(time.Second)
 	require.Equal(b.t, first, b.send(topic, key, value), "a repeat sends the same bytes")
 	require.Equal(b.t, before, b.rows(), "a repeat changes no row")
+	require.Zero(b.t, b.writes, "a repeat writes no row")
 }
 
 // once sends a message and its repeat, and returns what came of it.
