@@ -70,7 +70,7 @@ func TestDeadLetters(t *testing.T) {
 						stream.HeaderPartition: []byte("0"),
 						stream.HeaderOffset:    fmt.Append(nil, offset),
 						stream.HeaderGroup:     []byte("t." + group),
-						stream.HeaderAt:        []byte("2026-01-02T12:00:00Z"),
+						stream.HeaderAt:        []byte("2026-01-02T12:00:00.000Z"),
 					}, r.headers, name)
 					require.Empty(t, b.rows(), name)
 					offset++

@@ -139,10 +139,12 @@ func (c catalog) hit(x *stream.Context[count], h *hit, see func(partition int32)
 	case "save nil":
 		x.Save(nil)
 	case "nil map":
-		var m map[string]int
-		m["x"] = 1
+		nilMap()["x"] = 1
 	}
 }
+
+// nilMap can't be written to.
+func nilMap() map[string]int { return nil }
 
 // fixture is the counting group on goka's tester.
 type fixture struct {

@@ -33,8 +33,7 @@ func TestSession_FinishedPrefix(t *testing.T) {
 		s.enter("t", 0, offset)
 	}
 	s.commit()
-	require.Empty(t, b.marked)
-	require.Zero(t, b.commits, "nothing is finished")
+	require.Empty(t, b.marked, "nothing is finished")
 
 	s.MarkOffset("t", 0, 9, "") // 8 is finished
 	s.MarkOffset("t", 0, 21, "")
@@ -49,9 +48,9 @@ func TestSession_FinishedPrefix(t *testing.T) {
 	s.MarkMessage(&sarama.ConsumerMessage{Topic: "t", Partition: 0, Offset: 6}, "")
 	s.commit()
 	require.Equal(t, map[tp]int64{at: 21}, b.marked)
-	require.Equal(t, 2, b.commits)
+	before := b.commits
 	s.commit()
-	require.Equal(t, 2, b.commits, "nothing new")
+	require.Greater(t, b.commits, before, "what could not be committed is tried again, also when nothing new is finished")
 
 	s.enter("t", 0, 21)
 	s.commit()
@@ -122,7 +121,7 @@ func (c claimed) HighWaterMarkOffset() int64 { return c.high }
 func TestSession_Lag(t *testing.T) {
 	s, _ := testSession()
 	s.claim(claimed{topic: "t", partition: 0, initial: 10, high: 15})
-	s.claim(claimed{topic: "t", partition: 1, initial: sarama.OffsetOldest, high: 15}) // where it begins is not known
+	s.claim(claimed{topic: "t", partition: 1, initial: sarama.OffsetOldest, high: 15}) // from the oldest record there is
 	s.claim(claimed{topic: "t", partition: 2, initial: 10, high: 11})
 	s.enter("u", 0, 5) // without a claim
 	lag := func() map[tp]int64 {
@@ -130,7 +129,7 @@ func TestSession_Lag(t *testing.T) {
 		s.lag(func(topic string, partition int32, records int64) { all[tp{topic, partition}] = records })
 		return all
 	}
-	require.Equal(t, map[tp]int64{{"t", 0}: 5, {"t", 2}: 1}, lag())
+	require.Equal(t, map[tp]int64{{"t", 0}: 5, {"t", 1}: 15, {"t", 2}: 1}, lag())
 	s.enter("t", 0, 10)
 	s.enter("t", 0, 11)
 	s.MarkOffset("t", 0, 12, "")

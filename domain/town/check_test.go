@@ -1,0 +1,373 @@
+package town_test
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stretchr/testify/require"
+
+	"baedal/domain"
+	"baedal/domain/dispatch"
+	"baedal/domain/notification"
+	"baedal/domain/order"
+	"baedal/domain/payment"
+	"baedal/domain/projection"
+	"baedal/domain/rider"
+	"baedal/domain/stock"
+)
+
+// book is what somebody knows who hears every stream.
+type book struct {
+	said     once                      // topic, key and id
+	versions once                      // order and version
+	events   map[string][]*order.Event // by order, each version once
+	trips    map[string][]*dispatch.DeliveryEvent
+	verdicts map[string]*domain.Verdict // topic and id
+	messages once                       // of the message log, by id
+	reserved map[string]bool            // order and attempt
+	final    map[string]string
+	second   int
+	crossed  int // events that came before one of an older version: a crash lost that, and it is sent again
+}
+
+func newBook() book {
+	return book{said: once{}, versions: once{}, events: map[string][]*order.Event{}, trips: map[string][]*dispatch.DeliveryEvent{},
+		verdicts: map[string]*domain.Verdict{}, messages: once{}, reserved: map[string]bool{}, final: map[string]string{}}
+}
+
+// hear writes down what leaves: what is said again must be the same bytes.
+func (w *town) hear(topic string, r *record) {
+	switch topic {
+	case ordersLoop, paymentsLoop: // a timer may ring for a row that a crash loses
+		return
+	}
+	m := decode[domain.Meta](w, r.data)
+	first := w.book.said.add(w, r.data, topic, " ", r.key, " ", m.ID)
+	switch topic {
+	case orderEvents:
+		e := decode[order.Event](w, r.data)
+		if w.book.versions.add(w, r.data, r.key, " version ", e.Version) {
+			if e.Version != len(w.book.events[r.key])+1 {
+				w.book.crossed++
+			}
+			w.book.events[r.key] = append(w.book.events[r.key], e)
+		}
+	case deliveryEvents:
+		if first {
+			e := decode[dispatch.DeliveryEvent](w, r.data)
+			trip := r.key + " " + string(rune('0'+e.Attempt))
+			w.book.trips[trip] = append(w.book.trips[trip], e)
+		}
+	case stockReplies:
+		if a := decode[stock.Reply](w, r.data); a.Type == stock.Reserved {
+			w.book.reserved[fmt.Sprint(r.key, " ", a.Attempt)] = true
+		}
+	case verdicts:
+		v := decode[domain.Verdict](w, r.data)
+		w.book.verdicts[v.Stream+" "+v.CommandID] = v
+	case messageLog:
+		w.book.messages.add(w, r.data, m.ID)
+	}
+}
+
+func (w *town) check() {
+	w.checkOrders()
+	w.checkVerdicts()
+	w.checkStock()
+	w.checkMoney()
+	w.checkTrips()
+	w.checkRiders()
+	w.checkProjections()
+	w.checkMessages()
+}
+
+// ways are the statuses that follow one another, by the page on the life of an order.
+var ways = map[order.Status][]order.Status{
+	order.None:            {order.Placed},
+	order.Placed:          {order.Paying, order.RefusedStatus, order.Cancelled},
+	order.Paying:          {order.Paid, order.PaymentFailed, order.Cancelled},
+	order.Paid:            {order.AcceptedStatus, order.Rejected, order.Cancelled},
+	order.AcceptedStatus:  {order.Cooking, order.Cancelled, order.DeliveryFailed, order.Refunded},
+	order.Cooking:         {order.Ready, order.DeliveryFailed, order.Refunded},
+	order.Ready:           {order.Assigned, order.DeliveryFailed, order.Refunded},
+	order.Assigned:        {order.PickedUp, order.Ready, order.DeliveryFailed, order.Refunded},
+	order.PickedUp:        {order.Delivered},
+	order.Delivered:       {order.Completed, order.RefundRequested},
+	order.Completed:       {order.RefundRequested},
+	order.RefundRequested: {order.RefundDenied, order.Refunded, order.AcceptedStatus},
+}
+
+func (w *town) checkOrders() {
+	rows := all[order.Order](w.bus, "orders", false)
+	for id, events := range w.book.events {
+		o := rows[id]
+		require.NotNil(w, o, "order %s has events and no row", id)
+		require.Equal(w, o.Version, len(events), "an event of order %s was never sent", id)
+		slices.SortFunc(events, func(a, b *order.Event) int { return a.Version - b.Version })
+		was := order.None
+		for i, e := range events {
+			require.Equal(w, i+1, e.Version, "order %s has a gap", id)
+			if e.Type != string(e.Status) {
+				require.Equal(w, was, e.Status, "%s changed the status", e.Type)
+				continue
+			}
+			require.Contains(w, ways[was], e.Status, "order %s became %s when it was %s", id, e.Status, was)
+			require.False(w, e.Attempt > 1 && (e.Status == order.Cancelled || e.Status == order.DeliveryFailed), "the money of a second delivery that is %s", e.Status)
+			was = e.Status
+		}
+		require.Equal(w, was, o.Status)
+		require.True(w, was.Final(), "order %s stays %s", id, was)
+		w.book.final[id] = string(was)
+		if o.Attempt > 1 {
+			w.book.second++
+		}
+	}
+}
+
+// checkVerdicts: every command has its one verdict, and of the commands of orders
+// those and only those that were accepted caused something.
+func (w *town) checkVerdicts() {
+	causes := map[string]bool{}
+	for _, events := range w.book.events {
+		for _, e := range events {
+			causes[e.CauseID] = true
+		}
+	}
+	for _, s := range w.said {
+		v := w.book.verdicts[s.topic+" "+s.id]
+		switch {
+		case s.topic == riderCommands && s.kind == rider.Move:
+			require.Nil(w, v)
+			continue
+		case v == nil:
+			require.False(w, s.answer, "%s %s of %s has no verdict", s.kind, s.id, s.key)
+		case v.Verdict == domain.Accepted:
+			require.True(w, s.answer, "%s %s has a verdict that nobody asked for", s.kind, s.id)
+		}
+		if s.topic == orderCommands {
+			require.Equal(w, w.accepted(s), causes[s.id], "%s %s of %s caused something, or it was accepted", s.kind, s.id, s.key)
+		}
+	}
+}
+
+func (w *town) accepted(s *said) bool {
+	v := w.book.verdicts[s.topic+" "+s.id]
+	return v == nil || v.Verdict == domain.Accepted
+}
+
+// cooked returns what was cooked per store and food. A rider who claims to have
+// fetched a second delivery before the store has said whether it can make it
+// takes the order on without goods: that is not counted.
+func (w *town) cooked() map[[2]string]int {
+	n := map[[2]string]int{}
+	for _, events := range w.book.events {
+		for _, e := range events {
+			if e.Type == string(order.Cooking) && w.book.reserved[fmt.Sprint(e.OrderID, " ", e.Attempt)] {
+				for _, l := range e.Lines {
+					n[[2]string{e.StoreID, l.Product}] += l.Quantity
+				}
+			}
+		}
+	}
+	return n
+}
+
+func (w *town) checkStock() {
+	added, removed := map[[2]string]int{}, map[[2]string]int{}
+	for _, s := range w.said {
+		if s.topic == storeCommands && w.accepted(s) {
+			c := decode[stock.Command](w, s.data)
+			switch c.Type {
+			case stock.AddStock:
+				added[[2]string{s.key, c.Product}] += c.Quantity
+			case stock.RemoveStock:
+				removed[[2]string{s.key, c.Product}] += c.Quantity
+			}
+		}
+	}
+	cooked := w.cooked()
+	for id, s := range all[stock.Inventory](w.bus, "stock", false) {
+		require.Empty(w, s.Reservations, "store %s", id)
+		for _, p := range s.Products {
+			at := [2]string{id, p.ID}
+			require.Equal(w, added[at], p.Added, "added of %v", at)
+			require.Equal(w, removed[at], p.Removed, "removed of %v", at)
+			require.Equal(w, cooked[at], p.Sold, "sold of %v", at)
+			require.Zero(w, p.Reserved, "reserved of %v", at)
+		}
+	}
+}
+
+func (w *town) checkMoney() {
+	done := map[string]payment.Entry{}
+	for _, e := range w.gateway.Ledger() {
+		require.Equal(w, 1, e.Attempt, "order %s is paid for again", e.OrderID)
+		key := e.OrderID + " " + e.Kind
+		require.NotContains(w, done, key)
+		did := func(kind string) bool { return done[e.OrderID+" "+kind].Answer == payment.OK }
+		switch e.Kind {
+		case payment.Capture, payment.Void:
+			require.True(w, did(payment.Authorize), "%s of what is not authorised", key)
+		case payment.Refund:
+			require.True(w, did(payment.Capture), "%s of what is not captured", key)
+		}
+		done[key] = e
+	}
+	for _, c := range w.customers {
+		entry := func(kind string) bool { return done[c.order+" "+kind].Answer == payment.OK }
+		was := map[string]bool{}
+		var total domain.Money
+		for _, e := range w.book.events[c.order] {
+			was[e.Type] = true
+			total = e.Total
+		}
+		final := w.book.final[c.order]
+		if entry(payment.Authorize) {
+			require.Equal(w, total, done[c.order+" "+payment.Authorize].Amount, "amount of %s", c.order)
+			require.NotEqual(w, entry(payment.Capture), entry(payment.Void), "the money of %s, which is %s, is captured or voided, one of both", c.order, final)
+		}
+		require.False(w, was[string(order.Paid)] && !entry(payment.Authorize), "%s is paid, and not authorised", c.order)
+		require.Equal(w, was[string(order.Delivered)], entry(payment.Capture), "%s, which is %s, is captured if it was delivered", c.order, final)
+		require.Equal(w, final == string(order.Refunded), entry(payment.Refund), "%s, which is %s, is refunded if that is said", c.order, final)
+	}
+	for id, p := range all[payment.Payment](w.bus, "payments", false) {
+		_, ok := p.Settled()
+		require.True(w, ok, "the money of %s is not settled", id)
+	}
+}
+
+// checkTrips: a delivery has one rider at a time, and one end.
+func (w *town) checkTrips() {
+	for trip, events := range w.book.trips {
+		who, over, away := "", false, false
+		gaveBack := map[string]bool{}
+		for _, e := range events {
+			require.False(w, over, "%s goes on after its end: %s", trip, e.Type)
+			switch e.Type {
+			case dispatch.Assigned:
+				require.Empty(w, who, "%s is given to %s, too", trip, e.RiderID)
+				require.False(w, gaveBack[e.RiderID], "%s is given to %s again", trip, e.RiderID)
+				who = e.RiderID
+			case dispatch.Unassigned:
+				require.Equal(w, who, e.RiderID, trip)
+				require.False(w, away, "%s is taken from who has picked it up", trip)
+				gaveBack[who] = true
+				who = ""
+			case dispatch.PickedUp:
+				require.Equal(w, who, e.RiderID, trip)
+				away = true
+			case dispatch.Delivered:
+				require.Equal(w, who, e.RiderID, trip)
+				require.True(w, away, "%s is delivered before it was fetched", trip)
+				over = true
+			case dispatch.Failed:
+				require.False(w, away, "%s fails on its way", trip)
+				over = true
+			}
+		}
+		require.True(w, over, "%s never ends", trip)
+	}
+	for _, c := range w.customers {
+		knows, cooked := [3]bool{}, [3]bool{}
+		for _, e := range w.book.events[c.order] {
+			cooked[e.Attempt] = cooked[e.Attempt] || e.Type == string(order.Cooking)
+			if e.Type == string(order.Delivered) {
+				knows[e.Attempt] = true
+				trip := w.book.trips[c.order+" "+string(rune('0'+e.Attempt))]
+				require.NotEmpty(w, trip)
+				require.Equal(w, dispatch.Delivered, trip[len(trip)-1].Type)
+				require.Equal(w, trip[len(trip)-1].RiderID, e.RiderID)
+			}
+		}
+		for attempt := 1; attempt <= 2; attempt++ {
+			// A rider who claims to have fetched what was never cooked may cross its cancellation.
+			trip := w.book.trips[c.order+" "+string(rune('0'+attempt))]
+			if len(trip) > 0 && trip[len(trip)-1].Type == dispatch.Delivered && cooked[attempt] {
+				require.True(w, knows[attempt], "%s was delivered, and the order does not know it", c.order)
+			}
+		}
+	}
+}
+
+// checkRiders: a rider and his area know the same of each other.
+func (w *town) checkRiders() {
+	delivered := map[string]int{}
+	for _, events := range w.book.trips {
+		for _, e := range events {
+			if e.Type == dispatch.Delivered {
+				delivered[e.RiderID]++
+			}
+		}
+	}
+	areas := all[dispatch.Area](w.bus, "dispatch", false)
+	for id, a := range areas {
+		require.Empty(w, a.Deliveries, "area %s", id)
+	}
+	for id, r := range all[rider.Rider](w.bus, "riders", false) {
+		require.Nil(w, r.Wish, "rider %s waits", id)
+		require.False(w, r.Asked, "rider %s waits", id)
+		require.Empty(w, r.Deliveries, "rider %s", id)
+		require.Equal(w, delivered[id], r.DeliveredCount, "rider %s", id)
+		require.Equal(w, r.Area != "", r.On, "rider %s", id)
+		for _, a := range areas {
+			in := slices.IndexFunc(a.Riders, func(o *dispatch.Rider) bool { return o.ID == id })
+			require.Equal(w, r.On && r.Area == a.ID, in >= 0, "rider %s in %s", id, a.ID)
+			if in >= 0 {
+				require.Equal(w, r.Shift, a.Riders[in].Shift)
+			}
+		}
+	}
+}
+
+func (w *town) checkProjections() {
+	placed := map[string][]string{}
+	count, quantity := map[string]int64{}, map[string]int64{}
+	for _, id := range keys(w.book.events) {
+		for _, e := range w.book.events[id] {
+			switch e.Type {
+			case string(order.Placed):
+				placed[e.UserID] = append(placed[e.UserID], id)
+			case string(order.Paid):
+				for _, l := range e.Lines {
+					count[l.Product]++
+					quantity[l.Product] += int64(l.Quantity)
+				}
+			}
+		}
+	}
+	models := all[projection.Model](w.bus, "projections", false)
+	model := func(key string) *projection.Model {
+		if m := models[key]; m != nil {
+			return m
+		}
+		return &projection.Model{}
+	}
+	for _, u := range users {
+		var listed []string
+		for _, r := range model(projection.UserKey(u)).Orders {
+			listed = append(listed, r.OrderID)
+		}
+		require.ElementsMatch(w, placed[u], listed, "orders of %s", u)
+	}
+	for _, s := range stores {
+		require.Empty(w, model(projection.StoreKey(s)).Orders, "board of %s", s)
+	}
+	for _, f := range foods {
+		m := model(projection.FoodKey(f))
+		require.Equal(w, count[f], m.Count, "orders of %s", f)
+		require.Equal(w, quantity[f], m.Quantity, "pieces of %s", f)
+	}
+}
+
+func (w *town) checkMessages() {
+	n := 0
+	for _, events := range w.book.events {
+		for _, e := range events {
+			for _, m := range notification.Of(e, notification.English) {
+				require.Contains(w, w.book.messages, m.ID)
+				n++
+			}
+		}
+	}
+	require.Len(w, w.book.messages, n)
+}
