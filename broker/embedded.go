@@ -138,7 +138,7 @@ func (e *Embedded) start(opts Options) error {
 		kfake.ListenFn(func(_, _ string) (net.Listener, error) { return ln, nil }),
 		kfake.WithLogger(warnings{opts.Logger}),
 		kfake.BrokerConfigs(map[string]string{
-			// A kill during kfake's compaction loses records, and retention may not take what the audit wants to see.
+			// A kill during kfake's compaction loses records, and retention would need it.
 			"log.cleaner.backoff.ms":    never,
 			"log.retention.ms":          "-1",
 			"offsets.retention.minutes": strconv.Itoa(100 * 365 * 24 * 60), // a group may rest for weeks and still goes on where it was

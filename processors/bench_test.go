@@ -216,9 +216,17 @@ func (b *bench) ring() (out []record) {
 		}
 		if b.runs(topics.Payments) {
 			for _, key := range b.tester.GetTableKeys(goka.Table(b.PaymentsTable.Name())) {
-				if at, call, ok := row(b, b.PaymentsTable, key).Next(); ok && at <= now {
-					answer, reason, err := b.gateway.Call(b.t.Context(), call)
+				p := row(b, b.PaymentsTable, key)
+				at, call, ok := p.Next()
+				answer, reason := payment.OK, ""
+				if !ok {
+					at, call, ok = p.Forget(payment.DefaultSettings())
+				} else if at <= now {
+					var err error
+					answer, reason, err = b.gateway.Call(b.t.Context(), call)
 					require.NoError(b.t, err)
+				}
+				if ok && at <= now {
 					r := payment.NewResult(call, answer, reason, now)
 					out = append(out, record{topic: b.PaymentsLoop.Name(), key: key})
 					out = append(out, b.put(b.PaymentsLoop.Name(), key, &r)...)

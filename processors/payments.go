@@ -32,7 +32,7 @@ func Payments(t *topics.Catalog, cfg payment.Settings, gateway payment.Gateway) 
 		},
 		Outputs:     []stream.Sink{t.PaymentReplies},
 		DeadLetters: t.DeadLetters,
-		Timer:       stream.Wake(t.PaymentsLoop, gatewayCalls, dueCall, callGateway(gateway)),
+		Timer:       stream.Wake(t.PaymentsLoop, gatewayCalls, p.due, callGateway(gateway)),
 	}
 }
 
@@ -56,13 +56,19 @@ func (p payments) result(c *paymentContext, m *payment.Result) {
 
 func (p payments) tell(c *paymentContext, r *payment.Payment, out payment.Out) {
 	sendAll(c, p.t.PaymentReplies, c.Key(), out.Replies)
-	if out.Changed {
+	switch {
+	case out.Forget:
+		c.Delete()
+	case out.Changed:
 		c.Save(r)
 	}
 }
 
-func dueCall(p *payment.Payment) (time.Time, payment.Call, bool) {
-	at, call, ok := p.Next()
+func (p payments) due(r *payment.Payment) (time.Time, payment.Call, bool) {
+	at, call, ok := r.Next()
+	if !ok {
+		at, call, ok = r.Forget(p.cfg)
+	}
 	return at.Time(), call, ok
 }
 
@@ -70,6 +76,10 @@ func dueCall(p *payment.Payment) (time.Time, payment.Call, bool) {
 // time is an answer too: the row decides when to ask again.
 func callGateway(g payment.Gateway) func(context.Context, payment.Call) (*payment.Result, error) {
 	return func(ctx context.Context, call payment.Call) (*payment.Result, error) {
+		if call.Kind == payment.Forget {
+			r := payment.NewResult(call, payment.OK, "", domain.At(time.Now()))
+			return &r, nil
+		}
 		limited, cancel := context.WithTimeout(ctx, gatewayPatience)
 		defer cancel()
 		answer, reason, err := g.Call(limited, call)

@@ -46,7 +46,7 @@ func (p projections) event(c *modelContext, e *order.Event) {
 		}
 		notes = append(notes, projection.Foods(e, c.Partition(), at)...)
 	case e.Type == string(e.Status) && e.Status.Final():
-		if m := row(c, newModel); m.End(e.At) {
+		if m := row(c, newModel); m.End(e) {
 			c.Save(m)
 		}
 	}

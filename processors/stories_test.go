@@ -96,6 +96,9 @@ func TestPayments(t *testing.T) {
 	require.Equal(t, []string{"o-3 voided"}, said(b.once(in, "o-3", request("void", "o-3", 0))), "before it was authorised")
 	require.Equal(t, []string{"o-3 voided"}, said(b.once(in, "o-3", request("void", "o-3", 0))))
 	require.Empty(t, b.ring())
+	b.pass(payment.DefaultSettings().Keep)
+	b.ring()
+	require.Empty(t, b.rows(), "forgotten once nobody asks for it any more")
 
 	var done []string
 	for _, e := range b.gateway.Ledger() {

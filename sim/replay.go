@@ -24,7 +24,7 @@ import (
 
 // ReplayOptions shape a replay. The zero value is fine.
 type ReplayOptions struct {
-	// Speed is how many simulated seconds pass in a second. Default 600: a day in two and a half minutes. The engine's own time
+	// Speed is how many simulated seconds pass in a second. Default 1000: a day in a minute and a half. The engine's own time
 	// is not scaled: a latency of 60 ms is a simulated minute at 1000. Its --rider-speed (metres per second) should be: the
 	// day's metres per minute / 60 × Speed.
 	Speed float64
@@ -41,7 +41,7 @@ type ReplayOptions struct {
 // and travel as the recording says. Which rider gets which order is the engine's choice. It returns a report of what happened so
 // far also with an error of ctx.
 func Replay(ctx context.Context, cat *topics.Catalog, brokers []string, dir string, opt ReplayOptions, progress io.Writer) (*ReplayReport, error) {
-	def(&opt.Speed, 600)
+	def(&opt.Speed, 1000)
 	def(&opt.Capacity, 1)
 	def(&opt.Settle, 5*time.Second)
 	def(&opt.Timeout, 30*time.Second)

@@ -122,6 +122,7 @@ func (s *settings) rules() (processors.Settings, error) {
 	if !(s.riderSpeed > 0) {
 		return r, usage("--rider-speed must be above 0")
 	}
+	r.Payments.Keep = r.Orders.Longest()
 	var err error
 	if r.Language, err = notification.ParseLanguage(s.language); err != nil {
 		return r, usage("--language: %v", err)

@@ -221,7 +221,7 @@ func (s *step) record(typ string) {
 	}
 	o.Timeline = append(o.Timeline, e)
 	o.Updated = s.now
-	if s.reason != "" {
+	if typ == string(o.Status) {
 		o.Reason = s.reason
 	}
 	if !keepsDeadline[typ] {

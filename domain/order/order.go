@@ -22,7 +22,7 @@ type Order struct {
 	Store    *stock.Store  `json:"store,omitempty"` // known once stock is reserved
 
 	RiderID   string          `json:"riderId,omitempty"`    // who has the delivery now
-	Reason    string          `json:"reason,omitempty"`     // of the last refusal, cancellation or failure
+	Reason    string          `json:"reason,omitempty"`     // why the status was entered, where somebody said
 	ReadyAt   domain.Time     `json:"readyAt,omitzero"`     // when the food is to be ready, once accepted
 	CookFor   domain.Duration `json:"cookFor,omitzero"`     // the store's word on accepting
 	Reserved  int             `json:"reserved,omitzero"`    // the attempt that the store has reserved for

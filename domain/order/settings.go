@@ -39,6 +39,12 @@ func DefaultSettings() Settings {
 	}
 }
 
+// Longest is how long an order is known after its money was last moved: until
+// the last word about a complaint, and then Keep.
+func (s Settings) Longest() time.Duration {
+	return s.Deadlines[Delivered] + s.RefundWindow + 2*s.Deadlines[RefundRequested] + s.Keep
+}
+
 // SetDeadline changes one deadline by STATUS=DURATION.
 func (s *Settings) SetDeadline(text string) error {
 	status, value, ok := strings.Cut(text, "=")

@@ -78,12 +78,16 @@ const (
 // key (ORDERID/KIND/ATTEMPT). Try counts from 1.
 type Call struct {
 	OrderID string       `json:"orderId"`
-	Kind    string       `json:"kind"` // Authorize, Capture, Void or Refund
+	Kind    string       `json:"kind"` // Authorize, Capture, Void, Refund or Forget
 	Attempt int          `json:"attempt"`
 	Try     int          `json:"try"`
 	Amount  domain.Money `json:"amount,omitzero"`
 	UserID  string       `json:"userId,omitempty"`
 }
+
+// Forget is the kind of a call that is for nobody: it says that a row was
+// settled long ago.
+const Forget = "forget"
 
 // Key is the Idempotency-Key that leaves for the gateway.
 func (c Call) Key() string { return fmt.Sprintf("%s/%s/%d", c.OrderID, c.Kind, c.Attempt) }
@@ -115,8 +119,8 @@ func (r *Result) Validate() error {
 	if !slices.Contains([]string{OK, Denied, Failed}, r.Answer) {
 		return domain.Wrong("answer", fmt.Sprintf("%q is no answer of a gateway: ok, denied or failed", r.Answer))
 	}
-	if !slices.Contains([]string{Authorize, Capture, Void, Refund}, r.Call.Kind) {
-		return domain.Wrong("kind", fmt.Sprintf("%q is no call to a gateway: authorize, capture, void or refund", r.Call.Kind))
+	if !slices.Contains([]string{Authorize, Capture, Void, Refund, Forget}, r.Call.Kind) {
+		return domain.Wrong("kind", fmt.Sprintf("%q is no call to a gateway: authorize, capture, void, refund or forget", r.Call.Kind))
 	}
 	return domain.CheckID("orderId", r.OrderID)
 }

@@ -67,6 +67,7 @@ type Said struct {
 type Out struct {
 	Replies []Reply // for payment-replies
 	Changed bool    // the row must be saved
+	Forget  bool    // the row must be deleted
 }
 
 // Reasons of a declined reply that are not the gateway's.
@@ -162,7 +163,11 @@ func (p *Payment) Handle(r *Request, now domain.Time, cfg Settings) Out {
 func (p *Payment) HandleResult(r *Result, now domain.Time, cfg Settings) Out {
 	i := slices.IndexFunc(p.Attempts, func(a Attempt) bool { return a.Number == r.Attempt })
 	if i < 0 {
-		return Out{} // no call is made before its row is saved, no row deleted while a call is due
+		return Out{} // a crash lost the row: its request is handled again
+	}
+	if r.Call.Kind == Forget {
+		at, _, ok := p.Forget(cfg)
+		return Out{Forget: ok && now >= at}
 	}
 	s := &step{p: p, a: &p.Attempts[i], now: now, cfg: cfg}
 	s.result(r)
@@ -196,15 +201,20 @@ func (p *Payment) Next() (at domain.Time, call Call, ok bool) {
 	return at, call, ok
 }
 
-// Settled reports since when nothing is left to do but a refund: the row may be
-// deleted once no order asks for one any more.
-func (p *Payment) Settled() (since domain.Time, ok bool) {
-	for _, a := range p.Attempts {
-		if !slices.Contains([]string{Declined, Captured, Voided, Refunded}, a.Status) {
-			return 0, false
-		}
+// Forget returns when a row may go in which nothing is left to do but a refund,
+// and the call whose result then deletes it.
+func (p *Payment) Forget(cfg Settings) (at domain.Time, call Call, ok bool) {
+	if len(p.Attempts) == 0 || !p.Settled() { // a crash may have lost the row
+		return 0, Call{}, false
 	}
-	return p.Updated, true
+	return p.Updated.Add(cfg.Keep), Call{OrderID: p.OrderID, Kind: Forget, Attempt: p.Attempts[0].Number, Try: 1}, true
+}
+
+// Settled reports whether nothing is left to do but a refund.
+func (p *Payment) Settled() bool {
+	return !slices.ContainsFunc(p.Attempts, func(a Attempt) bool {
+		return !slices.Contains([]string{Declined, Captured, Voided, Refunded}, a.Status)
+	})
 }
 
 // step is one message being applied to one attempt.

@@ -395,8 +395,7 @@ func TestPayment_WhatMustBeDoneIsNeverDropped(t *testing.T) {
 			assert.Equal(t, 2, c.Try)
 			assert.GreaterOrEqual(t, at.Sub(m.now), settings.RetryDenied/2)
 			assert.LessOrEqual(t, at.Sub(m.now), settings.RetryDenied)
-			_, settled := m.row.Settled()
-			assert.False(t, settled)
+			assert.False(t, m.row.Settled())
 
 			assert.Empty(t, m.answered(payment.Failed).Replies)
 			assert.False(t, m.row.Attempts[0].Stuck)
@@ -404,9 +403,7 @@ func TestPayment_WhatMustBeDoneIsNeverDropped(t *testing.T) {
 			require.Len(t, out.Replies, 1)
 			assert.Equal(t, map[string]string{payment.Capture: payment.Captured, payment.Void: payment.Voided, payment.Refund: payment.Refunded}[kind], out.Replies[0].Type)
 			assert.Empty(t, m.row.Attempts[0].Error)
-			since, settled := m.row.Settled()
-			assert.True(t, settled)
-			assert.Equal(t, m.now, since)
+			assert.True(t, m.row.Settled())
 		})
 	}
 }
@@ -477,17 +474,26 @@ func TestPayment_NothingToPay(t *testing.T) {
 	assert.Equal(t, "authorize approved capture captured", m.drained())
 }
 
-func TestPayment_Settled(t *testing.T) {
+func TestPayment_Forget(t *testing.T) {
 	open := map[string]bool{payment.Authorizing: true, payment.Approved: true, payment.Capturing: true, payment.Voiding: true, payment.Refunding: true}
 	for status, script := range statuses {
 		m := unpaid(t)
 		m.does(script)
-		since, ok := m.row.Settled()
-		assert.Equal(t, !open[status], ok, status)
-		if ok {
-			assert.Equal(t, m.row.Updated, since, status)
+		at, call, ok := m.row.Forget(settings)
+		assert.Equal(t, !open[status] && status != "none", ok, status)
+		if !ok {
+			continue
 		}
+		assert.Equal(t, m.row.Updated.Add(settings.Keep), at, status)
+		r := payment.NewResult(call, payment.OK, "", at)
+		require.NoError(t, r.Validate())
+		assert.Equal(t, payment.Out{}, m.row.HandleResult(&r, at-1, settings), "%s: too early", status)
+		assert.Equal(t, payment.Out{Forget: true}, m.row.HandleResult(&r, at, settings), status)
 	}
+	gone := payment.New("o-1")
+	_, call, _ := payment.New("o-1").Forget(settings)
+	r := payment.NewResult(call, payment.OK, "", 0)
+	assert.Equal(t, payment.Out{}, gone.HandleResult(&r, 0, settings), "forgotten already")
 }
 
 func TestSettings_Validate(t *testing.T) {

@@ -16,11 +16,14 @@ type Settings struct {
 	// RetryDenied is about how long to wait after the gateway has denied a
 	// capture, void or refund.
 	RetryDenied time.Duration
+	// Keep is how long the row of money that is settled is kept: longer than
+	// its order may take to ask for a refund and to be answered.
+	Keep time.Duration
 }
 
 // DefaultSettings returns the settings that hold when nothing is said.
 func DefaultSettings() Settings {
-	return Settings{RetryFirst: 500 * time.Millisecond, RetryMax: time.Minute, RetryDenied: 15 * time.Minute}
+	return Settings{RetryFirst: 500 * time.Millisecond, RetryMax: time.Minute, RetryDenied: 15 * time.Minute, Keep: 144 * time.Hour}
 }
 
 // Validate says what is wrong with the settings.
@@ -32,6 +35,8 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("retries come after %s at most, which is less than the first one's %s", s.RetryMax, s.RetryFirst)
 	case s.RetryDenied < time.Millisecond:
 		return fmt.Errorf("a denied call is retried after %s: at least 1ms", s.RetryDenied)
+	case s.Keep <= 0:
+		return fmt.Errorf("settled payments are kept for %s: must be above 0", s.Keep)
 	}
 	return nil
 }

@@ -90,12 +90,12 @@ func (m *Model) CountAt(offset int64) (first int64, changed bool) {
 // End is called with an order's row when the order has ended, and reports
 // whether the row has changed. It is not gone by that: payments that crash and
 // come back say `approved` again, and the order, as long as it has a row itself,
-// says paid again.
-func (m *Model) End(at domain.Time) (changed bool) {
-	if m.Counted == nil || at <= m.Ended {
-		return false
+// says paid again. After a crash the end may also be said before paid is.
+func (m *Model) End(e *order.Event) (changed bool) {
+	if e.Status == order.RefusedStatus || e.Status == order.PaymentFailed || e.At <= m.Ended {
+		return false // never paid; or known
 	}
-	m.Ended = at
+	m.Ended = e.At
 	return true
 }
 

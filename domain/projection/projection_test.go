@@ -140,15 +140,19 @@ func TestModel_CountAt(t *testing.T) {
 func TestModel_RemembersWhatEnded(t *testing.T) {
 	const keep = 72 * time.Hour
 	m := &projection.Model{Key: "o-1"}
-	require.False(t, m.End(1000), "never paid")
+	ends := func(at domain.Time, as order.Status) bool {
+		return m.End(&order.Event{Meta: domain.Meta{At: at}, Status: as})
+	}
+	require.False(t, ends(1000, order.RefusedStatus), "never paid")
+	require.False(t, ends(1000, order.PaymentFailed), "never paid")
 	_, _, ok := m.Forget(keep)
 	require.False(t, ok)
 
+	require.True(t, ends(1000, order.Completed), "also before paid is heard")
+	require.False(t, ends(1000, order.Completed), "again")
+	require.True(t, ends(5000, order.Refunded), "completed, and refunded later")
+	require.False(t, ends(1000, order.Completed))
 	m.CountAt(4)
-	require.True(t, m.End(1000))
-	require.False(t, m.End(1000), "again")
-	require.True(t, m.End(5000), "completed, and refunded later")
-	require.False(t, m.End(1000))
 	first, changed := m.CountAt(12)
 	require.False(t, changed)
 	require.Equal(t, int64(4), first)

@@ -231,8 +231,7 @@ func (w *town) checkMoney() {
 		require.Equal(w, final == string(order.Refunded), entry(payment.Refund), "%s, which is %s, is refunded if that is said", c.order, final)
 	}
 	for id, p := range all[payment.Payment](w.bus, "payments", false) {
-		_, ok := p.Settled()
-		require.True(w, ok, "the money of %s is not settled", id)
+		require.True(w, p.Settled(), "the money of %s is not settled", id)
 	}
 }
 

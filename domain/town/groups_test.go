@@ -135,6 +135,10 @@ func (w *town) payments(c *context) {
 		out = p.HandleResult(message[payment.Result](c), c.now, w.retries)
 	}
 	sendAll(c, paymentReplies, c.key(), out.Replies)
+	if out.Forget {
+		c.remove()
+		return
+	}
 	save(c, p, out.Changed)
 }
 
@@ -244,7 +248,7 @@ func (w *town) projections(c *context) {
 		save(c, m, changed)
 		notes = append(notes, projection.Foods(e, int32(c.lane.partition), at)...)
 	case e.Type == string(e.Status) && e.Status.Final():
-		changed := m.End(e.At)
+		changed := m.End(e)
 		save(c, m, changed)
 	}
 	for i := range notes {

@@ -210,11 +210,20 @@ func (w *town) forget() {
 			w.publish(projectionsLoop, n.Key, encode(w, &n))
 		}
 	}
+	payments := all[payment.Payment](w.bus, "payments", true)
+	for _, id := range keys(payments) {
+		if at, call, ok := payments[id].Forget(w.retries); ok {
+			w.now = max(w.now, at)
+			r := payment.NewResult(call, payment.OK, "", w.now)
+			w.publish(paymentsLoop, id, encode(w, &r))
+		}
+	}
 	for _, a := range w.deadlines(true) {
 		w.ring(a, false)
 	}
 	w.quiet(rand.New(rand.NewPCG(0, 0)))
 	require.Empty(w, all[order.Order](w.bus, "orders", true))
+	require.Empty(w, all[payment.Payment](w.bus, "payments", true))
 	require.Len(w, w.book.versions, events, "forgetting an order is an event")
 	for _, c := range w.customers {
 		require.Nil(w, one[projection.Model](w.bus, "projections", c.order))
