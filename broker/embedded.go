@@ -69,7 +69,7 @@ func Start(opts Options) (*Embedded, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	if err := opts.validate(); err != nil {
+	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
 
@@ -87,7 +87,8 @@ func Start(opts Options) (*Embedded, error) {
 	return e, nil
 }
 
-func (o Options) validate() error {
+// Validate says what of the options is wrong, all of it.
+func (o Options) Validate() error {
 	var errs []error
 	switch {
 	case o.Memory && o.Dir != "":

@@ -37,6 +37,17 @@ type ReplayOptions struct {
 	Timeout time.Duration
 }
 
+// Validate says which option can't be. What is left out is fine.
+func (o ReplayOptions) Validate() error {
+	switch {
+	case !(o.Speed >= 0) || math.IsInf(o.Speed, 0):
+		return errors.New("--speed must be above zero")
+	case o.Capacity < 0 || o.Capacity > rider.MaxCapacity:
+		return fmt.Errorf("--capacity must be from 1 to %d", rider.MaxCapacity)
+	}
+	return nil
+}
+
 // Replay lets the recorded day in dir happen: its customers order, its restaurants cook as long as they did, its riders come, go,
 // and travel as the recording says. Which rider gets which order is the engine's choice. It returns a report of what happened so
 // far also with an error of ctx.
@@ -45,11 +56,8 @@ func Replay(ctx context.Context, cat *topics.Catalog, brokers []string, dir stri
 	def(&opt.Capacity, 1)
 	def(&opt.Settle, 5*time.Second)
 	def(&opt.Timeout, 30*time.Second)
-	if !(opt.Speed > 0) || math.IsInf(opt.Speed, 0) {
-		return nil, errors.New("--speed must be above zero")
-	}
-	if opt.Capacity < 1 || opt.Capacity > rider.MaxCapacity {
-		return nil, fmt.Errorf("--capacity must be from 1 to %d", rider.MaxCapacity)
+	if err := opt.Validate(); err != nil {
+		return nil, err
 	}
 	day, err := ReadDay(dir)
 	if err != nil {

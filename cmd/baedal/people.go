@@ -65,8 +65,8 @@ func replayCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !(opt.Speed > 0) {
-				return usage("--speed must be above 0")
+			if err := opt.Validate(); err != nil {
+				return usageError{err}
 			}
 			r, err := sim.Replay(cmd.Context(), catalog, s.brokers, args[0], opt, cmd.ErrOrStderr())
 			if r == nil {

@@ -74,7 +74,11 @@ func (p *process) run(ctx context.Context) (err error) {
 		go http.Serve(l, http.DefaultServeMux) // its only handlers are those of net/http/pprof
 	}
 	if p.embedded {
-		b, err := broker.Start(broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Logger: p.log})
+		opts := broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Logger: p.log}
+		if err := opts.Validate(); err != nil {
+			return usageError{err}
+		}
+		b, err := broker.Start(opts)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ package stock
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"baedal/domain"
 )
@@ -78,8 +79,8 @@ func (c *Command) Validate() error {
 		if err := domain.CheckID("area", c.Area); err != nil {
 			return err
 		}
-		if c.CookingTime < 0 {
-			return domain.Wrong("cookingTime", "must not be negative")
+		if c.CookingTime < 0 || c.CookingTime > domain.Duration(24*time.Hour) {
+			return domain.Wrong("cookingTime", "must be from 0s to 24h")
 		}
 		return domain.Place{Lat: c.Lat, Lon: c.Lon}.Check("")
 	case PutProduct:
