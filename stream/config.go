@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"time"
 
@@ -77,27 +76,13 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Client returns settings for a sarama client that loses nothing: all replicas
-// acknowledge, retries neither double nor reorder, a new group starts with the
-// oldest record, and what a transaction has not committed is not read. Every
-// caller gets its own copy, as sarama's and goka's builders change it.
+// Client returns settings for sarama clients, which read: a new group starts
+// with the oldest record, and what a transaction has not committed is not read.
+// Every caller gets its own copy, as sarama's and goka's builders change it.
 func (c Config) Client() *sarama.Config {
 	s := sarama.NewConfig()
 	s.ClientID = c.ClientID
 	s.Version = sarama.V2_8_0_0
-
-	s.Producer.RequiredAcks = sarama.WaitForAll
-	s.Producer.Idempotent = true
-	s.Net.MaxOpenRequests = 1 // sarama wants it for an idempotent producer
-	s.Producer.Retry.Max = 100
-	s.Producer.Retry.BackoffFunc = func(retries, _ int) time.Duration {
-		return min(time.Duration(retries+1)*50*time.Millisecond, time.Second)
-	}
-	s.Producer.Return.Successes = true
-	s.Producer.Return.Errors = true
-	s.Producer.Partitioner = sarama.NewCustomHashPartitioner(fnv.New32a)
-	s.Producer.Compression = sarama.CompressionNone
-	s.Producer.MaxMessageBytes = 1_000_000
 
 	s.Consumer.Offsets.Initial = sarama.OffsetOldest
 	s.Consumer.Offsets.AutoCommit.Enable = false // see session.commit
@@ -114,17 +99,6 @@ func (c Config) Client() *sarama.Config {
 	s.Metadata.Retry.Backoff = 100 * time.Millisecond
 	s.Metadata.AllowAutoTopicCreation = false
 	return s
-}
-
-// Partition returns where a key belongs: FNV-1a over its bytes, as goka has it.
-func Partition(key string, partitions int) int32 {
-	h := fnv.New32a()
-	h.Write([]byte(key))
-	p := int32(h.Sum32()) % int32(partitions)
-	if p < 0 {
-		p = -p
-	}
-	return p
 }
 
 // ConsumerBuilder and TopicManagerBuilder make what goka's tables and views

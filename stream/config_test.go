@@ -10,6 +10,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // minKey has the hash -2^31, which has no positive counterpart.
@@ -52,11 +53,6 @@ func TestConfig_Client(t *testing.T) {
 	s := c.Client()
 	require.NoError(t, s.Validate())
 	require.Equal(t, "here", s.ClientID)
-	require.Equal(t, sarama.WaitForAll, s.Producer.RequiredAcks)
-	require.True(t, s.Producer.Idempotent)
-	require.Equal(t, 1, s.Net.MaxOpenRequests)
-	require.True(t, s.Producer.Return.Successes && s.Producer.Return.Errors, "else promises would never resolve")
-	require.GreaterOrEqual(t, s.Producer.Retry.Max, 30)
 	require.Equal(t, sarama.OffsetOldest, s.Consumer.Offsets.Initial)
 	require.Equal(t, sarama.ReadCommitted, s.Consumer.IsolationLevel)
 	require.False(t, s.Consumer.Offsets.AutoCommit.Enable)
@@ -64,14 +60,23 @@ func TestConfig_Client(t *testing.T) {
 	require.Equal(t, []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}, s.Consumer.Group.Rebalance.GroupStrategies)
 	require.Equal(t, 20*time.Second, s.Consumer.Group.Session.Timeout)
 	require.LessOrEqual(t, 3*s.Consumer.Group.Heartbeat.Interval, s.Consumer.Group.Session.Timeout)
-	for retries := range 1000 {
-		d := s.Producer.Retry.BackoffFunc(retries, 1000)
-		require.True(t, d > 0 && d <= time.Second)
-	}
-
 	s.ClientID = "changed"
 	require.Equal(t, "here", c.Client().ClientID, "everyone gets a copy")
 	require.NotSame(t, s, c.Client())
+}
+
+func TestConfig_Producing(t *testing.T) {
+	client, err := Config{ClientID: "here", Brokers: []string{"127.0.0.1:1"}}.WithDefaults().newClient(inTransactions("t")...)
+	require.NoError(t, err)
+	defer client.Close()
+	for _, want := range []struct {
+		option, value any
+	}{
+		{kgo.ClientID, "here"}, {kgo.RequiredAcks, kgo.AllISRAcks()}, {kgo.DisableIdempotentWrite, false}, {kgo.RecordRetries, int64(math.MaxInt64)},
+		{kgo.RecordDeliveryTimeout, time.Duration(0)}, {kgo.AllowAutoTopicCreation, false}, {kgo.MaxBufferedRecords, int64(mostBuffered)}, {kgo.TransactionTimeout, transactionTimeout},
+	} {
+		require.Equal(t, want.value, client.OptValue(want.option))
+	}
 }
 
 func TestConfig_WithDefaults(t *testing.T) {

@@ -5,63 +5,31 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // producer is goka's producer for one run of a group. Unlike goka's own it
-// tells a table which of its changelog records are acknowledged, in order.
+// tells a table which of its changelog records are acknowledged, in order. At
+// least once, all groups of a process share one client, so that what they send
+// at the same time travels in one request.
 type producer struct {
-	async  sarama.AsyncProducer
+	client *kgo.Client
 	tables *tables
 	table  string  // the changelog's topic
 	outbox *outbox // nil where nothing is held back
-	wg     sync.WaitGroup
+	txn    *transaction
+	flying sync.WaitGroup // records that are neither acknowledged nor lost
 	close  sync.Once
 }
 
-// pending is what is done when a record is acknowledged or lost.
-type pending struct {
-	table  *table
-	number uint64  // of the table's write
-	parcel *parcel // outputs that wait for this row, or nil
-	finish goka.PromiseFinisher
-}
-
-func newProducer(brokers []string, cfg *sarama.Config, tables *tables, table string) (*producer, error) {
-	async, err := sarama.NewAsyncProducer(brokers, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("starting a producer: %w", err)
-	}
-	p := &producer{async: async, tables: tables, table: table}
-	if table != "" && cfg.Producer.Transaction.ID == "" { // a transaction makes all of it known at once
+// newProducer returns a producer on a client. With txn the client is its own.
+func newProducer(client *kgo.Client, tables *tables, table string, txn *transaction) *producer {
+	p := &producer{client: client, tables: tables, table: table, txn: txn}
+	if table != "" && txn == nil { // a transaction makes all of it known at once
 		p.outbox = newOutbox(func(o output) *goka.Promise { return p.EmitWithHeaders(o.topic, o.key, o.data, o.headers) })
 	}
-	p.wg.Go(func() {
-		for m := range async.Successes() {
-			a := m.Metadata.(*pending)
-			if a.table != nil {
-				a.table.acknowledged(a.number, m.Offset)
-			}
-			if a.parcel != nil {
-				p.outbox.written(a.parcel, nil)
-			}
-			a.finish(m, nil)
-		}
-	})
-	p.wg.Go(func() {
-		for e := range async.Errors() {
-			a, err := e.Msg.Metadata.(*pending), fmt.Errorf("%s: %w", e.Msg.Topic, e.Err)
-			if a.table != nil {
-				a.table.Discard()
-			}
-			if a.parcel != nil {
-				p.outbox.written(a.parcel, err)
-			}
-			a.finish(nil, err)
-		}
-	})
-	return p, nil
+	return p
 }
 
 // Emit implements goka.Producer.
@@ -69,32 +37,63 @@ func (p *producer) Emit(topic, key string, value []byte) *goka.Promise {
 	return p.EmitWithHeaders(topic, key, value, nil)
 }
 
-// EmitWithHeaders implements goka.Producer. It blocks while the producer's
-// buffer is full: a slow broker slows the intake down.
+// EmitWithHeaders implements goka.Producer. It blocks while the client's buffer
+// is full: a slow broker slows the intake down.
 func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka.Headers) *goka.Promise {
 	promise, finish := goka.NewPromiseWithFinisher()
-	a := &pending{finish: finish}
+	r := &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
+	for name, value := range headers {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: value})
+	}
+	var row rowSent
 	if topic == p.table {
-		partition := Partition(key, p.tables.partitions())
-		if a.table = p.tables.get(partition); a.table != nil {
-			a.number = a.table.sent
-			a.table.sent++
+		row = p.row(key)
+	}
+	if p.txn != nil {
+		p.txn.produced.Store(true)
+	}
+	p.flying.Add(1)
+	p.client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
+		defer p.flying.Done()
+		if err != nil {
+			err = fmt.Errorf("%s: %w", r.Topic, err)
 		}
-		if p.outbox != nil {
-			a.parcel = p.outbox.row(partition)
-		}
-	}
-	m := &sarama.ProducerMessage{
-		Topic:    topic,
-		Key:      sarama.StringEncoder(key),
-		Headers:  headers.ToSarama(),
-		Metadata: a,
-	}
-	if value != nil {
-		m.Value = sarama.ByteEncoder(value)
-	}
-	p.async.Input() <- m
+		row.arrived(p, r.Offset, err)
+		finish(nil, err)
+	})
 	return promise
+}
+
+// rowSent is what waits for a changelog record.
+type rowSent struct {
+	table  *table
+	number uint64  // of the table's write
+	parcel *parcel // outputs that wait for this row, or nil
+}
+
+func (p *producer) row(key string) (s rowSent) {
+	partition := Partition(key, p.tables.partitions())
+	if s.table = p.tables.get(partition); s.table != nil {
+		s.number = s.table.sent
+		s.table.sent++
+	}
+	if p.outbox != nil {
+		s.parcel = p.outbox.row(partition)
+	}
+	return s
+}
+
+func (s rowSent) arrived(p *producer, offset int64, err error) {
+	if s.table != nil {
+		if err != nil {
+			s.table.Discard()
+		} else {
+			s.table.acknowledged(s.number, offset)
+		}
+	}
+	if s.parcel != nil {
+		p.outbox.written(s.parcel, err)
+	}
 }
 
 // Close sends what is buffered and waits until all of it is acknowledged or lost.
@@ -103,23 +102,24 @@ func (p *producer) Close() error {
 		if p.outbox != nil {
 			p.outbox.close()
 		}
-		p.async.AsyncClose()
+		p.flying.Wait()
+		if p.txn != nil {
+			p.client.Close()
+		}
 	})
-	p.wg.Wait()
 	return nil
 }
 
 // Emitter sends messages from outside of a group. It is safe for concurrent use.
 type Emitter struct{ p *producer }
 
-// NewEmitter connects an emitter.
+// NewEmitter prepares an emitter. Nothing is contacted yet.
 func NewEmitter(c Config) (*Emitter, error) {
-	c = c.WithDefaults()
-	p, err := newProducer(c.Brokers, c.Client(), newTables(), "")
+	client, err := c.WithDefaults().newClient()
 	if err != nil {
 		return nil, err
 	}
-	return &Emitter{p}, nil
+	return &Emitter{newProducer(client, newTables(), "", nil)}, nil
 }
 
 // Emit sends m and blocks until it is acknowledged by all replicas, or ctx is
@@ -140,4 +140,8 @@ func Emit[M any](ctx context.Context, e *Emitter, t Topic[M], key string, m *M) 
 }
 
 // Close sends what is buffered.
-func (e *Emitter) Close() error { return e.p.Close() }
+func (e *Emitter) Close() error {
+	err := e.p.Close()
+	e.p.client.Close()
+	return err
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/google/uuid"
 	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Engine runs groups until it is told to stop.
@@ -42,9 +43,15 @@ func Run(ctx context.Context, cfg Config, groups ...Definition) error {
 // Run blocks until ctx is done and everything in flight is finished and
 // committed. A group that fails is built anew after a pause; the others go on.
 func (e *Engine) Run(ctx context.Context) error {
+	client, err := e.cfg.newClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	var wg sync.WaitGroup
 	errs := make([]error, len(e.groups))
 	for i, g := range e.groups {
+		g.client = client
 		wg.Go(func() { errs[i] = g.supervise(ctx) })
 	}
 	wg.Wait()
@@ -65,8 +72,9 @@ func (e *Engine) Ready() error {
 
 // run is one group at work.
 type run struct {
-	group string
-	cfg   Config
+	group  string
+	cfg    Config
+	client *kgo.Client // of all groups
 	*instance
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]
@@ -161,10 +169,15 @@ func (r *run) once(ctx context.Context) error {
 			return &consumerGroup{ConsumerGroup: cg, run: r}, nil
 		}),
 		goka.WithProducerBuilder(func(brokers []string, _ string, _ func() hash.Hash32) (goka.Producer, error) {
-			p, err := newProducer(brokers, r.transactional(), r.tables, r.tableName())
-			if err != nil {
-				return nil, err
+			client, txn := r.client, (*transaction)(nil)
+			if r.exactlyOnce() {
+				var err error
+				if txn, err = r.newTransactions(ctx, r.transactionalID()); err != nil {
+					return nil, err
+				}
+				client = txn.client
 			}
+			p := newProducer(client, r.tables, r.tableName(), txn)
 			r.outbox.Store(p.outbox)
 			r.producer.Store(p)
 			return p, nil
@@ -179,12 +192,9 @@ func (r *run) once(ctx context.Context) error {
 	if r.timers == nil {
 		return cmp.Or(p.Run(ctx), r.failed())
 	}
-	// Timers must not send to a producer that goka has closed: they have one
-	// of their own.
-	alarms, err := newProducer(r.cfg.Brokers, r.cfg.Client(), r.tables, "")
-	if err != nil {
-		return err
-	}
+	// What a timer sends belongs to no transaction, and must not go to a producer
+	// that goka has closed.
+	alarms := newProducer(r.client, r.tables, "", nil)
 	defer alarms.Close()
 	timing, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -198,18 +208,9 @@ func (r *run) once(ctx context.Context) error {
 	return cmp.Or(p.Run(ctx), r.failed())
 }
 
-// transactional returns the settings of the group's producer. Exactly once, its
-// transactional id is stable: the one that is started again fences the one
-// before.
-func (r *run) transactional() *sarama.Config {
-	c := r.cfg.Client()
-	if r.exactlyOnce() {
-		c.Producer.Transaction.ID = r.group + "/" + cmp.Or(r.cfg.InstanceID, uuid.NewString())
-		c.Producer.Transaction.Timeout = transactionTimeout
-		c.Producer.Transaction.Retry.Backoff = 10 * time.Millisecond
-		c.Producer.Transaction.Retry.Max = 1000
-	}
-	return c
+// transactionalID is stable: the one that is started again fences the one before.
+func (r *run) transactionalID() string {
+	return r.group + "/" + cmp.Or(r.cfg.InstanceID, uuid.NewString())
 }
 
 func (r *run) tableName() string {

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,8 +48,8 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 		return err
 	}
 	if h.run.exactlyOnce() {
-		if err := h.run.producer.Load().begin(); err != nil {
-			return fmt.Errorf("beginning a transaction: %w", err)
+		if err := h.run.producer.Load().txn.begin(); err != nil {
+			return err
 		}
 	}
 	h.s.wg.Go(h.s.commitEvery)

@@ -1,11 +1,15 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
-	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"baedal/state"
 )
@@ -39,12 +43,128 @@ const transactionTimeout = 10 * time.Second
 
 var errUnfinished = errors.New("the session ends before all of the transaction is finished")
 
-// begin opens a transaction for a session.
-func (p *producer) begin() error {
-	if p.async.TxnStatus()&sarama.ProducerTxnFlagInTransaction != 0 {
+// transaction is what the producer of an exactly-once group has open.
+type transaction struct {
+	id       string
+	client   *kgo.Client
+	open     bool
+	produced atomic.Bool // whether the brokers know of it by a record
+}
+
+// newTransactions returns the transactions of one run of a group. It blocks
+// until the brokers have ended what the run before left open, and refuse what it
+// may still send: their ids are the same.
+func (r *run) newTransactions(ctx context.Context, id string) (*transaction, error) {
+	client, err := r.cfg.newClient(inTransactions(id)...)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("beginning with transactions: %w", err)
+	}
+	return &transaction{id: id, client: client}, nil
+}
+
+func (t *transaction) begin() error {
+	if t.open {
 		return nil
 	}
-	return p.async.BeginTxn()
+	t.produced.Store(false)
+	if err := t.client.BeginTransaction(); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	t.open = true
+	return nil
+}
+
+// commit ends the transaction together with the offsets of a group's member. All
+// records must be acknowledged. After an error it is not known whether it is
+// committed: nothing may go on from here.
+func (t *transaction) commit(group *kmsg.TxnOffsetCommitRequest) error {
+	ctx, cancel := context.WithTimeout(context.Background(), transactionTimeout)
+	defer cancel()
+	id, epoch, err := t.client.ProducerID(ctx)
+	if err != nil {
+		return fmt.Errorf("committing a transaction: %w", err)
+	}
+	if err := t.addOffsets(ctx, id, epoch, group); err != nil {
+		return fmt.Errorf("adding offsets to the transaction: %w", err)
+	}
+	// A client that has produced nothing believes that there is nothing to end.
+	if !t.produced.Load() {
+		end := kmsg.NewPtrEndTxnRequest()
+		end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = t.id, id, epoch, true
+		err = t.repeat(ctx, func() (int16, error) {
+			resp, err := end.RequestWith(ctx, t.client)
+			return resp.ErrorCode, err
+		})
+	}
+	if err == nil {
+		err = t.client.EndTransaction(ctx, kgo.TryCommit)
+	}
+	if err != nil {
+		return fmt.Errorf("committing a transaction: %w", err)
+	}
+	t.open = false
+	return nil
+}
+
+func (t *transaction) addOffsets(ctx context.Context, id int64, epoch int16, group *kmsg.TxnOffsetCommitRequest) error {
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.id, id, epoch, group.Group
+	err := t.repeat(ctx, func() (int16, error) {
+		resp, err := add.RequestWith(ctx, t.client)
+		return resp.ErrorCode, err
+	})
+	if err != nil {
+		return err
+	}
+	group.TransactionalID, group.ProducerID, group.ProducerEpoch = t.id, id, epoch
+	return t.repeat(ctx, func() (int16, error) {
+		resp, err := group.RequestWith(ctx, t.client)
+		if err != nil {
+			return 0, err
+		}
+		for _, topic := range resp.Topics {
+			for _, p := range topic.Partitions {
+				if p.ErrorCode != 0 {
+					return p.ErrorCode, nil
+				}
+			}
+		}
+		return 0, nil
+	})
+}
+
+// repeat asks again while the brokers are still busy with the transaction before.
+func (t *transaction) repeat(ctx context.Context, ask func() (int16, error)) error {
+	for {
+		code, err := ask()
+		if err == nil {
+			err = kerr.ErrorForCode(code)
+		}
+		if !errors.Is(err, kerr.ConcurrentTransactions) && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// abort ends the transaction without a trace. What can't be aborted, as the
+// brokers are away, they abort themselves.
+func (t *transaction) abort() error {
+	if !t.open {
+		return nil
+	}
+	t.open = false
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	return errors.Join(t.client.AbortBufferedRecords(ctx), t.client.EndTransaction(ctx, kgo.TryAbort))
 }
 
 // commitTransaction ends the transaction with everything that was finished, and
@@ -52,9 +172,9 @@ func (p *producer) begin() error {
 // transaction unless it is the session's last. The error is errUnfinished when
 // the session ended first: then its last commit decides.
 func (s *session) commitTransaction(last bool) error {
-	offsets, err := s.stopIntake(last)
+	topics, err := s.stopIntake(last)
 	if err == nil {
-		err = s.commitOffsets(offsets, last)
+		err = s.commitOffsets(topics, last)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,18 +184,16 @@ func (s *session) commitTransaction(last bool) error {
 	return err
 }
 
-func (s *session) commitOffsets(offsets map[string][]*sarama.PartitionOffsetMetadata, last bool) error {
-	p := s.run.producer.Load()
-	if len(offsets) > 0 {
-		meta := &sarama.ConsumerGroupMetadata{GroupID: s.run.group, GenerationID: s.GenerationID(), MemberID: s.MemberID()}
+func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last bool) error {
+	t := s.run.producer.Load().txn
+	if len(topics) > 0 {
+		group := kmsg.NewPtrTxnOffsetCommitRequest()
+		group.Group, group.Generation, group.MemberID, group.Topics = s.run.group, s.GenerationID(), s.MemberID(), topics
 		if id := s.run.cfg.InstanceID; id != "" {
-			meta.GroupInstanceID = &id
+			group.InstanceID = &id
 		}
-		if err := p.async.AddOffsetsToTxnWithGroupMetadata(offsets, meta); err != nil {
-			return fmt.Errorf("adding offsets to the transaction: %w", err)
-		}
-		if err := p.async.CommitTxn(); err != nil {
-			return fmt.Errorf("committing the transaction: %w", err)
+		if err := t.commit(group); err != nil {
+			return err
 		}
 		if err := s.run.tables.each((*state.Table).Flush); err != nil {
 			return fmt.Errorf("writing the tables on this machine: %w", err)
@@ -84,12 +202,12 @@ func (s *session) commitOffsets(offsets map[string][]*sarama.PartitionOffsetMeta
 	if last {
 		return nil
 	}
-	return p.begin()
+	return t.begin()
 }
 
 // stopIntake lets no message in and waits until those inside are finished. It
-// returns what is to be committed.
-func (s *session) stopIntake(last bool) (map[string][]*sarama.PartitionOffsetMetadata, error) {
+// returns the offsets that are to be committed.
+func (s *session) stopIntake(last bool) ([]kmsg.TxnOffsetCommitRequestTopic, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
@@ -99,14 +217,26 @@ func (s *session) stopIntake(last bool) (map[string][]*sarama.PartitionOffsetMet
 	if s.inside > 0 {
 		return nil, errUnfinished
 	}
-	offsets := map[string][]*sarama.PartitionOffsetMetadata{}
+	byTopic := map[string]*kmsg.TxnOffsetCommitRequestTopic{}
 	for at, p := range s.offsets {
-		if p.next > p.committed {
-			offsets[at.topic] = append(offsets[at.topic], &sarama.PartitionOffsetMetadata{Partition: at.partition, Offset: p.next})
-			p.committed = p.next
+		if p.next <= p.committed {
+			continue
 		}
+		p.committed = p.next
+		topic := byTopic[at.topic]
+		if topic == nil {
+			topic = &kmsg.TxnOffsetCommitRequestTopic{Topic: at.topic}
+			byTopic[at.topic] = topic
+		}
+		offset := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		offset.Partition, offset.Offset = at.partition, p.next
+		topic.Partitions = append(topic.Partitions, offset)
 	}
-	return offsets, nil
+	var all []kmsg.TxnOffsetCommitRequestTopic
+	for _, topic := range byTopic {
+		all = append(all, *topic)
+	}
+	return all, nil
 }
 
 // abort takes back what is not committed: the transaction, and what the tables
@@ -114,10 +244,10 @@ func (s *session) stopIntake(last bool) (map[string][]*sarama.PartitionOffsetMet
 func (r *run) abort() {
 	_ = r.tables.each(func(t *state.Table) error { t.Discard(); return nil })
 	p := r.producer.Load()
-	if p == nil || p.async.TxnStatus()&sarama.ProducerTxnFlagInTransaction == 0 {
+	if p == nil {
 		return
 	}
-	if err := p.async.AbortTxn(); err != nil {
+	if err := p.txn.abort(); err != nil {
 		r.cfg.Logger.Debug("aborting a transaction", "group", r.group, "error", err)
 	}
 }

@@ -30,14 +30,11 @@ func TestSet(t *testing.T) {
 		cfg := stream.Config{Brokers: []string{b.Addr}, Logger: kafkatest.Logger(t)}.WithDefaults()
 		_, err := broker.CreateTopics(cfg.Brokers, cfg.Client(), catalog.All(), 1)
 		require.NoError(t, err)
-		producer, err := sarama.NewSyncProducer(cfg.Brokers, cfg.Client())
+		producer, err := stream.NewEmitter(cfg)
 		require.NoError(t, err)
 		defer producer.Close()
 		put := func(id string, version int) {
-			row, err := catalog.OrdersTable.Encode(&order.Order{ID: id, Status: order.Placed, Version: version})
-			require.NoError(t, err)
-			_, _, err = producer.SendMessage(&sarama.ProducerMessage{Topic: catalog.OrdersTable.Name(), Key: sarama.StringEncoder(id), Value: sarama.ByteEncoder(row)})
-			require.NoError(t, err)
+			require.NoError(t, stream.Emit(t.Context(), producer, catalog.OrdersTable, id, &order.Order{ID: id, Status: order.Placed, Version: version}))
 		}
 		for i := range orders {
 			put(fmt.Sprintf("o-%03d", i), 1)

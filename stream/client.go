@@ -1,0 +1,95 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// What a producer keeps in memory at most, in records and in bytes. Beyond it
+// the intake waits: a slow broker slows it down.
+const (
+	mostBuffered      = 20_000
+	mostBufferedBytes = 64 << 20
+)
+
+// linger is how long a producer waits for more to send along with a record. It
+// is short beside the broker's own time, and saves most of the requests.
+const (
+	linger              = time.Millisecond
+	lingerInTransaction = 5 * time.Millisecond // its readers wait for the commit anyway
+)
+
+// newClient returns a client for producing that loses nothing: all replicas
+// acknowledge, retries neither double nor reorder, and there is no last one.
+// Nothing is contacted yet.
+func (c Config) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(c.ClientID),
+		kgo.WithLogger(clientLogger{c.Logger}),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(linger),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytes(1_000_000),
+		kgo.MaxBufferedRecords(mostBuffered),
+		kgo.MaxBufferedBytes(mostBufferedBytes),
+		kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
+			return func(r *kgo.Record, partitions int) int { return int(partitionOf(r.Key, partitions)) }
+		})),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
+	}, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("starting a producer: %w", err)
+	}
+	return client, nil
+}
+
+// inTransactions makes a client transactional. The protocol is held at that of
+// Kafka 3.9: from 4.0 on a client takes part in the transaction's bookkeeping
+// in another way, which can't be shared with a consumer of its own.
+func inTransactions(id string) []kgo.Opt {
+	return []kgo.Opt{
+		kgo.TransactionalID(id),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.ProducerLinger(lingerInTransaction),
+		kgo.MaxVersions(kversion.V3_9_0()),
+	}
+}
+
+// Partition returns where a key belongs: FNV-1a over its bytes, as goka has it.
+func Partition(key string, partitions int) int32 { return partitionOf([]byte(key), partitions) }
+
+func partitionOf(key []byte, partitions int) int32 {
+	h := fnv.New32a()
+	h.Write(key)
+	p := int32(h.Sum32()) % int32(partitions)
+	if p < 0 {
+		p = -p
+	}
+	return p
+}
+
+// clientLogger passes on what a user must know.
+type clientLogger struct{ *slog.Logger }
+
+func (l clientLogger) Level() kgo.LogLevel {
+	if l.Enabled(context.Background(), slog.LevelDebug) {
+		return kgo.LogLevelInfo
+	}
+	return kgo.LogLevelWarn
+}
+
+func (l clientLogger) Log(level kgo.LogLevel, msg string, args ...any) {
+	at := slog.LevelDebug
+	if level <= kgo.LogLevelWarn {
+		at = slog.LevelWarn
+	}
+	l.Logger.Log(context.Background(), at, msg, args...)
+}
