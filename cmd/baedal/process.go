@@ -110,8 +110,10 @@ func (p *process) run(ctx context.Context) (err error) {
 		definitions = append(definitions, processors.All(p.catalog, rules)[name])
 	}
 	engine := stream.New(cfg, definitions...)
+	follow := cfg
+	follow.FetchPause = 20 * time.Millisecond // nothing waits for a view but its readers
 	tables := views.New(views.Options{Brokers: p.brokers, Catalog: p.catalog, Logger: p.log,
-		SaramaConsumer: cfg.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State)})
+		SaramaConsumer: follow.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State)})
 
 	// The people of the demo and HTTP stop first, then the groups drain, then
 	// what they write to is closed.
