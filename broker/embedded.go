@@ -54,6 +54,7 @@ type Embedded struct {
 	addr    string
 	lock    *Lock    // nil in memory
 	dir     *os.File // open for syncfs, or nil
+	inner   sync.Map // local addresses of the connections that Dial made
 	closing sync.Once
 	err     error
 }
@@ -128,7 +129,7 @@ func (e *Embedded) start(opts Options) error {
 			return errors.Join(err, ln.Close())
 		}
 		e.dir = dir
-		ln = syncedListener{ln, newGroupSync(func() error { return syncfs(dir) })}
+		ln = syncedListener{ln, newGroupSync(func() error { return syncfs(dir) }), &e.inner}
 		syncWrites = false
 	}
 
@@ -156,6 +157,28 @@ func (e *Embedded) start(opts Options) error {
 		return errors.Join(fmt.Errorf("the embedded broker cannot start from %s: %w", opts.Dir, err), ignoreClosed(ln.Close()))
 	}
 	return nil
+}
+
+// Dial connects this process to its own broker: what it produces through such a connection is acknowledged before it is synced,
+// what it commits is not. It is for producers whose input is only committed afterwards.
+func (e *Embedded) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err == nil {
+		e.inner.Store(conn.LocalAddr().String(), nil)
+		conn = innerConn{conn, &e.inner}
+	}
+	return conn, err
+}
+
+// innerConn forgets its address once it is closed: another program may get it next.
+type innerConn struct {
+	net.Conn
+	inner *sync.Map
+}
+
+func (c innerConn) Close() error {
+	c.inner.Delete(c.LocalAddr().String())
+	return c.Conn.Close()
 }
 
 // Addr returns the host:port for clients.

@@ -72,6 +72,22 @@ func TestClose_FreesDirectoryAndPort(t *testing.T) {
 	MustStart(t, broker.Options{Dir: dir, Listen: first.Addr()})
 }
 
+// What this process produces through Dial waits for no sync, and another program that gets the same port later does.
+func TestEmbedded_Dial(t *testing.T) {
+	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, b.Close()) })
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.Dialer(b.Dial))
+	require.NoError(t, err)
+	defer client.Close()
+	MustCreateTopic(t, client, "t", 1, nil)
+	require.NoError(t, client.ProduceSync(MustContext(t), &kgo.Record{Topic: "t", Value: []byte("v")}).FirstErr())
+
+	conn, err := b.Dial(MustContext(t), "tcp", b.Addr())
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+}
+
 func TestEmbedded_NoTopicByItself(t *testing.T) {
 	b := kafkatest.Embedded(t)
 	req := kmsg.NewPtrMetadataRequest()

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,21 +64,27 @@ func TestGroupSync_NothingIsAcknowledgedAfterAFailure(t *testing.T) {
 
 func TestSyncedConn(t *testing.T) {
 	for name, c := range map[string]struct {
-		key  kmsg.Key
-		sync bool
+		key   kmsg.Key
+		inner bool // through Dial
+		sync  bool
 	}{
-		"Produce":      {kmsg.Produce, true},
-		"OffsetCommit": {kmsg.OffsetCommit, true},
-		"CreateTopics": {kmsg.CreateTopics, true},
-		"EndTxn":       {kmsg.EndTxn, true},
-		"Fetch":        {kmsg.Fetch, false},
-		"Heartbeat":    {kmsg.Heartbeat, false},
+		"Produce":            {kmsg.Produce, false, true},
+		"OffsetCommit":       {kmsg.OffsetCommit, false, true},
+		"CreateTopics":       {kmsg.CreateTopics, false, true},
+		"EndTxn":             {kmsg.EndTxn, false, true},
+		"Fetch":              {kmsg.Fetch, false, false},
+		"Heartbeat":          {kmsg.Heartbeat, false, false},
+		"Produce, inner":     {kmsg.Produce, true, false},
+		"OffsetCommit,inner": {kmsg.OffsetCommit, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			syncs := 0
 			client, server := net.Pipe()
 			defer client.Close()
-			conn := &syncedConn{Conn: server, group: newGroupSync(func() error { syncs++; return nil })}
+			conn := &syncedConn{Conn: server, group: newGroupSync(func() error { syncs++; return nil }), inner: &sync.Map{}}
+			if c.inner {
+				conn.inner.Store(server.RemoteAddr().String(), nil)
+			}
 			request := append([]byte{0, 0, 0, 11, 0, byte(c.key), 0, 9, 1, 2, 3, 4}, "abc"...)
 			response := []byte{0, 0, 0, 4, 1, 2, 3, 4}
 			for round := 1; round <= 2; round++ { // the second shows that the first was read to its end

@@ -41,6 +41,9 @@ type Config struct {
 	// FetchPause is the least time between two fetches of a consumer. Longer
 	// costs latency at every hop, shorter costs requests. Default 2ms.
 	FetchPause time.Duration
+	// Dial makes the connections of the producer that all groups share at least
+	// once. Default a net.Dialer's.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// State holds the tables on this machine.
 	State *state.DB
 	// CacheRows is how many decoded rows of a table partition stay in memory.

@@ -43,7 +43,11 @@ func Run(ctx context.Context, cfg Config, groups ...Definition) error {
 // Run blocks until ctx is done and everything in flight is finished and
 // committed. A group that fails is built anew after a pause; the others go on.
 func (e *Engine) Run(ctx context.Context) error {
-	client, err := e.cfg.newClient()
+	var opts []kgo.Opt
+	if e.cfg.Dial != nil {
+		opts = append(opts, kgo.Dialer(e.cfg.Dial))
+	}
+	client, err := e.cfg.newClient(opts...)
 	if err != nil {
 		return err
 	}

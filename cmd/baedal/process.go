@@ -73,20 +73,23 @@ func (p *process) run(ctx context.Context) (err error) {
 		defer l.Close()
 		go http.Serve(l, http.DefaultServeMux) // its only handlers are those of net/http/pprof
 	}
+	var own *broker.Embedded
 	if p.embedded {
 		opts := broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Logger: p.log}
 		if err := opts.Validate(); err != nil {
 			return usageError{err}
 		}
-		b, err := broker.Start(opts)
-		if err != nil {
+		if own, err = broker.Start(opts); err != nil {
 			return err
 		}
-		defer b.Close()
-		p.brokers = []string{b.Addr()}
+		defer own.Close()
+		p.brokers = []string{own.Addr()}
 	}
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
 		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
+	if own != nil {
+		cfg.Dial = own.Dial
+	}
 	if cfg.Guarantee, err = p.promise(); err != nil {
 		return err
 	}
