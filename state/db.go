@@ -22,6 +22,7 @@ type DB struct {
 	pebble  *pebble.DB
 	lock    *pebble.Lock
 	rebuilt string
+	fatal   atomic.Pointer[func(error)]
 	damage  atomic.Pointer[error]
 
 	tablesMu sync.Mutex
@@ -37,8 +38,15 @@ type DB struct {
 // empty one is begun, see Rebuilt. The error says so when another process has
 // the database open, or when the directory cannot be used; nothing is moved
 // then.
-func Open(dir string) (*DB, error) {
-	return open(dir, vfs.Default)
+//
+// fatal is called when Pebble can't go on, such as with a full disk; it must
+// end the process, and a restart loses nothing. nil panics.
+func Open(dir string, fatal func(error)) (*DB, error) {
+	db, err := open(dir, vfs.Default)
+	if err == nil && fatal != nil {
+		db.fatal.Store(&fatal)
+	}
+	return db, err
 }
 
 // OpenMemory opens a database that lives in memory and is gone with Close, for
@@ -146,7 +154,7 @@ func (db *DB) options() *pebble.Options {
 	opts := &pebble.Options{
 		FS:                 db.fs,
 		Lock:               db.lock,
-		Logger:             logger{},
+		Logger:             logger{db},
 		FormatMajorVersion: pebble.FormatNewest,
 		CacheSize:          64 << 20,
 		MemTableSize:       32 << 20,
@@ -161,13 +169,16 @@ func (db *DB) options() *pebble.Options {
 	return opts
 }
 
-// logger keeps Pebble silent. What Pebble calls fatal, such as a log that
-// cannot be written because the disk is full, ends the process: Pebble cannot
-// go on, and a restart loses nothing.
-type logger struct{}
+// logger keeps Pebble silent, but for what it calls fatal. While the database
+// is being opened that is damage, see openPebble.
+type logger struct{ db *DB }
 
 func (logger) Infof(string, ...any)  {}
 func (logger) Errorf(string, ...any) {}
-func (logger) Fatalf(format string, args ...any) {
-	panic("state database: " + fmt.Sprintf(format, args...))
+func (l logger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("state database: "+format, args...)
+	if fatal := l.db.fatal.Load(); fatal != nil {
+		(*fatal)(err)
+	}
+	panic(err)
 }

@@ -34,7 +34,7 @@ func TestDB_Reopen(t *testing.T) {
 func TestDB_OneProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	db := MustOpen(t, dir)
-	_, err := state.Open(dir)
+	_, err := state.Open(dir, nil)
 	require.ErrorContains(t, err, "in use")
 	require.NoDirExists(t, dir+".damaged")
 	require.NoError(t, db.Close())
@@ -44,7 +44,7 @@ func TestDB_OneProcess(t *testing.T) {
 func TestDB_NotADirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, []byte("mine"), 0o644))
-	_, err := state.Open(file)
+	_, err := state.Open(file, nil)
 	require.Error(t, err)
 	require.FileExists(t, file, "what is not ours stays")
 }

@@ -21,7 +21,7 @@ func MustOpenMemory(t testing.TB) *state.DB {
 
 func MustOpen(t testing.TB, dir string) *state.DB {
 	t.Helper()
-	db, err := state.Open(dir)
+	db, err := state.Open(dir, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db

@@ -145,7 +145,7 @@ func (w *world) start(dir string, change func(*stream.Config)) *engine {
 	if dir == "" {
 		dir = w.t.TempDir()
 	}
-	db, err := state.Open(dir)
+	db, err := state.Open(dir, nil)
 	require.NoError(w.t, err)
 	cfg := w.config()
 	cfg.State = db

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,11 +26,18 @@ const (
 	lingerInTransaction = 5 * time.Millisecond // its readers wait for the commit anyway
 )
 
+// client is a connection to the brokers for producing.
+type client struct {
+	*kgo.Client
+	cfg   Config
+	acked atomic.Int64 // records
+}
+
 // newClient returns a client for producing that loses nothing: all replicas
 // acknowledge, retries neither double nor reorder, and there is no last one.
 // Nothing is contacted yet.
-func (c Config) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
-	client, err := kgo.NewClient(append([]kgo.Opt{
+func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
+	k, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(c.ClientID),
 		kgo.WithLogger(clientLogger{c.Logger}),
@@ -48,7 +56,35 @@ func (c Config) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting a producer: %w", err)
 	}
-	return client, nil
+	return &client{Client: k, cfg: c}, nil
+}
+
+// stall is how long nothing may be acknowledged before it is said.
+const stall = 5 * time.Second
+
+// tellStalls logs, until ctx is done, that nothing is acknowledged. What waits
+// is not lost, but nobody should have to guess.
+func (c *client) tellStalls(ctx context.Context) {
+	t := time.NewTicker(stall)
+	defer t.Stop()
+	stalled := false
+	for was := int64(-1); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		acked := c.acked.Load()
+		switch waiting := c.BufferedProduceRecords(); {
+		case waiting > 0 && acked == was:
+			stalled = true
+			c.cfg.Logger.Warn("the brokers acknowledge nothing: handling waits for them", "records", waiting, "brokers", c.cfg.Brokers)
+		case stalled:
+			stalled = false
+			c.cfg.Logger.Info("the brokers acknowledge again")
+		}
+		was = acked
+	}
 }
 
 // inTransactions makes a client transactional. The protocol is held at that of

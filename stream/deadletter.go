@@ -3,6 +3,9 @@ package stream
 import (
 	"errors"
 	"strconv"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/lovoo/goka"
 )
@@ -46,7 +49,46 @@ func (h *handler[R]) bury(g goka.Context, m any, why error) {
 		headers[HeaderStack] = st.stack
 	}
 	h.meter.failed.WithLabelValues(h.Name, string(g.Topic())).Inc()
-	h.cfg.Logger.Warn("a message can't be handled: it is in the dead letters",
-		"group", h.Name, "record", coordinates(g), "key", g.Key(), "error", why)
+	if before, ok := h.letters.tell(string(g.Topic()), why, h.cfg.Now()); ok {
+		h.cfg.Logger.Warn("a message can't be handled: it goes to the dead letters", "group", h.Name,
+			"record", coordinates(g), "key", g.Key(), "error", why, "alike, not logged", before)
+	}
 	g.Emit(goka.Stream(h.DeadLetters.Name()), g.Key(), raw, goka.WithCtxEmitHeaders(headers))
+}
+
+// letters decides which dead letters are logged: of a kind, that is of a topic
+// and the beginning of the error, one a minute.
+type letters struct {
+	mu    sync.Mutex
+	kinds map[string]*kind
+}
+
+type kind struct {
+	logged time.Time
+	silent int
+}
+
+const mostKinds = 1000
+
+// tell reports whether one is to be logged, and how many alike were not.
+func (l *letters) tell(topic string, why error, now time.Time) (silent int, ok bool) {
+	text, _, _ := strings.Cut(why.Error(), ":")
+	name := topic + " " + text[:min(len(text), 40)]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.kinds[name]
+	if k != nil && now.Sub(k.logged) < time.Minute {
+		k.silent++
+		return 0, false
+	}
+	if k == nil {
+		if len(l.kinds) >= mostKinds || l.kinds == nil {
+			l.kinds = map[string]*kind{}
+		}
+		k = &kind{}
+		l.kinds[name] = k
+	}
+	silent = k.silent
+	k.logged, k.silent = now, 0
+	return silent, true
 }

@@ -76,11 +76,12 @@ func (g Group[R]) name() string { return g.Name }
 
 // instance is a group bound to a configuration: what goka is given.
 type instance struct {
-	graph  *goka.GroupGraph
-	tables *tables
-	meter  *meter
-	timers *timers // nil without a timer
-	outbox atomic.Pointer[outbox]
+	graph   *goka.GroupGraph
+	tables  *tables
+	meter   *meter
+	timers  *timers // nil without a timer
+	letters letters
+	outbox  atomic.Pointer[outbox]
 }
 
 // envelope is a decoded input message together with the bytes it came as. A

@@ -14,17 +14,18 @@ import (
 // least once, all groups of a process share one client, so that what they send
 // at the same time travels in one request.
 type producer struct {
-	client *kgo.Client
+	client *client
 	tables *tables
 	table  string  // the changelog's topic
 	outbox *outbox // nil where nothing is held back
 	txn    *transaction
+	beat   func() error   // says that nothing may be sent any more; nil: always
 	flying sync.WaitGroup // records that are neither acknowledged nor lost
 	close  sync.Once
 }
 
 // newProducer returns a producer on a client. With txn the client is its own.
-func newProducer(client *kgo.Client, tables *tables, table string, txn *transaction) *producer {
+func newProducer(client *client, tables *tables, table string, txn *transaction) *producer {
 	p := &producer{client: client, tables: tables, table: table, txn: txn}
 	if table != "" && txn == nil { // a transaction makes all of it known at once
 		p.outbox = newOutbox(func(o output) *goka.Promise { return p.EmitWithHeaders(o.topic, o.key, o.data, o.headers) })
@@ -41,6 +42,12 @@ func (p *producer) Emit(topic, key string, value []byte) *goka.Promise {
 // is full: a slow broker slows the intake down.
 func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka.Headers) *goka.Promise {
 	promise, finish := goka.NewPromiseWithFinisher()
+	if p.beat != nil {
+		if err := p.beat(); err != nil {
+			p.lost(topic, key, err)
+			return finish(nil, err)
+		}
+	}
 	r := &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
 	for name, value := range headers {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: value})
@@ -57,6 +64,8 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 		defer p.flying.Done()
 		if err != nil {
 			err = fmt.Errorf("%s: %w", r.Topic, err)
+		} else {
+			p.client.acked.Add(1)
 		}
 		row.arrived(p, r.Offset, err)
 		finish(nil, err)
@@ -93,6 +102,13 @@ func (s rowSent) arrived(p *producer, offset int64, err error) {
 	}
 	if s.parcel != nil {
 		p.outbox.written(s.parcel, err)
+	}
+}
+
+// lost tells whoever waits for a record that it is not sent.
+func (p *producer) lost(topic, key string, err error) {
+	if topic == p.table {
+		p.row(key).arrived(p, 0, err)
 	}
 }
 

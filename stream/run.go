@@ -42,6 +42,7 @@ func Run(ctx context.Context, cfg Config, groups ...Definition) error {
 
 // Run blocks until ctx is done and everything in flight is finished and
 // committed. A group that fails is built anew after a pause; the others go on.
+// After a Fault, which no new start heals, all are ended and it is returned.
 func (e *Engine) Run(ctx context.Context) error {
 	var opts []kgo.Opt
 	if e.cfg.Dial != nil {
@@ -52,11 +53,18 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var wg sync.WaitGroup
+	wg.Go(func() { client.tellStalls(ctx) })
 	errs := make([]error, len(e.groups))
 	for i, g := range e.groups {
 		g.client = client
-		wg.Go(func() { errs[i] = g.supervise(ctx) })
+		wg.Go(func() {
+			if errs[i] = g.supervise(ctx); errs[i] != nil {
+				stop()
+			}
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -78,7 +86,7 @@ func (e *Engine) Ready() error {
 type run struct {
 	group  string
 	cfg    Config
-	client *kgo.Client // of all groups
+	client *client // of all groups
 	*instance
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]
@@ -116,6 +124,10 @@ func (r *run) supervise(ctx context.Context) error {
 		if ctx.Err() != nil {
 			r.leave()
 			return nil // what is not committed is handled again by the next start
+		}
+		if fault := faultOf(r.group, err); fault != nil {
+			r.leave()
+			return fault
 		}
 		if time.Since(began) > time.Minute {
 			pause = firstPause
@@ -155,6 +167,8 @@ func (r *run) leave() {
 func (r *run) once(ctx context.Context) error {
 	r.cause.Store(nil)
 	ctx, r.stop = context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	defer telling.Wait()
 	defer r.stop()
 	log := r.cfg.Log()
 	p, err := goka.NewProcessor(r.cfg.Brokers, r.graph,
@@ -180,8 +194,10 @@ func (r *run) once(ctx context.Context) error {
 					return nil, err
 				}
 				client = txn.client
+				telling.Go(func() { client.tellStalls(ctx) })
 			}
 			p := newProducer(client, r.tables, r.tableName(), txn)
+			p.beat = r.beat
 			r.outbox.Store(p.outbox)
 			r.producer.Store(p)
 			return p, nil
@@ -210,6 +226,14 @@ func (r *run) once(ctx context.Context) error {
 	defer wg.Wait()
 	defer stop()
 	return cmp.Or(p.Run(ctx), r.failed())
+}
+
+// beat says why the session at work can't be this process's any more.
+func (r *run) beat() error {
+	if s := r.session.Load(); s != nil {
+		return s.pulse.beat()
+	}
+	return nil
 }
 
 // transactionalID is stable: the one that is started again fences the one before.

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 		}
 	}
 	h.s.wg.Go(h.s.commitEvery)
+	h.s.wg.Go(h.s.watch)
 	return nil
 }
 
@@ -87,9 +89,10 @@ type tp struct {
 // session is sarama's session as goka sees it.
 type session struct {
 	sarama.ConsumerGroupSession
-	run  *run
-	stop chan struct{}
-	wg   sync.WaitGroup
+	run   *run
+	pulse *pulse
+	stop  chan struct{}
+	wg    sync.WaitGroup
 
 	mu      sync.Mutex
 	offsets map[tp]*progress
@@ -102,7 +105,7 @@ type session struct {
 }
 
 func newSession(s sarama.ConsumerGroupSession, r *run) *session {
-	n := &session{ConsumerGroupSession: s, run: r, offsets: map[tp]*progress{}, stop: make(chan struct{})}
+	n := &session{ConsumerGroupSession: s, run: r, pulse: newPulse(r.cfg.SessionTimeout), offsets: map[tp]*progress{}, stop: make(chan struct{})}
 	n.changed.L = &n.mu
 	context.AfterFunc(s.Context(), func() { // wakes those who wait for what will not come any more
 		n.mu.Lock()
@@ -180,6 +183,23 @@ func (s *session) MarkMessage(m *sarama.ConsumerMessage, meta string) {
 	s.MarkOffset(m.Topic, m.Partition, m.Offset+1, meta)
 }
 
+// watch ends the run when the session can't be this process's any more.
+func (s *session) watch() {
+	t := time.NewTicker(s.pulse.limit / 20)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if err := s.pulse.beat(); err != nil {
+				s.run.fail(err)
+				return
+			}
+		case <-s.stop:
+			return
+		}
+	}
+}
+
 func (s *session) commitEvery() {
 	t := time.NewTicker(s.run.cfg.CommitInterval)
 	defer t.Stop()
@@ -218,8 +238,7 @@ func (s *session) commit() {
 	s.mu.Unlock()
 	s.ConsumerGroupSession.Commit() // what failed before too; nothing where nothing is marked
 	if err := s.run.tables.each((*state.Table).Flush); err != nil {
-		s.run.cfg.Logger.Error("the tables on this machine can't be written: they are rebuilt from their changelogs at the next start",
-			"group", s.run.group, "error", err)
+		s.run.fail(fmt.Errorf("writing the tables on this machine: %w", err))
 	}
 }
 
@@ -250,6 +269,9 @@ type sessionContext struct {
 func (c *sessionContext) enter() {
 	if !c.s.enter(string(c.Topic()), c.Partition(), c.Offset()) {
 		c.Fail(errors.New("the transaction failed: the message is left to the next one"))
+	}
+	if err := c.s.pulse.beat(); err != nil {
+		c.Fail(err)
 	}
 }
 

@@ -46,7 +46,7 @@ var errUnfinished = errors.New("the session ends before all of the transaction i
 // transaction is what the producer of an exactly-once group has open.
 type transaction struct {
 	id       string
-	client   *kgo.Client
+	client   *client
 	open     bool
 	produced atomic.Bool // whether the brokers know of it by a record
 }
@@ -96,7 +96,7 @@ func (t *transaction) commit(group *kmsg.TxnOffsetCommitRequest) error {
 		end := kmsg.NewPtrEndTxnRequest()
 		end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = t.id, id, epoch, true
 		err = t.repeat(ctx, func() (int16, error) {
-			resp, err := end.RequestWith(ctx, t.client)
+			resp, err := end.RequestWith(ctx, t.client.Client)
 			return resp.ErrorCode, err
 		})
 	}
@@ -114,7 +114,7 @@ func (t *transaction) addOffsets(ctx context.Context, id int64, epoch int16, gro
 	add := kmsg.NewPtrAddOffsetsToTxnRequest()
 	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.id, id, epoch, group.Group
 	err := t.repeat(ctx, func() (int16, error) {
-		resp, err := add.RequestWith(ctx, t.client)
+		resp, err := add.RequestWith(ctx, t.client.Client)
 		return resp.ErrorCode, err
 	})
 	if err != nil {
@@ -122,7 +122,7 @@ func (t *transaction) addOffsets(ctx context.Context, id int64, epoch int16, gro
 	}
 	group.TransactionalID, group.ProducerID, group.ProducerEpoch = t.id, id, epoch
 	return t.repeat(ctx, func() (int16, error) {
-		resp, err := group.RequestWith(ctx, t.client)
+		resp, err := group.RequestWith(ctx, t.client.Client)
 		if err != nil {
 			return 0, err
 		}

@@ -33,7 +33,7 @@ import (
 // some of them.
 type process struct {
 	*settings
-	out      io.Writer
+	out, err io.Writer
 	log      *slog.Logger
 	catalog  *topics.Catalog
 	registry *prometheus.Registry
@@ -100,7 +100,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	if cfg.InstanceID, err = instanceID(p.dataDir); err != nil {
 		return err
 	}
-	if cfg.State, err = state.Open(filepath.Join(p.dataDir, "state")); err != nil {
+	if cfg.State, err = state.Open(filepath.Join(p.dataDir, "state"), p.die); err != nil {
 		return err
 	}
 	defer cfg.State.Close()
@@ -257,6 +257,12 @@ func (p *process) promise() (stream.Guarantee, error) {
 		return "", usage("--guarantee: %v", err)
 	}
 	return g, nil
+}
+
+// die ends the process at once: the disk does not take what must be written.
+func (p *process) die(err error) {
+	fmt.Fprintf(p.err, "baedal: %v: make room on the disk of %s and start again; nothing is lost\n", err, p.dataDir)
+	os.Exit(exitFailed)
 }
 
 // instanceID returns the name of the instance that a data directory belongs to.

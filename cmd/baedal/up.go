@@ -105,7 +105,7 @@ func newProcess(cmd *cobra.Command, s *settings) (*process, error) {
 		return nil, err
 	}
 	log.Info("settings", inForce(cmd.Flags())...)
-	return &process{settings: s, out: cmd.OutOrStdout(), log: log, catalog: catalog}, nil
+	return &process{settings: s, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), log: log, catalog: catalog}, nil
 }
 
 func (p *process) runOnKafka(ctx context.Context) error {

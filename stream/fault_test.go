@@ -1,0 +1,88 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// What no new start heals is told from what one does, also where goka has made text of it.
+func TestFaultOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		remedy string // "": to be tried again
+	}{
+		"TopicDenied":       {fmt.Errorf("x: %w", sarama.ErrTopicAuthorizationFailed), "kafka-acls"},
+		"TopicDeniedInText": {errors.New("kafka server said: " + sarama.ErrTopicAuthorizationFailed.Error()), "kafka-acls"},
+		"ProduceDenied":     {fmt.Errorf("t: %w", kerr.TopicAuthorizationFailed), "kafka-acls"},
+		"GroupDenied":       {sarama.ErrGroupAuthorizationFailed, "read as the group"},
+		"TransactionDenied": {kerr.TransactionalIDAuthorizationFailed, "transactional ids"},
+		"PartitionCounts":   {errors.New("Error balancing. Not all topics are copartitioned. For goka, all topics need to have the same number of partitions: map"), "one number"},
+		"SameInstance":      {sarama.ErrFencedInstancedId, "instance-id"},
+		"DiskFull":          {fmt.Errorf("flushing: %w", syscall.ENOSPC), "make room"},
+		"BrokerAway":        {syscall.ECONNREFUSED, ""},
+		"SessionLost":       {sarama.ErrUnknownMemberId, ""},
+		"Fenced":            {kerr.InvalidProducerEpoch, ""},
+		"None":              {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := faultOf("orders", c.err)
+			if c.remedy == "" {
+				require.Nil(t, f)
+				return
+			}
+			require.NotNil(t, f)
+			require.ErrorIs(t, f, c.err)
+			require.ErrorContains(t, f, c.remedy)
+			require.ErrorContains(t, f, "orders")
+			require.NotContains(t, f.Error(), "\n")
+		})
+	}
+}
+
+func TestPulse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPulse(10 * time.Second)
+		for range 100 {
+			time.Sleep(500 * time.Millisecond)
+			require.NoError(t, p.beat())
+		}
+		time.Sleep(10 * time.Second)
+		require.NoError(t, p.beat(), "just within")
+		time.Sleep(10*time.Second + 1)
+		require.ErrorContains(t, p.beat(), "stood still for 10s")
+		require.Error(t, p.beat(), "for ever: the session is not ours")
+	})
+}
+
+// Thousands of alike dead letters are one line a minute, and that says how many there were.
+func TestLetters(t *testing.T) {
+	var l letters
+	now := time.Unix(0, 0)
+	tell := func(topic, why string) string {
+		n, ok := l.tell(topic, errors.New(why), now)
+		return fmt.Sprint(n, ok)
+	}
+	require.Equal(t, "0 true", tell("a", "not JSON: at 5"))
+	require.Equal(t, "0 false", tell("a", "not JSON: at 7"))
+	require.Equal(t, "0 true", tell("b", "not JSON: at 7"), "another topic")
+	require.Equal(t, "0 true", tell("a", "no key"), "another kind")
+	now = now.Add(59 * time.Second)
+	require.Equal(t, "0 false", tell("a", "not JSON: at 9"))
+	now = now.Add(time.Second)
+	require.Equal(t, "2 true", tell("a", "not JSON: at 9"))
+	now = now.Add(time.Minute)
+	require.Equal(t, "0 true", tell("a", "not JSON"))
+	for i := range 3 * mostKinds {
+		tell("a", strings.Repeat("x", i%40)+fmt.Sprint(i))
+	}
+	require.LessOrEqual(t, len(l.kinds), mostKinds)
+}
