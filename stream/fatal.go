@@ -24,7 +24,6 @@ var faults = []struct {
 	{sarama.ErrTransactionalIDAuthorizationFailed, "allow this client its transactional ids (kafka-acls.sh)"},
 	{kerr.TransactionalIDAuthorizationFailed, "allow this client its transactional ids (kafka-acls.sh)"},
 	{errors.New("all topics need to have the same number of partitions"), "make the topics with one number of partitions"},
-	{errors.New("The group instance id has been fenced"), "another process runs under this instance's id, as its data directory was copied or restored: stop one of both, and delete instance-id in the copy"},
 	{sarama.ErrFencedInstancedId, "another process runs under this instance's id, as its data directory was copied or restored: stop one of both, and delete instance-id in the copy"},
 	{kerr.FencedInstanceID, "another process runs under this instance's id, as its data directory was copied or restored: stop one of both, and delete instance-id in the copy"},
 	{syscall.ENOSPC, "make room on the disk of the data directory"},
