@@ -2,6 +2,7 @@
 GO       ?= go
 BIN      := bin/baedal
 CI_ORDERS ?= 500
+ROUNDS   ?= 6
 DAY      ?= sim/testdata/day
 BROKERS  ?= 127.0.0.1:9092
 
@@ -9,7 +10,7 @@ BROKERS  ?= 127.0.0.1:9092
 WITH_BROKER = $(shell $(GO) list -f '{{$$p := .ImportPath}}{{range .XTestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}{{range .TestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}' ./...)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint integration kafka load replay bench ci clean
+.PHONY: help run build test race lint integration kafka load replay bench bench-rounds ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +44,22 @@ load: build ## Simulated people place CI_ORDERS orders at BROKERS (make run firs
 replay: build ## Replay the recorded day in DAY at BROKERS (make run first)
 	$(BIN) replay $(DAY) --brokers $(BROKERS) --speed 1000
 
-bench: ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## Run the benchmarks, then ROUNDS times the engine against plain goka, on Kafka too where Java is
+	$(GO) test -run '^$$' -bench . -skip '^BenchmarkProcessor$$' -benchmem ./...
+	$(GO) test -c -o bin/stream.test ./stream
+	@if [ -n "$$BAEDAL_TEST_KAFKA" ]; then $(MAKE) --no-print-directory bench-rounds; \
+	elif command -v java >/dev/null && deploy/kafka.sh fetch; then deploy/kafka.sh run -- $(MAKE) --no-print-directory bench-rounds; \
+	else echo "SKIPPED: no comparison on Kafka, it needs Java 17 and Maven, or BAEDAL_TEST_KAFKA=host:port"; $(MAKE) --no-print-directory bench-rounds; fi
+	@echo "Medians of $(ROUNDS) rounds; +30% of records/s is 1.3 times plain goka's, p above 0.05 may be chance:"
+	@$(GO) tool benchstat -alpha 1 -row /broker -col '/engine@(goka at-least-once exactly-once)' bin/bench.txt
+
+# A round runs every engine once in a process of its own. Before the first, a Kafka that has just started is warmed up.
+PROCESSOR = bin/stream.test -test.run '^$$' -test.benchtime 1x -test.timeout 5m -test.bench
+bench-rounds:
+	@printf 'Unit records/s better=higher\nUnit cpu-ms/1000-records better=lower\n' >bin/bench.txt
+	@if [ -n "$$BAEDAL_TEST_KAFKA" ]; then echo "warming up, not counted:" && $(PROCESSOR) '^BenchmarkProcessor$$/broker=kafka'; fi
+	@set -e; for round in $$(seq $(ROUNDS)); do $(PROCESSOR) '^BenchmarkProcessor$$' >bin/round.txt || { cat bin/round.txt; exit 1; }; \
+	  tee -a bin/bench.txt <bin/round.txt; done
 
 ci: ## What continuous integration runs
 	.ci/run
