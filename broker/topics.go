@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -16,9 +17,9 @@ import (
 // off for longer must rebuild its tables.
 const tombstones = 7 * 24 * time.Hour
 
-// CreateTopics makes every topic that is missing and checks those that exist.
-// It changes nothing that exists. A replication of 0 leaves it to the broker.
-// All mistakes are told at once, each with what mends it.
+// CreateTopics makes every topic that is missing; Preflight judges those that
+// exist. It changes nothing that exists. A replication of 0 leaves it to the
+// broker. All mistakes are told at once.
 func CreateTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec, replication int) (created []string, err error) {
 	admin, err := sarama.NewClusterAdmin(addrs, cfg)
 	if err != nil {
@@ -31,15 +32,16 @@ func CreateTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec, repli
 	}
 	var wrong []error
 	for _, s := range specs {
-		d, ok := there[s.Topic]
-		if ok {
-			wrong = append(wrong, check(s, d)...)
+		if _, ok := there[s.Topic]; ok {
 			continue
 		}
 		switch err := admin.CreateTopic(s.Topic, detail(s, replication), false); {
 		case err == nil:
 			created = append(created, s.Topic)
 		case errors.Is(err, sarama.ErrTopicAlreadyExists): // another instance was quicker
+		case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrClusterAuthorizationFailed):
+			wrong = append(wrong, fmt.Errorf("creating topic %s: %w: kafka-acls.sh --bootstrap-server %s --add --allow-principal User:ANONYMOUS --operation Create --topic %s",
+				s.Topic, err, strings.Join(addrs, ","), s.Topic))
 		default:
 			wrong = append(wrong, fmt.Errorf("creating topic %s: %w", s.Topic, err))
 		}
@@ -94,18 +96,6 @@ func detail(s topics.Spec, replication int) *sarama.TopicDetail {
 }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-
-func check(s topics.Spec, d sarama.TopicDetail) (wrong []error) {
-	if int(d.NumPartitions) != s.Partitions {
-		wrong = append(wrong, fmt.Errorf("topic %s has %d partitions, not %d: start with --partitions %d, or take another --prefix",
-			s.Topic, d.NumPartitions, s.Partitions, d.NumPartitions))
-	}
-	if v := d.ConfigEntries["cleanup.policy"]; v != nil && *v != s.Cleanup {
-		wrong = append(wrong, fmt.Errorf("topic %s has cleanup.policy=%s, not %s: kafka-configs.sh --alter --topic %s --add-config cleanup.policy=%s",
-			s.Topic, *v, s.Cleanup, s.Topic, s.Cleanup))
-	}
-	return wrong
-}
 
 // TopicState is a topic of the installation as the broker has it.
 type TopicState struct {

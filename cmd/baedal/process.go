@@ -235,6 +235,18 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	if err := broker.Wait(waiting, p.brokers); err != nil {
 		return err
 	}
+	demand := broker.Demand{Addrs: p.brokers, Prefix: p.prefix, Specs: p.catalog.All(), Replication: p.replication,
+		Transactions: cfg.Guarantee == stream.ExactlyOnce && len(p.runs) > 0, DataDir: p.dataDir}
+	for _, name := range p.runs {
+		demand.Groups, demand.SessionTimeout = append(demand.Groups, p.catalog.Group(name)), cfg.SessionTimeout
+	}
+	warnings, err := broker.Preflight(ctx, demand)
+	for _, w := range warnings {
+		p.log.Warn("preflight: " + w.String())
+	}
+	if err != nil {
+		return err
+	}
 	created, err := broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
 	if len(created) > 0 {
 		p.log.Info("topics created", "count", len(created))

@@ -29,6 +29,13 @@ func topicsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			warnings, err := broker.Preflight(cmd.Context(), broker.Demand{Addrs: s.brokers, Prefix: s.prefix, Specs: catalog.All(), Replication: s.replication})
+			for _, w := range warnings {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+			}
+			if err != nil {
+				return err
+			}
 			created, err := broker.CreateTopics(s.brokers, cfg.Client(), catalog.All(), s.replication)
 			for _, name := range created {
 				fmt.Fprintln(cmd.OutOrStdout(), "created", name)
