@@ -256,7 +256,7 @@ func (r *race) running(run func(context.Context) error) (stop func()) {
 
 // ours is this package with its defaults.
 func (r *race) ours(guarantee stream.Guarantee) (stop func()) {
-	db, err := state.Open(r.b.TempDir())
+	db, err := state.Open(r.b.TempDir(), nil)
 	require.NoError(r.b, err)
 	e := stream.New(stream.Config{
 		Brokers: []string{r.addr}, Partitions: benchPartitions, Guarantee: guarantee, State: db,
