@@ -2,11 +2,13 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/topics"
@@ -153,7 +155,7 @@ func (in *installation) look(ctx context.Context) error {
 	for g := orders; g < groups; g++ {
 		in.alive[g] = len(described[in.groups[g]].Members) > 0
 		offsets, err := in.adm.FetchOffsets(limited, in.groups[g])
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // nobody ever ran it: nothing is committed
 			return fmt.Errorf("the offsets of group %s: %w", in.groups[g], err)
 		}
 		in.committed[g] = map[partition]int64{}
