@@ -16,7 +16,7 @@ import (
 )
 
 // stuck is how long reading waits for the next record before it gives up. Somebody's open
-// transaction hides what is behind it, for 10 s at most if he is dead.
+// transaction hides what is behind it, for some 20 s if he is dead.
 const stuck = 30 * time.Second
 
 // Box is the dead letters of an installation as they were when it was opened:
