@@ -46,6 +46,10 @@ type Config struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// State holds the tables on this machine.
 	State *state.DB
+	// CopySpace is the space of State in which something else follows the same
+	// tables: a partition that is taken over begins with that copy when it is
+	// much newer than its own. Empty: it begins with its own.
+	CopySpace string
 	// CacheRows is how many decoded rows of a table partition stay in memory.
 	// Default 10000.
 	CacheRows int

@@ -57,6 +57,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { client.tellStalls(ctx) })
+	wg.Go(func() { e.tellRecovery(ctx, client) })
 	errs := make([]error, len(e.groups))
 	for i, g := range e.groups {
 		g.client = client
@@ -124,6 +125,9 @@ func (r *run) supervise(ctx context.Context) error {
 		if ctx.Err() != nil {
 			r.leave()
 			return nil // what is not committed is handled again by the next start
+		}
+		if damage := r.cfg.damaged(); damage != nil {
+			err = fmt.Errorf("%w: %w", damage, err)
 		}
 		if fault := faultOf(r.group, err); fault != nil {
 			r.leave()

@@ -3,6 +3,7 @@ package stream
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lovoo/goka/storage"
 
@@ -82,9 +83,23 @@ func (t *tables) each(fn func(*state.Table) error) (first error) {
 	return first
 }
 
+// worthCopying is how many records a copy must be ahead to be taken: fewer are
+// read from the changelog in less time.
+const worthCopying = 5000
+
 // builder makes goka open tables of ours.
 func (t *tables) builder(cfg Config) storage.Builder {
 	return func(topic string, partition int32) (storage.Storage, error) {
+		if cfg.CopySpace != "" {
+			began := time.Now()
+			rows, err := cfg.State.Seed("group", cfg.CopySpace, topic, partition, worthCopying)
+			if err != nil {
+				return nil, err
+			}
+			if rows > 0 {
+				cfg.Logger.Info("a table begins with the copy on this machine", "topic", topic, "partition", partition, "rows", rows, "in", time.Since(began).Round(time.Millisecond))
+			}
+		}
 		st, err := cfg.State.Table("group", topic, partition, state.Options{CacheRows: cfg.CacheRows, Transactional: cfg.Guarantee == ExactlyOnce})
 		if err != nil {
 			return nil, err

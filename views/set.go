@@ -109,6 +109,28 @@ func New(opts Options) *Set {
 	return s
 }
 
+// Standby returns views that nobody reads: copies of the tables of some groups,
+// so that one that is taken over need not be read from the start. Groups whose
+// tables New follows anyway are left out when served.
+func Standby(opts Options, groups []string, served bool) *Set {
+	c := opts.Catalog
+	all := map[string]runner{topics.Payments: NewView(topics.Payments, c.PaymentsTable, opts)}
+	if !served {
+		all[topics.Orders] = NewView(topics.Orders, c.OrdersTable, opts)
+		all[topics.Stock] = NewView(topics.Stock, c.StockTable, opts)
+		all[topics.Riders] = NewView(topics.Riders, c.RidersTable, opts)
+		all[topics.Dispatch] = NewView(topics.Dispatch, c.DispatchTable, opts)
+		all[topics.Projections] = NewView(topics.Projections, c.ProjectionsTable, opts)
+	}
+	s := &Set{}
+	for _, g := range groups {
+		if v := all[g]; v != nil {
+			s.all = append(s.all, v)
+		}
+	}
+	return s
+}
+
 // Run keeps all views up to date until ctx is done, which is no error. It
 // returns when all have closed their storages.
 func (s *Set) Run(ctx context.Context) error {

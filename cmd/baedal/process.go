@@ -87,6 +87,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
 		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
+	cfg.CopySpace = viewSpace
 	if own != nil {
 		cfg.Dial = own.Dial
 	}
@@ -115,16 +116,21 @@ func (p *process) run(ctx context.Context) (err error) {
 	engine := stream.New(cfg, definitions...)
 	follow := cfg
 	follow.FetchPause = 20 * time.Millisecond // nothing waits for a view but its readers
-	tables := views.New(views.Options{Brokers: p.brokers, Catalog: p.catalog, Logger: p.log,
-		SaramaConsumer: follow.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State)})
+	opts := views.Options{Brokers: p.brokers, Catalog: p.catalog, Logger: p.log,
+		SaramaConsumer: follow.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State)}
+	tables := views.New(opts)
+	standby := &views.Set{}
+	if p.standby > 0 {
+		standby = views.Standby(opts, p.runs, p.serves)
+	}
 
 	// The people of the demo and HTTP stop first, then the groups drain, then
 	// what they write to is closed.
-	return p.together(ctx, engine, tables, cfg)
+	return p.together(ctx, engine, tables, standby, cfg)
 }
 
 // together runs the engine, the views and the HTTP server.
-func (p *process) together(ctx context.Context, engine *stream.Engine, tables *views.Set, cfg stream.Config) error {
+func (p *process) together(ctx context.Context, engine *stream.Engine, tables, standby *views.Set, cfg stream.Config) error {
 	front, stopFront := context.WithCancelCause(ctx)
 	defer stopFront(nil)
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
@@ -137,6 +143,7 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables *v
 		}
 	}
 	behind.Go(func() { fail("the groups", engine.Run(back)) })
+	behind.Go(func() { fail("the copies", standby.Run(back)) })
 
 	address := make(chan string, 1)
 	if p.serves {
@@ -288,8 +295,11 @@ func instanceID(dir string) (string, error) {
 	return id, os.WriteFile(path, []byte(id), 0o644)
 }
 
+// viewSpace is where views keep their rows.
+const viewSpace = "view"
+
 func viewStorage(db *state.DB) storage.Builder {
 	return func(topic string, partition int32) (storage.Storage, error) {
-		return db.Table("view", topic, partition, state.Options{Follower: true, CacheRows: -1})
+		return db.Table(viewSpace, topic, partition, state.Options{Follower: true, CacheRows: -1})
 	}
 }

@@ -36,6 +36,7 @@ type settings struct {
 	sessionTimeout  time.Duration
 	shutdownTimeout time.Duration
 	replication     int
+	standby         int
 
 	deadlines    []string
 	refundWindow time.Duration
@@ -86,6 +87,7 @@ func (s *settings) engineFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.language, "language", string(notification.English), "of the notifications: en or ko")
 	f.StringVar(&s.guarantee, "guarantee", "", "at-least-once or exactly-once (default: exactly-once on Kafka, at-least-once on the embedded broker)")
 	f.DurationVar(&s.commitInterval, "commit-interval", 100*time.Millisecond, "time between commits: shorter costs requests, longer costs repeats after a crash")
+	f.IntVar(&s.standby, "standby", 0, "1: follow the tables of the groups, so that partitions of a lost instance are taken over without reading them from the start")
 	f.DurationVar(&s.sessionTimeout, "session-timeout", 10*time.Second, "how long a silent instance keeps its partitions")
 }
 
@@ -118,6 +120,9 @@ func (s *settings) rules() (processors.Settings, error) {
 	}
 	if s.commitInterval <= 0 || s.sessionTimeout < time.Second {
 		return r, usage("--commit-interval must be above 0 and --session-timeout 1s or more")
+	}
+	if s.standby != 0 && s.standby != 1 {
+		return r, usage("--standby must be 0 or 1")
 	}
 	if !(s.riderSpeed > 0) {
 		return r, usage("--rider-speed must be above 0")
