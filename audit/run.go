@@ -94,6 +94,9 @@ func Run(ctx context.Context, c *topics.Catalog, brokers []string, opt Options, 
 	}
 	for tp, p := range rd.parts {
 		a.compacted[tp.stream] = a.compacted[tp.stream] || p.holes && tp.stream.isTable()
+		if p.idle && p.next < p.end {
+			a.rep.note("offsets of "+p.topic+" at its end that can't be read: a transaction is open or was aborted, or they are compacted", int(p.end-p.next))
+		}
 	}
 	a.rep.Guarantee, a.rep.Live = opt.Guarantee, in.live
 	now := time.Now().UnixMilli()
