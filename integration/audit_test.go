@@ -52,9 +52,9 @@ func auditAfterKill(t *testing.T, b kafkatest.Broker, g stream.Guarantee) {
 }
 
 // runAudit runs the command and returns its report and exit code.
-func runAudit(t *testing.T, addr, prefix string, g stream.Guarantee) (r audit.Report, code int) {
+func runAudit(t testing.TB, addr, prefix string, g stream.Guarantee) (r audit.Report, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience) // also at the end of a test
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "audit", "--brokers", addr, "--prefix", prefix, "--partitions", "4", "--guarantee", string(g), "--format", "json")
 	var out bytes.Buffer
