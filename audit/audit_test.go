@@ -47,6 +47,35 @@ func TestRepeats(t *testing.T) {
 	require.Subset(t, r.Broken(), []string{Orders, Messages})
 }
 
+// After a long rest all is said once more: by then only tombs are there.
+func TestRepeatsLate(t *testing.T) {
+	a := newTestAuditor(AtLeastOnce)
+	all := history()
+	var offsets [streams]int64
+	feed := func(s said, at int64) {
+		a.feed(&record{where: where{s.stream, 0, offsets[s.stream]}, at: at, key: s.key, value: []byte(s.value)})
+		offsets[s.stream]++
+	}
+	for _, s := range all {
+		feed(s, start.UnixMilli())
+	}
+	a.clock += 10 * linger
+	a.sweep()
+	require.Empty(t, a.orders)
+	require.Len(t, a.closed, 2)
+	require.Empty(t, a.commands)
+	for _, s := range all {
+		client := slices.Contains([]stream{orderCommands, storeCommands, riderCommands}, s.stream) && !strings.Contains(s.value, `"attempt"`)
+		if !client && !s.stream.isTable() {
+			feed(s, a.clock)
+		}
+	}
+	require.Empty(t, a.finish(a.clock).Violations)
+	require.Equal(t, 2, a.rep.Orders)
+	feed(said{orderEvents, "o-2", `{"type":"paid","id":"o-2/5","version":5,"orderId":"o-2","status":"paid","attempt":1}`, nil}, a.clock)
+	require.Equal(t, 1, a.rep.found[Orders], "an event behind the end of one that is almost forgotten")
+}
+
 // Tampered histories: what is done to one, and what must be found.
 var tampered = []struct {
 	name   string

@@ -251,6 +251,7 @@ type tomb struct {
 	version uint16
 	status  uint8
 	money   uint8
+	sold    uint8 // the highest attempt whose goods are in the sums
 }
 
 func (a *auditor) over(l *life) bool {
@@ -264,9 +265,8 @@ func (a *auditor) over(l *life) bool {
 
 func (a *auditor) close(l *life) {
 	if l.next > 0 {
-		a.closed[digest(l.key)] = tomb{uint16(min(l.next, 1<<16-1)), statusNumber(l.status), l.money.bits()}
+		a.closed[digest(l.key)] = tomb{uint16(min(l.next, 1<<16-1)), statusNumber(l.status), l.money.bits(), l.sold}
 	}
-	a.rep.Closed++
 	delete(a.orders, l.key)
 }
 
@@ -278,7 +278,7 @@ func (a *auditor) life(key string, r *record) *life {
 		l = &life{key: strings.Clone(key)}
 		if t, ok := a.closed[digest(key)]; ok {
 			l.reopened, l.next, l.status = true, int(t.version), statuses[t.status]
-			l.base = l.next
+			l.base, l.sold = l.next, t.sold
 			l.money.restore(t.money)
 		}
 		a.orders[l.key] = l

@@ -60,7 +60,7 @@ type life struct {
 	base   int
 	next   int    // versions that have come without a gap
 	status string // after them
-	second bool   // a second delivery has begun
+	sold   uint8  // the highest attempt whose goods are in the sums
 
 	row           where // the newest one
 	rowVersion    int
@@ -155,7 +155,6 @@ func (a *auditor) advance(l *life) {
 			return
 		}
 		l.next++
-		l.second = l.second || e.attempt > 1
 		if e.typ != e.status {
 			where, ok := remarks[e.typ]
 			switch {

@@ -65,7 +65,6 @@ type Report struct {
 	Records    int64       `json:"records"`
 	Seconds    float64     `json:"seconds"`
 	Orders     int         `json:"orders"`
-	Closed     int         `json:"-"`
 	Checks     []Check     `json:"checks"`
 	Violations []Violation `json:"violations"`      // of each check the first ones
 	Notes      []string    `json:"notes,omitempty"` // what could not be proved
@@ -152,11 +151,7 @@ func (a *auditor) finish(now int64) *Report {
 			unknown++
 		}
 	}
-	r.Orders = len(a.orders) - unknown
-	for h := range a.closed {
-		_ = h
-		r.Orders++
-	}
+	r.Orders = len(a.orders) - unknown + len(a.closed)
 	for _, l := range a.orders {
 		if l.reopened {
 			r.Orders--
@@ -176,7 +171,7 @@ func (a *auditor) finish(now int64) *Report {
 		case a.truncated[s] && !s.isTable():
 			r.Notes = append(r.Notes, fmt.Sprintf("%s does not begin with its first record: what began before is judged from what is left", a.topics[s]))
 		case a.compacted[s]:
-			r.Notes = append(r.Notes, fmt.Sprintf("%s is compacted: what left its trace only there can't be proved", a.topics[s]))
+			r.Notes = append(r.Notes, fmt.Sprintf("%s has gaps, as it is compacted or a transaction was aborted: what left its trace only there can't be proved", a.topics[s]))
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(r.counts)) {

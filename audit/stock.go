@@ -207,10 +207,10 @@ func (a *auditor) stockReply(r *record) error {
 
 // sell counts what was reserved and committed.
 func (a *auditor) sell(l *life, g *goods) {
-	if g.sold || !g.commits || g.answer != "reserved" {
+	if g.sold || !g.commits || g.answer != "reserved" || l.reopened && g.attempt <= int(l.sold) {
 		return
 	}
-	g.sold = true
+	g.sold, l.sold = true, max(l.sold, uint8(min(g.attempt, 255)))
 	s := a.store(g.store)
 	for _, ln := range g.reserved {
 		s.product(ln.Product).sold.add(ln.Quantity, a.before(g.commit) && a.before(g.answered))

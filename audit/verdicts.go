@@ -145,7 +145,9 @@ func (a *auditor) owedForCommands(l *life, f func(*debt)) {
 			f(&debt{check: check, key: l.key, text: fmt.Sprintf("%s %q: ", c.typ, c.id) + fmt.Sprintf(format, args...), from: from, by: orders})
 		}
 		if c.records == 0 {
-			a.unsent(c, owe)
+			if !l.reopened { // else the command may be forgotten
+				a.unsent(c, owe)
+			}
 			continue
 		}
 		if a.buried(c) {
