@@ -5,6 +5,9 @@ import (
 	"strconv"
 
 	"github.com/lovoo/goka"
+
+	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 )
 
 // Headers of records.
@@ -48,5 +51,10 @@ func (h *handler[R]) bury(g goka.Context, m any, why error) {
 	h.meter.failed.WithLabelValues(h.Name, string(g.Topic())).Inc()
 	h.cfg.Logger.Warn("a message can't be handled: it is in the dead letters",
 		"group", h.Name, "record", coordinates(g), "key", g.Key(), "error", why)
+	failpoint.Hit(failpoint.Burying, h.Name)
+	if planted.On(planted.DeadLetterDropped) {
+		return
+	}
 	g.Emit(goka.Stream(h.DeadLetters.Name()), g.Key(), raw, goka.WithCtxEmitHeaders(headers))
+	failpoint.Hit(failpoint.Buried, h.Name)
 }

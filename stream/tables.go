@@ -6,6 +6,7 @@ import (
 
 	"github.com/lovoo/goka/storage"
 
+	"baedal/internal/failpoint"
 	"baedal/state"
 )
 
@@ -35,6 +36,7 @@ func (t *table) acknowledged(number uint64, offset int64) {
 	}
 	t.acked++
 	t.Acked(offset)
+	failpoint.Hit(failpoint.RowAcked, t.Name())
 }
 
 func newTables() *tables {
@@ -105,6 +107,7 @@ func (o *ownedTable) MarkRecovered() error {
 	if err := o.Table.MarkRecovered(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Recovered, o.Name())
 	if o.tables.onRecovered != nil {
 		return o.tables.onRecovered(o.partition, o.Table)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"baedal/internal/failpoint"
 	"baedal/state"
 )
 
@@ -66,6 +67,7 @@ func (s *session) commitTransaction(last bool) error {
 
 func (s *session) commitOffsets(offsets map[string][]*sarama.PartitionOffsetMetadata, last bool) error {
 	p := s.run.producer.Load()
+	failpoint.Hit(failpoint.IntakeStopped, s.run.group)
 	if len(offsets) > 0 {
 		meta := &sarama.ConsumerGroupMetadata{GroupID: s.run.group, GenerationID: s.GenerationID(), MemberID: s.MemberID()}
 		if id := s.run.cfg.InstanceID; id != "" {
@@ -74,13 +76,17 @@ func (s *session) commitOffsets(offsets map[string][]*sarama.PartitionOffsetMeta
 		if err := p.async.AddOffsetsToTxnWithGroupMetadata(offsets, meta); err != nil {
 			return fmt.Errorf("adding offsets to the transaction: %w", err)
 		}
+		s.spoil(offsets)
+		failpoint.Hit(failpoint.OffsetsAdded, s.run.group)
 		if err := p.async.CommitTxn(); err != nil {
 			return fmt.Errorf("committing the transaction: %w", err)
 		}
+		failpoint.Hit(failpoint.TxnCommitted, s.run.group)
 		if err := s.run.tables.each((*state.Table).Flush); err != nil {
 			return fmt.Errorf("writing the tables on this machine: %w", err)
 		}
 	}
+	failpoint.Hit(failpoint.TxnFlushed, s.run.group)
 	if last {
 		return nil
 	}
