@@ -156,6 +156,7 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 		}
 		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() && !planted.On(planted.ForwardApplied) {
 			h.forward(g, in, m.(*envelope).raw)
+			failpoint.Hit(failpoint.Forwarded, h.Name)
 			return
 		}
 		c := &Context[R]{h: h, g: g, now: now, table: h.tables.get(g.Partition())}
@@ -195,7 +196,6 @@ func (h *handler[R]) forward(g goka.Context, in Input[R], raw []byte) {
 	headers := goka.Headers{HeaderOrigin: []byte(coordinates(g))}.Merged(g.Headers()) // the first origin stays
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
 	failpoint.Hit(failpoint.Forwarding, h.Name)
-	defer failpoint.Hit(failpoint.Forwarded, h.Name)
 	if planted.On(planted.ForwardDropped) || planted.On(planted.ForwardReordered) && h.scramble(in, g.Key(), raw, headers) {
 		return
 	}

@@ -68,7 +68,7 @@ func (h *sessionHandler) ConsumeClaim(_ sarama.ConsumerGroupSession, c sarama.Co
 func (h *sessionHandler) Cleanup(sarama.ConsumerGroupSession) error {
 	h.run.timers.clear()
 	failpoint.Hit(failpoint.Revoked, h.run.group)
-	defer failpoint.Hit(failpoint.Left, h.run.group)
+	defer func() { failpoint.Hit(failpoint.Left, h.run.group) }()
 	err := h.inner.Cleanup(h.s) // waits for what is in flight
 	close(h.s.stop)
 	h.s.wg.Wait()
