@@ -93,7 +93,7 @@ Every flag can also be set by the environment: --data-dir is BAEDAL_DATA_DIR.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) }
-	root.AddCommand(upCommand(), runCommand(), apiCommand(), topicsCommand(), loadCommand(), replayCommand())
+	root.AddCommand(upCommand(), runCommand(), apiCommand(), topicsCommand(), loadCommand(), replayCommand(), auditCommand())
 	return root
 }
 

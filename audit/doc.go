@@ -1,0 +1,44 @@
+// Package audit proves the promises of an installation from its raw topics, or
+// names the keys that break them. It shares no rule with the engine: it has its
+// own small structs for the JSON, its own table of an order's life, and takes
+// from the rest of the program only how topics and groups are called.
+//
+// # How it reads
+//
+// All topics are read from their oldest record, merged by the records' times, so
+// that a message and its answer are met soon after each other. The order across
+// topics is only a help: what is judged does not depend on it. An obligation (a
+// reserve wants a reply, a version the one before it) is opened by a record and
+// closed by another. What is still open where the topics ended at the start (the
+// cut) is a debt. Each debt names the group that owes it; while that group has
+// not committed what was there at the cut, its debts are not judged. On a live
+// system the topics are followed until every debt is paid or Settle has passed.
+// An order in a status with a deadline, and a call to the gateway that is due,
+// wait within their time: they are counted as open.
+//
+// # What it remembers
+//
+// An order that is over and owes nothing is kept in full for a minute of the
+// topics' time, so that repeats can be compared byte for byte. Then 12 bytes of it stay:
+// its last version, its status, what became of its money. So memory is what is
+// open, plus per store its products, per rider and area some marks, plus O(orders)
+// and O(verdicts, add_stock, remove_stock) fingerprints of 12 to 16 bytes in a map.
+// Of a later repeat only the version is judged, not its bytes.
+//
+// # What topics alone can't tell
+//
+//   - ready, give_up, withdraw and move on dispatch-commands, and replies that
+//     come too late for their order, may change nothing: of those it is only known that
+//     their group has committed past them.
+//   - A store's command without "verdict": true leaves its trace in the store's
+//     row. Where the table was compacted, the trace may be gone: such commands are
+//     counted as not provable, add_stock and remove_stock are still in the sums.
+//   - Which event is told to whom: a notification must have its event and be
+//     logged, but that one is missing is not seen.
+//   - What the gateway did: only what it answered.
+//   - What older records said, where a topic does not begin at offset 0: orders that
+//     began before are judged from what is there.
+//
+// Documented edges of the engine at-least-once (a row forgets a decision and a
+// repeat is decided anew, see docs/architecture.md) break a promise, and are reported.
+package audit

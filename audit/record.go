@@ -1,0 +1,190 @@
+package audit
+
+import (
+	"encoding/json"
+	"hash/maphash"
+	"time"
+)
+
+// record is what is read from a topic.
+type record struct {
+	where
+	at      int64 // milliseconds since 1970
+	key     string
+	value   []byte
+	headers map[string]string // those that begin with baedal-
+}
+
+// where is the place of a record.
+type where struct {
+	stream    stream
+	partition int32
+	offset    int64
+}
+
+// Headers of the engine's records.
+const (
+	headerOrigin    = "baedal-origin"
+	headerTopic     = "baedal-topic"
+	headerPartition = "baedal-partition"
+	headerOffset    = "baedal-offset"
+	headerPrefix    = "baedal-"
+)
+
+var seed = maphash.MakeSeed()
+
+// digest makes 64 bits of parts. It holds for this process.
+func digest(parts ...string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, p := range parts {
+		_, _ = h.WriteString(p)
+		_ = h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+func digestBytes(b []byte) uint64 { return maphash.Bytes(seed, b) }
+
+// stamp is a time in JSON, in milliseconds since 1970; 0 is none.
+type stamp int64
+
+func (s *stamp) UnmarshalText(b []byte) error {
+	t, err := time.Parse(time.RFC3339Nano, string(b))
+	*s = stamp(t.UnixMilli())
+	return err
+}
+
+func decode[M any](b []byte) (m M, err error) {
+	err = json.Unmarshal(b, &m)
+	return m, err
+}
+
+// The JSON of the contract, as far as it is judged.
+type (
+	line struct {
+		Product  string `json:"product"`
+		Quantity int64  `json:"quantity"`
+	}
+	clientCommand struct { // order-commands, store-commands, rider-commands
+		Type     string `json:"type"`
+		ID       string `json:"id"`
+		Verdict  bool   `json:"verdict"`
+		OrderID  string `json:"orderId"`
+		Attempt  int    `json:"attempt"`
+		Product  string `json:"product"`
+		Quantity int64  `json:"quantity"`
+		Lines    []line `json:"lines"`
+	}
+	verdictMessage struct {
+		CommandID string `json:"commandId"`
+		Stream    string `json:"stream"`
+		Verdict   string `json:"verdict"`
+	}
+	orderEvent struct {
+		Type    string `json:"type"`
+		ID      string `json:"id"`
+		At      stamp  `json:"at"`
+		Version int    `json:"version"`
+		OrderID string `json:"orderId"`
+		Status  string `json:"status"`
+		Attempt int    `json:"attempt"`
+		Total   int64  `json:"total"`
+		RiderID string `json:"riderId"`
+		CauseID string `json:"causeId"`
+	}
+	stockReply struct {
+		Type    string `json:"type"`
+		ID      string `json:"id"`
+		StoreID string `json:"storeId"`
+		Attempt int    `json:"attempt"`
+		Lines   []line `json:"lines"`
+	}
+	paymentMessage struct { // payment-requests, payment-replies
+		Type    string `json:"type"`
+		ID      string `json:"id"`
+		Attempt int    `json:"attempt"`
+		Amount  int64  `json:"amount"`
+	}
+	dispatchCommand struct {
+		Type      string `json:"type"`
+		ID        string `json:"id"`
+		OrderID   string `json:"orderId"`
+		Attempt   int    `json:"attempt"`
+		RiderID   string `json:"riderId"`
+		Shift     int    `json:"shift"`
+		CommandID string `json:"commandId"`
+	}
+	riderEvent struct {
+		Type    string `json:"type"`
+		ID      string `json:"id"`
+		RiderID string `json:"riderId"`
+		Shift   int    `json:"shift"`
+		OrderID string `json:"orderId"`
+	}
+	deliveryEvent struct {
+		Type    string `json:"type"`
+		ID      string `json:"id"`
+		Attempt int    `json:"attempt"`
+		RiderID string `json:"riderId"`
+	}
+	notification struct {
+		ID      string `json:"id"`
+		OrderID string `json:"orderId"`
+	}
+	orderRow struct {
+		Status   string `json:"status"`
+		Version  int    `json:"version"`
+		Deadline *struct {
+			At   stamp  `json:"at"`
+			Then string `json:"then"`
+		} `json:"deadline"`
+	}
+	stockRow struct {
+		Products []struct {
+			Product  string `json:"product"`
+			OnHand   int64  `json:"onHand"`
+			Reserved int64  `json:"reserved"`
+			Added    int64  `json:"added"`
+			Sold     int64  `json:"sold"`
+			Removed  int64  `json:"removed"`
+		} `json:"products"`
+		Reservations []struct {
+			OrderID string `json:"orderId"`
+			Attempt int    `json:"attempt"`
+			Lines   []line `json:"lines"`
+		} `json:"reservations"`
+		Decided []struct {
+			ID string `json:"id"`
+		} `json:"decided"`
+	}
+	paymentRow struct {
+		Attempts []struct {
+			Amount int64  `json:"amount"`
+			Status string `json:"status"`
+			Due    stamp  `json:"due"`
+		} `json:"attempts"`
+	}
+	riderRow struct {
+		Wish *struct {
+			CommandID string `json:"commandId"`
+		} `json:"wish"`
+		Recent []struct {
+			Of string `json:"of"`
+		} `json:"recent"`
+		Moves []string `json:"moves"`
+	}
+	areaRow struct {
+		Riders     []string `json:"riders"`
+		Deliveries []areaDelivery
+		Done       []areaDelivery
+		Recent     []struct {
+			By string `json:"by"`
+		} `json:"recent"`
+	}
+	areaDelivery struct {
+		Order   string   `json:"o"`
+		Attempt int      `json:"n"`
+		Steps   []string `json:"s"`
+	}
+)

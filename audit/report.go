@@ -1,0 +1,190 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+)
+
+// Names of the checks.
+const (
+	Orders     = "orders"
+	Repeats    = "repeats"
+	Verdicts   = "verdicts"
+	Stock      = "stock"
+	Payments   = "payments"
+	Deliveries = "deliveries"
+	Messages   = "messages"
+	Inputs     = "inputs"
+)
+
+// promises is what each check proves, in the order of the report.
+var promises = []struct{ name, promise string }{
+	{Orders, "every order has versions without gaps, one event for each, and ends once or waits within its deadline"},
+	{Repeats, "a message that is said again is the same, byte for byte"},
+	{Verdicts, "one verdict on a command, and it is what happened"},
+	{Stock, "put = free + reserved + sold + removed, never negative, and as the commands say"},
+	{Payments, "money is authorised once, and captured, voided or refunded once"},
+	{Deliveries, "one rider at a time, none beyond his capacity, one end"},
+	{Messages, "what people are told has happened, and is logged"},
+	{Inputs, "what came in was decided on or is in the dead letters"},
+}
+
+// Shown is how many violations of a check are listed.
+const Shown = 20
+
+// Violation is a promise that is broken, and where.
+type Violation struct {
+	Check     string `json:"check"`
+	Key       string `json:"key"`
+	Problem   string `json:"problem"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+func (v Violation) String() string {
+	return fmt.Sprintf("%s: %s: %s (%s/%d/%d)", v.Check, v.Key, v.Problem, v.Topic, v.Partition, v.Offset)
+}
+
+// Check is what one check has looked at and found.
+type Check struct {
+	Name       string `json:"name"`
+	Promise    string `json:"promise"`
+	Records    int64  `json:"records"`
+	Open       int    `json:"open"` // within their time
+	Violations int    `json:"violations"`
+}
+
+// Report is what an audit has found.
+type Report struct {
+	Guarantee  string      `json:"guarantee"`
+	Live       bool        `json:"live"` // records came while it was read
+	Records    int64       `json:"records"`
+	Seconds    float64     `json:"seconds"`
+	Orders     int         `json:"orders"`
+	Closed     int         `json:"-"`
+	Checks     []Check     `json:"checks"`
+	Violations []Violation `json:"violations"`      // of each check the first ones
+	Notes      []string    `json:"notes,omitempty"` // what could not be proved
+
+	found  map[string]int
+	said   map[Violation]bool
+	counts map[string]int
+	open   map[string]int
+}
+
+func newReport() *Report {
+	return &Report{found: map[string]int{}, said: map[Violation]bool{}, counts: map[string]int{}, open: map[string]int{}, Violations: []Violation{}}
+}
+
+func (r *Report) add(v Violation) {
+	if r.said[v] {
+		return
+	}
+	if r.found[v.Check]++; r.found[v.Check] <= Shown {
+		r.said[v] = true
+		r.Violations = append(r.Violations, v)
+	}
+}
+
+func (r *Report) note(what string, n int) { r.counts[what] += n }
+
+// OK reports whether every promise holds.
+func (r *Report) OK() bool { return len(r.found) == 0 }
+
+// Broken lists the checks that failed.
+func (r *Report) Broken() (names []string) {
+	for _, c := range r.Checks {
+		if c.Violations > 0 {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	fmt.Fprintf(w, "%d records, %d orders, %.1f s, %s\n\n", r.Records, r.Orders, r.Seconds, r.Guarantee)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CHECK\tRECORDS\tOPEN\tBROKEN\tPROMISE")
+	for _, c := range r.Checks {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\n", c.Name, c.Records, c.Open, c.Violations, c.Promise)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, "note:", n)
+	}
+	if len(r.Violations) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, p := range promises {
+		for _, v := range r.Violations {
+			if v.Check == p.name {
+				fmt.Fprintln(w, v)
+			}
+		}
+		if n := r.found[p.name]; n > Shown {
+			fmt.Fprintf(w, "%s: %d more\n", p.name, n-Shown)
+		}
+	}
+	return nil
+}
+
+// finish judges what is still owed.
+func (a *auditor) finish(now int64) *Report {
+	a.debts(func(d *debt) {
+		switch a.judge(d, now) {
+		case late:
+			a.violation(d.check, d.key, d.from, "%s", d.text)
+		case waiting:
+			a.rep.open[d.check]++
+		}
+	})
+	r := a.rep
+	var unknown int
+	for _, l := range a.orders {
+		if l.next == 0 {
+			unknown++
+		}
+	}
+	r.Orders = len(a.orders) - unknown
+	for h := range a.closed {
+		_ = h
+		r.Orders++
+	}
+	for _, l := range a.orders {
+		if l.reopened {
+			r.Orders--
+		}
+	}
+	for _, p := range promises {
+		c := Check{Name: p.name, Promise: p.promise, Open: r.open[p.name], Violations: r.found[p.name]}
+		for s, of := range checkOf {
+			if of == p.name || p.name == Repeats && repeated[s] {
+				c.Records += a.records[s]
+			}
+		}
+		r.Checks = append(r.Checks, c)
+	}
+	for s := range streams {
+		switch {
+		case a.truncated[s] && !s.isTable():
+			r.Notes = append(r.Notes, fmt.Sprintf("%s does not begin with its first record: what began before is judged from what is left", a.topics[s]))
+		case a.compacted[s]:
+			r.Notes = append(r.Notes, fmt.Sprintf("%s is compacted: what left its trace only there can't be proved", a.topics[s]))
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(r.counts)) {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d %s", r.counts[what], what))
+	}
+	return r
+}
+
+// repeated are the streams whose messages are compared when they come again.
+var repeated = [streams]bool{orderEvents: true, verdicts: true, stockReplies: true, paymentRequests: true, paymentReplies: true,
+	dispatchCommands: true, riderEvents: true, deliveryEvents: true, notifications: true, messageLog: true}

@@ -1,0 +1,229 @@
+package audit
+
+import (
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+)
+
+// commandKey names a command of a store or a rider.
+type commandKey struct {
+	stream stream
+	key    string // of the record
+	id     string
+}
+
+// command is a command of a customer, a store or a rider, and what became of it.
+type command struct {
+	id, key string
+	typ     string
+	where           // of the first record
+	touched int64   // time of the newest record about it
+	records int     // with this id; 0: only its verdict has come
+	others  []where // of further records
+	asked   bool    // it wants a verdict on acceptance too
+	verdict string  // accepted, refused; "": none
+	said    where   // of the verdict
+	sum     uint64  // of the verdict
+	times   int     // the verdict has come
+	traced  bool    // something else shows that it was decided on
+	mark    string  // under which rows remember it
+	store   *store  // add_stock, remove_stock: what it adds
+	product *product
+	amount  int64
+}
+
+// markOf is how rows of riders and areas write an id: 64 bits of FNV-1a in base64.
+func markOf(id string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// idOf returns a command's id, or where it was first written, which stands in for it.
+func (a *auditor) idOf(r *record, id string) string {
+	return cmp.Or(id, r.headers[headerOrigin], a.at(r.where))
+}
+
+// comes notes a record of a command.
+func (c *command) comes(r *record, typ string, asked bool) (first bool) {
+	c.touched = max(c.touched, r.at)
+	c.asked = c.asked || asked
+	if c.records++; c.records == 1 {
+		c.where, c.typ = r.where, strings.Clone(typ)
+		return true
+	}
+	c.others = append(c.others, r.where)
+	return false
+}
+
+func (a *auditor) orderCommand(r *record) error {
+	m, err := decode[clientCommand](r.value)
+	if err != nil || r.key == "" {
+		return orNoKey(err)
+	}
+	id := a.idOf(r, m.ID)
+	a.life(r.key, r).command(id, r.key).comes(r, m.Type, m.Verdict)
+	return nil
+}
+
+func (l *life) command(id, key string) *command {
+	i := slices.IndexFunc(l.orderCommands, func(c *command) bool { return c.id == id })
+	if i < 0 {
+		l.orderCommands = append(l.orderCommands, &command{id: strings.Clone(id), key: l.key})
+		i = len(l.orderCommands) - 1
+	}
+	return l.orderCommands[i]
+}
+
+func (a *auditor) command(s stream, key, id string) *command {
+	k := commandKey{s, key, id}
+	c := a.commands[k]
+	if c == nil {
+		k.key, k.id = strings.Clone(key), strings.Clone(id)
+		c = &command{id: k.id, key: k.key}
+		a.commands[k] = c
+	}
+	return c
+}
+
+func (a *auditor) verdict(r *record) error {
+	v, err := decode[verdictMessage](r.value)
+	if err != nil {
+		return err
+	}
+	var c *command
+	switch v.Stream {
+	case a.short[orderCommands]:
+		l := a.life(r.key, r)
+		c = l.command(v.CommandID, r.key)
+	case a.short[storeCommands], a.short[riderCommands]:
+		s := storeCommands
+		if v.Stream == a.short[riderCommands] {
+			s = riderCommands
+		}
+		if _, known := a.commands[commandKey{s, r.key, v.CommandID}]; !known {
+			if sum, ok := a.ruled[digest(v.Stream, v.CommandID)]; ok {
+				if sum != uint32(digestBytes(r.value)) {
+					a.violation(Verdicts, r.key, r.where, "a second, different verdict on %q: %s", v.CommandID, v.Verdict)
+				}
+				return nil
+			}
+		}
+		c = a.command(s, r.key, v.CommandID)
+	default:
+		a.violation(Verdicts, r.key, r.where, "a verdict on stream %q", v.Stream)
+		return nil
+	}
+	if v.Verdict != "accepted" && v.Verdict != "refused" {
+		a.violation(Verdicts, r.key, r.where, "verdict %q on %q", v.Verdict, v.CommandID)
+	}
+	sum := digestBytes(r.value)
+	c.touched = max(c.touched, r.at)
+	c.times++
+	if c.verdict == "" {
+		c.verdict, c.said, c.sum = known(v.Verdict), r.where, sum
+		if c.verdict == "refused" {
+			a.discount(c)
+		}
+		return nil
+	}
+	if c.sum != sum {
+		a.violation(Verdicts, r.key, r.where, "a second, different verdict on %q: %s, and at offset %d %s", v.CommandID, v.Verdict, c.said.offset, c.verdict)
+	}
+	return nil
+}
+
+// owedForCommands judges the commands of an order: what was accepted has caused
+// something, what was refused has not.
+func (a *auditor) owedForCommands(l *life, f func(*debt)) {
+	for _, c := range l.orderCommands {
+		owe := func(check string, from where, format string, args ...any) {
+			f(&debt{check: check, key: l.key, text: fmt.Sprintf("%s %q: ", c.typ, c.id) + fmt.Sprintf(format, args...), from: from, by: orders})
+		}
+		if c.records == 0 {
+			a.unsent(c, owe)
+			continue
+		}
+		if a.buried(c) {
+			continue
+		}
+		caused := l.cause(c.id)
+		switch {
+		case l.reopened || l.began: // what it caused may not be known any more
+		case c.verdict == "refused" && caused != nil:
+			owe(Verdicts, c.said, "it is refused, and caused version %d", l.base+indexOf(l.events, caused.where)+1)
+		case c.verdict == "accepted" && caused == nil:
+			owe(Verdicts, c.said, "it is accepted, and no event says that it caused anything")
+		case c.verdict == "" && caused == nil:
+			owe(Inputs, c.where, "nothing became of it: no event, no verdict, no dead letter")
+			continue
+		}
+		a.owedVerdict(c, owe)
+	}
+}
+
+func (a *auditor) owedVerdict(c *command, owe func(string, where, string, ...any)) {
+	switch {
+	case c.asked && c.verdict == "":
+		owe(Verdicts, c.where, "it asks for a verdict and has none")
+	case !c.asked && c.verdict == "accepted":
+		owe(Verdicts, c.said, "a verdict says that it is accepted, and nobody asked")
+	case a.once && c.times > c.records:
+		owe(Verdicts, c.said, "%d verdicts on %d commands", c.times, c.records)
+	}
+}
+
+func (a *auditor) unsent(c *command, owe func(string, where, string, ...any)) {
+	s := streamOf(a, c)
+	if !a.truncated[s] {
+		owe(Verdicts, c.said, "a verdict on a command that nobody sent")
+	}
+}
+
+func streamOf(a *auditor, c *command) stream {
+	for _, s := range []stream{storeCommands, riderCommands} {
+		if a.commands[commandKey{s, c.key, c.id}] == c {
+			return s
+		}
+	}
+	return orderCommands
+}
+
+// buried reports whether every record of a command is in the dead letters.
+func (a *auditor) buried(c *command) bool {
+	if len(a.dead) == 0 || !a.dead[c.where] {
+		return false
+	}
+	for _, w := range c.others {
+		if !a.dead[w] {
+			return false
+		}
+	}
+	return true
+}
+
+// owedFor judges a command of a store or a rider.
+func (a *auditor) owedFor(c *command, f func(*debt)) {
+	by := stock
+	if c.stream == riderCommands || c.records == 0 && streamOf(a, c) == riderCommands {
+		by = riders
+	}
+	owe := func(check string, from where, format string, args ...any) {
+		f(&debt{check: check, key: c.key, text: fmt.Sprintf("%s %q: ", c.typ, c.id) + fmt.Sprintf(format, args...), from: from, by: by})
+	}
+	switch {
+	case c.records == 0:
+		a.unsent(c, owe)
+	case a.buried(c):
+	case c.verdict == "" && !c.traced && !c.asked && by == stock && a.compacted[stockTable],
+		c.verdict == "" && !c.traced && !c.asked && by == riders && a.compacted[ridersTable]:
+	case c.verdict == "" && !c.traced:
+		owe(Inputs, c.where, "nothing became of it: no verdict, nothing in the table, no dead letter")
+	default:
+		a.owedVerdict(c, owe)
+	}
+}
