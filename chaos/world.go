@@ -261,7 +261,7 @@ type loadReport struct {
 // startLoad starts the load and returns when its orders begin to come.
 func (w *world) startLoad(ctx context.Context) (*loadRun, error) {
 	l := &loadRun{done: make(chan error, 1)}
-	ctx, l.cancel = context.WithCancel(ctx)
+	ctx, l.cancel = context.WithTimeout(ctx, 2*w.patience+2*time.Minute)
 	l.cmd = exec.CommandContext(ctx, w.bin, "load", "--brokers", w.addr, "--prefix", w.prefix, "--partitions", strconv.Itoa(partitions),
 		"--orders", strconv.Itoa(w.orders), "--rate", fmt.Sprint(w.rate), "--stores", "6", "--areas", "3", "--riders", "12", "--capacity", "3",
 		"--manual-share", "0.34", "--cancel-rate", "0.2", "--cooking-time", "150ms", "--timeout", w.patience.String(), "--format", "json")
@@ -321,8 +321,11 @@ func (w *world) audit(ctx context.Context, n int) (string, error) {
 		return "NOT AUDITED", nil
 	}
 	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, w.bin, "audit", "--brokers", w.addr, "--prefix", w.prefix, "--partitions", strconv.Itoa(partitions),
-		"--guarantee", string(w.guarantee), "--settle", "2s")
+		"--guarantee", string(w.guarantee), "--settle", "5s")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // for its stacks
 	out, err := cmd.CombinedOutput()
 	path := filepath.Join(w.dir, fmt.Sprintf("audit-%d.txt", n))
 	_ = os.WriteFile(path, out, 0o644)
