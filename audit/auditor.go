@@ -13,8 +13,9 @@ const (
 	ExactlyOnce = "exactly-once"
 )
 
-// linger is how long, by the records' times, what is over is kept in full.
-const linger = int64(time.Minute / time.Millisecond)
+// linger is how long, by the records' times, what is over is kept in full: longer
+// than it takes until a crash is noticed and what was not committed comes again.
+const linger = int64(30 * time.Second / time.Millisecond)
 
 // sweepEvery is how many records are read between two looks for what is over.
 const sweepEvery = 20_000

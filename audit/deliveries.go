@@ -37,7 +37,9 @@ type rider struct {
 	open    []*command
 	marks   ring
 	shifts  []shift
-	seen    []mark // what dispatch has told him of shifts
+	entered int    // the newest shift that dispatch has said to have begun
+	left    int    // the newest one that it has said to be over
+	seen    []mark // what was said of shifts lately
 }
 
 // shift is an enter or leave that waits for its answer.
@@ -143,6 +145,7 @@ func (a *auditor) dispatchCommand(r *record) error {
 		d := a.rider(m.RiderID, r)
 		if a.seen(&d.seen, r, m.ID) {
 			d.shifts = append(d.shifts, shift{where: r.where, id: strings.Clone(m.ID), leave: m.Type == "leave", shift: m.Shift})
+			a.answered(d)
 		}
 	case "claim", "decline", "picked_up", "delivered":
 		ar := a.area(r.key)
@@ -164,10 +167,23 @@ func (a *auditor) riderEvent(r *record) error {
 	}
 	d := a.rider(r.key, r)
 	a.seen(&d.seen, r, m.ID)
-	d.shifts = slices.DeleteFunc(d.shifts, func(s shift) bool {
-		return m.Type == "stays" && m.ID == s.id+"/stays" || m.Type == "left" && m.Shift >= s.shift || m.Type == "entered" && !s.leave && m.Shift >= s.shift
-	})
+	switch m.Type {
+	case "entered":
+		d.entered = max(d.entered, m.Shift)
+	case "left":
+		d.left = max(d.left, m.Shift)
+	}
+	a.answered(d)
 	return nil
+}
+
+// answered drops the enters and leaves that have an answer.
+func (a *auditor) answered(d *rider) {
+	d.shifts = slices.DeleteFunc(d.shifts, func(s shift) bool {
+		stays := digest(a.short[riderEvents], s.id+"/stays")
+		return s.shift <= d.left || !s.leave && s.shift <= d.entered ||
+			slices.ContainsFunc(d.seen, func(m mark) bool { return m.id == stays })
+	})
 }
 
 // deliveryEvent: a delivery has one rider at a time, and one end.

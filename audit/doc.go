@@ -18,8 +18,8 @@
 //
 // # What it remembers
 //
-// An order that is over and owes nothing is kept in full for a minute of the
-// topics' time, so that repeats can be compared byte for byte. Then 12 bytes of it stay:
+// An order that is over and owes nothing is kept in full for half a minute of
+// the topics' time, so that repeats can be compared byte for byte. Then 12 bytes of it stay:
 // its last version, its status, what became of its money. So memory is what is
 // open, plus per store its products, per rider and area some marks, plus O(orders)
 // and O(verdicts, add_stock, remove_stock) fingerprints of 12 to 16 bytes in a map.

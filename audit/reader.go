@@ -3,6 +3,7 @@ package audit
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -15,8 +16,8 @@ import (
 // has only a quarter of them left: this bounds the memory of the merge.
 const ahead = 2000
 
-// idle is after how long without a record partitions are taken for read whose
-// end is never seen: their last records were compacted or aborted.
+// idle is after how long without a record a partition is taken for read whose
+// end is never seen: its last records are compacted or aborted.
 const idle = 3 * time.Second
 
 // reader reads all topics and merges their partitions by the time of the
@@ -36,12 +37,15 @@ type part struct {
 	next   int64 // offset after the last one that has come
 	end    int64 // read at least so far
 	data   int64 // offset of the last record that is no marker
-	holes  bool  // records are missing, and no marker stands there
+	holes  bool  // records are missing: compacted, or aborted
 	paused bool
-	place  int // in the queue; -1: not in it
+	idle   bool      // its end does not come
+	since  time.Time // when its last record came
 }
 
-func (p *part) done() bool { return p.next >= p.end }
+func (p *part) done() bool { return p.next >= p.end || p.idle }
+
+func (p *part) needed() bool { return len(p.buf) == 0 && !p.done() }
 
 func newReader(brokers []string, topics [streams]string, starts, ends map[partition]int64) (*reader, error) {
 	rd := &reader{index: map[string]stream{}, parts: map[partition]*part{}}
@@ -55,7 +59,7 @@ func newReader(brokers []string, topics [streams]string, starts, ends map[partit
 			from[topic] = map[int32]kgo.Offset{}
 		}
 		from[topic][tp.number] = kgo.NewOffset().At(starts[tp])
-		p := &part{partition: tp, topic: topic, next: starts[tp], end: end, data: -1, place: -1}
+		p := &part{partition: tp, topic: topic, next: starts[tp], end: end, data: -1}
 		rd.parts[tp] = p
 		if !p.done() {
 			rd.need++
@@ -71,21 +75,30 @@ func newReader(brokers []string, topics [streams]string, starts, ends map[partit
 // extend makes the reader read on, to newer ends.
 func (rd *reader) extend(ends map[partition]int64) {
 	for tp, end := range ends {
-		p := rd.parts[tp]
-		if p == nil || end <= p.end {
-			continue
+		if p := rd.parts[tp]; p != nil && end > p.end {
+			rd.change(p, func() { p.end, p.idle, p.since = end, false, time.Now() })
 		}
-		if p.done() && len(p.buf) == 0 {
-			rd.need++
-		}
-		p.end = end
+	}
+}
+
+// change keeps count of the parts that are waited for.
+func (rd *reader) change(p *part, f func()) {
+	was := p.needed()
+	f()
+	switch is := p.needed(); {
+	case is && !was:
+		rd.need++
+	case was && !is:
+		rd.need--
 	}
 }
 
 // read calls feed with the records up to the ends. It returns when all have
 // been there or ctx is done.
 func (rd *reader) read(ctx context.Context, feed func(*record)) error {
-	last := time.Now()
+	for _, p := range rd.parts {
+		p.since = time.Now()
+	}
 	for {
 		for rd.need == 0 && rd.ready.Len() > 0 {
 			rd.pop(feed)
@@ -99,24 +112,16 @@ func (rd *reader) read(ctx context.Context, feed func(*record)) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n := 0
 		for _, e := range fetches.Errors() {
-			if e.Err != context.DeadlineExceeded && !kerr.IsRetriable(e.Err) && e.Topic != "" {
+			if !errors.Is(e.Err, context.DeadlineExceeded) && !kerr.IsRetriable(e.Err) {
 				return fmt.Errorf("reading %s/%d: %w", e.Topic, e.Partition, e.Err)
 			}
 		}
-		fetches.EachRecord(func(r *kgo.Record) { rd.push(r); n++ })
-		if n > 0 {
-			last = time.Now()
-			rd.pause()
-		} else if time.Since(last) > idle && len(rd.cl.PauseFetchPartitions(nil)) == 0 {
-			for _, p := range rd.parts {
-				if !p.done() {
-					if len(p.buf) == 0 {
-						rd.need--
-					}
-					p.next = p.end
-				}
+		fetches.EachRecord(rd.push)
+		rd.pause()
+		for _, p := range rd.parts {
+			if p.needed() && time.Since(p.since) > idle {
+				rd.change(p, func() { p.idle = true })
 			}
 		}
 		rd.resume()
@@ -130,18 +135,17 @@ func (rd *reader) push(r *kgo.Record) {
 		return
 	}
 	p.holes = p.holes || r.Offset > p.next
-	waited := len(p.buf) == 0 && !p.done()
-	p.next = r.Offset + 1
-	if !r.Attrs.IsControl() {
+	p.since = time.Now()
+	rd.change(p, func() {
+		p.next = r.Offset + 1
+		if r.Attrs.IsControl() {
+			return
+		}
 		p.data = r.Offset
-		p.buf = append(p.buf, r)
-		if len(p.buf) == 1 {
+		if p.buf = append(p.buf, r); len(p.buf) == 1 {
 			heap.Push(&rd.ready, p)
 		}
-	}
-	if waited && (len(p.buf) > 0 || p.done()) {
-		rd.need--
-	}
+	})
 }
 
 // pop feeds the oldest record.
@@ -149,13 +153,13 @@ func (rd *reader) pop(feed func(*record)) {
 	p := rd.ready[0]
 	r := p.buf[0]
 	p.buf[0] = nil
-	p.buf = p.buf[1:]
-	if len(p.buf) == 0 {
-		p.buf = nil
-		heap.Pop(&rd.ready)
-		if !p.done() {
-			rd.need++
+	rd.change(p, func() {
+		if p.buf = p.buf[1:]; len(p.buf) == 0 {
+			p.buf, p.since = nil, time.Now()
 		}
+	})
+	if len(p.buf) == 0 {
+		heap.Pop(&rd.ready)
 	} else {
 		heap.Fix(&rd.ready, 0)
 	}
@@ -204,7 +208,7 @@ func (q queue) Less(i, j int) bool {
 	}
 	return q[i].stream < q[j].stream
 }
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i]; q[i].place, q[j].place = i, j }
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
 func (q *queue) Push(x any)   { *q = append(*q, x.(*part)) }
 func (q *queue) Pop() any {
 	old := *q

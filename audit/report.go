@@ -176,7 +176,7 @@ func (a *auditor) finish(now int64) *Report {
 		case a.truncated[s] && !s.isTable():
 			r.Notes = append(r.Notes, fmt.Sprintf("%s does not begin with its first record: what began before is judged from what is left", a.topics[s]))
 		case a.compacted[s]:
-			r.Notes = append(r.Notes, fmt.Sprintf("%s is compacted: what left its trace only there can't be proved", a.topics[s]))
+			r.Notes = append(r.Notes, fmt.Sprintf("%s has gaps, as it is compacted or a transaction was aborted: what left its trace only there can't be proved", a.topics[s]))
 		}
 	}
 	for _, what := range slices.Sorted(maps.Keys(r.counts)) {

@@ -2,11 +2,13 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/topics"
@@ -92,6 +94,9 @@ func Run(ctx context.Context, c *topics.Catalog, brokers []string, opt Options, 
 	}
 	for tp, p := range rd.parts {
 		a.compacted[tp.stream] = a.compacted[tp.stream] || p.holes && tp.stream.isTable()
+		if p.idle && p.next < p.end {
+			a.rep.note("offsets of "+p.topic+" at its end that can't be read: a transaction is open or was aborted, or they are compacted", int(p.end-p.next))
+		}
 	}
 	a.rep.Guarantee, a.rep.Live = opt.Guarantee, in.live
 	now := time.Now().UnixMilli()
@@ -147,13 +152,13 @@ func (in *installation) look(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	described, err := in.adm.DescribeGroups(limited, in.groups[orders:]...)
-	if err != nil {
+	if err != nil && !noCoordinator(err) {
 		return fmt.Errorf("the groups: %w", err)
 	}
 	for g := orders; g < groups; g++ {
 		in.alive[g] = len(described[in.groups[g]].Members) > 0
 		offsets, err := in.adm.FetchOffsets(limited, in.groups[g])
-		if err != nil {
+		if err != nil && !noCoordinator(err) && !errors.Is(err, kerr.GroupIDNotFound) { // nobody ever ran it: nothing is committed
 			return fmt.Errorf("the offsets of group %s: %w", in.groups[g], err)
 		}
 		in.committed[g] = map[partition]int64{}
@@ -164,6 +169,15 @@ func (in *installation) look(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// noCoordinator: a cluster in which no group ever was has nobody who knows of groups.
+func noCoordinator(err error) bool {
+	var shards *kadm.ShardErrors
+	if errors.As(err, &shards) && len(shards.Errs) > 0 {
+		err = shards.Errs[0].Err
+	}
+	return errors.Is(err, kerr.CoordinatorNotAvailable)
 }
 
 // behind returns how many offsets before the goal a group has still to handle

@@ -228,12 +228,12 @@ func (a *auditor) owedGoods(l *life, owe func(string, group, where, string, ...a
 			owe(Stock, stock, g.ask, "attempt %d asks store %q for its goods, and has no answer", g.attempt, g.store)
 		case g.answer != "" && !g.asked && !l.reopened && !a.truncated[storeCommands]:
 			owe(Stock, orders, g.answered, "attempt %d is %s, and nobody asked", g.attempt, g.answer)
+		case cooked != nil && !g.commits && !l.reopened:
+			owe(Stock, orders, cooked.where, "attempt %d is cooked, and its goods are not committed", g.attempt)
 		case g.answer == "reserved" && ended && !g.commits && !g.releases && !l.reopened:
 			owe(Stock, orders, g.answered, "the order is %s, and what attempt %d has reserved is neither committed nor released", l.status, g.attempt)
 		case g.commits && cooked == nil && !l.reopened:
 			owe(Stock, orders, g.commit, "attempt %d is committed, and was never cooked", g.attempt)
-		case cooked != nil && !g.commits && !l.reopened:
-			owe(Stock, orders, cooked.where, "attempt %d is cooked, and its goods are not committed", g.attempt)
 		case g.asked && g.answer == "reserved" && !sameQuantities(g.wanted, g.reserved):
 			owe(Stock, stock, g.answered, "attempt %d wants %v and has reserved %v", g.attempt, g.wanted, g.reserved)
 		}

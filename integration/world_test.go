@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -30,6 +31,7 @@ import (
 	"baedal/domain/order"
 	"baedal/internal/kafkatest"
 	"baedal/sim"
+	"baedal/stream"
 	"baedal/topics"
 )
 
@@ -167,6 +169,12 @@ func newWorld(t testing.TB, b kafkatest.Broker, flags ...string) *world {
 	w := newListener(t, b.Addr, prefix)
 	w.p = start(t, append(engineFlags(t, b.Addr, prefix), flags...)...)
 	w.listen(t, b.Addr)
+	t.Cleanup(func() { // whatever was done to it, it has kept its promises
+		if !t.Failed() {
+			r, code := runAudit(t, b.Addr, prefix, stream.AtLeastOnce)
+			assert.Zero(t, code, "the audit at the end: %v", r.Violations)
+		}
+	})
 	return w
 }
 

@@ -1,0 +1,329 @@
+package audit
+
+import (
+	"fmt"
+	"go/build"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestUntampered(t *testing.T) {
+	for _, g := range []string{AtLeastOnce, ExactlyOnce} {
+		r := play(history(), g)
+		require.Empty(t, r.Violations)
+		require.Equal(t, 2, r.Orders)
+		for _, c := range r.Checks {
+			require.NotZero(t, c.Records, c.Name)
+			require.Zero(t, c.Open, c.Name)
+		}
+	}
+}
+
+// The order across topics does not matter: each topic as a whole, in any order.
+func TestTopicByTopic(t *testing.T) {
+	all := history()
+	forth := slices.Clone(all)
+	slices.SortStableFunc(forth, func(a, b said) int { return int(a.stream) - int(b.stream) })
+	require.Empty(t, play(forth, ExactlyOnce).Violations)
+	slices.SortStableFunc(forth, func(a, b said) int { return int(b.stream) - int(a.stream) })
+	require.Empty(t, play(forth, ExactlyOnce).Violations)
+}
+
+// What is said again, the same, breaks nothing at-least-once, however late.
+func TestRepeats(t *testing.T) {
+	all := history()
+	for _, s := range all {
+		if checkOf[s.stream] != "" && !s.stream.isTable() {
+			all = append(all, s)
+		}
+	}
+	require.Empty(t, play(all, AtLeastOnce).Violations)
+	r := play(all, ExactlyOnce)
+	require.Subset(t, r.Broken(), []string{Orders, Messages})
+}
+
+// Tampered histories: what is done to one, and what must be found.
+var tampered = []struct {
+	name   string
+	do     func([]said) []said
+	check  string
+	key    string
+	expect string
+}{
+	{"version missing", drop(orderEvents, `"id":"o-1/5"`), Orders, "o-1", "version 5 is missing"},
+	{"last event missing", drop(orderEvents, `"id":"o-1/10"`), Orders, "o-1", "an event was not sent"},
+	{"event without row", drop(ordersTable, `"id":"o-1"`, `"version":10`), Orders, "o-1", "an event that no row explains"},
+	{"two events for a version", again(orderEvents, `"type":"ready"`, `"type":"cooking"`, `"id":"o-1/6"`), Orders, "o-1", "two different events for version 6"},
+	{"two wordings of an event", again(orderEvents, `"total":9000`, `"total":1`, `"id":"o-1/6"`), Orders, "o-1", "two different events for version 6"},
+	{"event after final", say(orderEvents, "o-2", `{"type":"paid","id":"o-2/5","version":5,"orderId":"o-2","status":"paid","attempt":1}`), Orders, "o-2", "comes when the order is cancelled, and that is final"},
+	{"status left out", replace(orderEvents, `"cooking"`, `"ready"`, `"id":"o-1/5"`), Orders, "o-1", `ready can't follow "accepted"`},
+	{"remark in a wrong status", replace(orderEvents, `"type":"ready"`, `"type":"delayed"`, `"id":"o-1/6"`), Orders, "o-1", "version 6, delayed, says that the order is ready"},
+	{"unknown event", replace(orderEvents, `"type":"completed"`, `"type":"eaten"`), Orders, "o-1", "which nobody knows"},
+	{"event under another key", replace(orderEvents, `"orderId":"o-1"`, `"orderId":"o-9"`, `"id":"o-1/6"`), Orders, "o-1", `an event of order "o-9"`},
+	{"row of a live order deleted", both(replace(ordersTable, `"status":"completed"`, `"status":"ready"`), say(ordersTable, "o-1", "")), Orders, "o-1", "is deleted"},
+	{"row goes back", say(ordersTable, "o-1", `{"status":"paid","version":3}`), Orders, "o-1", "the row goes back"},
+	{"deadline passed", overdue, Orders, "o-1", "it is delivered, and its deadline has passed"},
+	{"unreadable event", say(orderEvents, "o-1", `{`), Inputs, "order-events/0/14", "not in the dead letters"},
+
+	{"reply in other words", again(stockReplies, `"quantity":1`, `"quantity":2`), Repeats, "o-1", `"o-1/reserved/1" was said before with other words`},
+	{"delivery in other words", again(deliveryEvents, `"area":"a"`, `"area":"b"`), Repeats, "o-1", "said before with other words"},
+
+	{"verdict missing", drop(verdicts, `o-1/place`), Verdicts, "o-1", "asks for a verdict and has none"},
+	{"store's verdict missing", drop(verdicts, `s/register`), Verdicts, "s", "asks for a verdict and has none"},
+	{"verdict contradicts itself", again(verdicts, `accepted`, `refused`, `o-1/place`), Verdicts, "o-1", "a second, different verdict"},
+	{"refused and obeyed", replace(verdicts, `"verdict":"accepted"`, `"verdict":"refused"`, `o-1/place`), Verdicts, "o-1", "it is refused, and caused version 1"},
+	{"accepted and ignored", say2(orderCommands, "o-1", `{"type":"cancel","id":"late","verdict":true}`, verdicts, `{"commandId":"late","stream":"order-commands","verdict":"accepted"}`), Verdicts, "o-1", "no event says that it caused anything"},
+	{"accepted, not asked", say(verdicts, "o-1", `{"commandId":"o-1/confirm","stream":"order-commands","verdict":"accepted"}`), Verdicts, "o-1", "nobody asked"},
+	{"verdict on nothing", say(verdicts, "o-1", `{"commandId":"ghost","stream":"order-commands","verdict":"refused"}`), Verdicts, "o-1", "a command that nobody sent"},
+
+	{"oversold", stockRowOf(`{"product":"rice","onHand":-1,"reserved":0,"added":10,"sold":11}`, ""), Stock, "s", "negative: free -1"},
+	{"negative free", stockRowOf(`{"product":"rice","onHand":1,"reserved":2,"added":10,"sold":9}`, ""), Stock, "s", "negative: free -1"},
+	{"goods lost", stockRowOf(`{"product":"rice","onHand":8,"reserved":0,"added":10,"sold":1}`, ""), Stock, "s", "put 10 is not free 8"},
+	{"reserved for nobody", stockRowOf(`{"product":"rice","onHand":9,"reserved":1,"added":10,"sold":1}`, ""), Stock, "s", "the open reservations are for 0"},
+	{"added twice", stockRowOf(`{"product":"rice","onHand":19,"reserved":0,"added":20,"sold":1}`, ""), Stock, "s", "the row says put 20, the messages 10"},
+	{"sold twice", stockRowOf(`{"product":"rice","onHand":8,"reserved":0,"added":10,"sold":2}`, ""), Stock, "s", "the row says sold 2, the messages 1"},
+	{"never released", stockRowOf(`{"product":"rice","onHand":9,"reserved":1,"added":10,"sold":1}`, `{"orderId":"o-2","attempt":1,"lines":[{"product":"rice","quantity":1}]}`), Stock, "s", `order "o-2" is released, and its goods are still reserved`},
+	{"release missing", drop(storeCommands, "o-2/release"), Stock, "o-2", "neither committed nor released"},
+	{"commit missing", drop(storeCommands, "o-1/commit"), Stock, "o-1", "its goods are not committed"},
+	{"committed and released", say(storeCommands, "s", `{"type":"release","id":"o-1/release/1","orderId":"o-1","attempt":1}`), Stock, "o-1", "is committed and released"},
+	{"reserved and refused", say(stockReplies, "o-1", `{"type":"refused","id":"o-1/refused/1","attempt":1,"storeId":"s"}`), Stock, "o-1", "is answered refused, and was answered reserved"},
+	{"other goods reserved", replace(stockReplies, `"quantity":1`, `"quantity":3`), Stock, "o-1", "attempt 1 wants"},
+	{"reserve without answer", both(drop(stockReplies, "o-2/"), drop(storeCommands, "o-2/release")), Stock, "o-2", "has no answer"},
+	{"cooked, never asked", drop(storeCommands, "o-1/reserve"), Stock, "o-1", "nobody asked"},
+
+	{"authorised twice", again(paymentReplies, `"attempt":1`, `"attempt":2`, "o-1/approved"), Payments, "o-1", "approved twice"},
+	{"paid for twice", replace(paymentsTable, `"status":"captured"}`, `"status":"captured"},{"attempt":2,"status":"approved"}`), Payments, "o-1", "paid for 2 times"},
+	{"captured and voided", say(paymentReplies, "o-1", `{"type":"voided","id":"o-1/voided/1","attempt":1,"amount":9000}`), Payments, "o-1", "captured and voided"},
+	{"approved and declined", say(paymentReplies, "o-1", `{"type":"declined","id":"o-1/declined/1","attempt":1}`), Payments, "o-1", "approved and declined"},
+	{"captured twice", again(paymentReplies, `"amount":9000`, `"amount":9001`, "o-1/captured"), Payments, "o-1", "captured twice"},
+	{"captured another amount", replace(paymentReplies, `"amount":9000`, `"amount":9900`, "o-1/captured"), Payments, "o-1", "captured 9900, and 9000 was asked for"},
+	{"never captured", drop(paymentReplies, "o-1/captured"), Payments, "o-1", "its money is not captured"},
+	{"capture not asked for", drop(paymentRequests, "o-1/capture"), Payments, "o-1", "nobody asks for its money"},
+	{"never voided", drop(paymentReplies, "o-2/voided"), Payments, "o-2", "its money is not voided"},
+	{"void not asked for", both(drop(paymentRequests, "o-2/void"), drop(paymentReplies, "o-2/voided")), Payments, "o-2", "nobody voids its money"},
+	{"refunded for nothing", say(paymentReplies, "o-1", `{"type":"refunded","id":"o-1/refunded/1","attempt":1,"amount":9000}`), Payments, "o-1", "refunded, and the order is completed"},
+	{"paid without money", drop(paymentReplies, "o-1/approved"), Payments, "o-1", "nothing was approved"},
+	{"wrong amount asked", replace(paymentRequests, `"amount":9000`, `"amount":8000`), Payments, "o-1", "authorize 8000, and the order's total is 9000"},
+	{"request without row", drop(paymentsTable, `"o-1"`), Payments, "o-1", "payments has no row for it"},
+
+	{"two riders at once", insert(deliveryEvents, "o-1/picked_up", `{"type":"assigned","id":"o-1/assigned/1/2","orderId":"o-1","attempt":1,"riderId":"r-2"}`), Deliveries, "o-1", `given to rider "r-2", and rider "r" has it`},
+	{"delivered by another", replace(deliveryEvents, `"riderId":"r"`, `"riderId":"r-2"`, "o-1/delivered"), Deliveries, "o-1", `delivered by rider "r-2", and rider "r" has it`},
+	{"delivered, not fetched", drop(deliveryEvents, "o-1/picked_up"), Deliveries, "o-1", "who has not picked it up"},
+	{"goes on after its end", say(deliveryEvents, "o-1", `{"type":"assigned","id":"o-1/assigned/1/2","orderId":"o-1","attempt":1,"riderId":"r"}`), Deliveries, "o-1", "after its end"},
+	{"fails on its way", insert(deliveryEvents, "o-1/delivered", `{"type":"failed","id":"o-1/failed/1","orderId":"o-1","attempt":1}`), Deliveries, "o-1", "has picked it up"},
+	{"order knows nothing of its delivery", drop(deliveryEvents, `"delivered"`), Deliveries, "o-1", "the delivery of attempt 1 is not"},
+	{"rider over capacity", areaRowOf(`"r/1/1/1/1/1/1/1"`, `{"o":"o-8","n":1,"s":["50/a/20/y/r"]},{"o":"o-9","n":1,"s":["51/a/21/z/r"]}`), Deliveries, "a", `rider "r" carries 2 and can carry 1`},
+	{"rider off shift", areaRowOf(`"r/1/1/1/1/1/1/1"`, `{"o":"o-9","n":1,"s":["51/a/21/z/r-2"]}`), Deliveries, "a", `rider "r-2" has order "o-9" and is not on shift`},
+	{"two riders in a row", areaRowOf(`"r/1/1/1/1/1/1/1","r-2/1/1/1/1/1/1/1"`, `{"o":"o-9","n":1,"s":["51/a/21/z/r","52/a/22/z/r-2"]}`), Deliveries, "a", `riders "r" and "r-2"`},
+	{"rider in two areas", say(dispatchTable, "b", `{"id":"b","riders":["r/2/1/1/1/1/1/1"]}`), Deliveries, "r", `on shift in areas "a" and "b"`},
+
+	{"message not logged", drop(messageLog, "o-1/3/customer"), Messages, "o-1", "is not in the message log"},
+	{"message out of nothing", both(say(notifications, "u", `{"id":"o-1/77/customer","orderId":"o-1"}`), say(messageLog, "u", `{"id":"o-1/77/customer","orderId":"o-1"}`)), Messages, "o-1", "about nothing that happened"},
+
+	{"order command swallowed", say(orderCommands, "o-1", `{"type":"request_refund","id":"o-1/refund","userId":"u"}`), Inputs, "o-1", "no event, no verdict, no dead letter"},
+	{"placing swallowed", say(orderCommands, "o-3", `{"type":"place"}`), Inputs, "o-3", `place "order-commands/0/5": nothing became of it`},
+	{"store command swallowed", say(storeCommands, "s", `{"type":"close","id":"s/close"}`), Inputs, "s", `close "s/close": nothing became of it`},
+	{"rider command swallowed", say(riderCommands, "r", `{"type":"move","id":"r/move"}`), Inputs, "r", "nothing became of it"},
+	{"enter without answer", drop(riderEvents, "r/entered/1"), Inputs, "r", "no answer from dispatch"},
+	{"what a rider says swallowed by dispatch", say(dispatchCommands, "a", `{"type":"claim","id":"r/c","orderId":"o-1","riderId":"r"}`), Inputs, "a", "nothing became of it in the area's row"},
+	{"delivery request swallowed", say(dispatchCommands, "a", `{"type":"request","id":"o-3/request/1","orderId":"o-3","attempt":1}`), Deliveries, "o-3", "does not know it"},
+	{"no JSON, not buried", say(orderCommands, "o-1", `nonsense`), Inputs, "order-commands/0/5", "can't be read, and is not in the dead letters"},
+}
+
+// edit is something done to a history.
+type edit = func([]said) []said
+
+func both(a, b edit) edit { return func(all []said) []said { return b(a(all)) } }
+
+func (s said) has(t stream, texts []string) bool {
+	return s.stream == t && !slices.ContainsFunc(texts, func(x string) bool { return !strings.Contains(s.value, x) })
+}
+
+// drop leaves out every record that has the texts.
+func drop(t stream, texts ...string) edit {
+	return func(all []said) []said {
+		_ = find(all, t, texts...)
+		return slices.DeleteFunc(all, func(s said) bool { return s.has(t, texts) })
+	}
+}
+
+// replace changes the first record that has all texts.
+func replace(t stream, was, is string, texts ...string) edit {
+	return func(all []said) []said {
+		i := find(all, t, append(texts, was)...)
+		all[i].value = strings.ReplaceAll(all[i].value, was, is)
+		return all
+	}
+}
+
+// again repeats the first record that has all texts, changed.
+func again(t stream, was, is string, texts ...string) edit {
+	return func(all []said) []said {
+		s := all[find(all, t, append(texts, was)...)]
+		s.value = strings.ReplaceAll(s.value, was, is)
+		return append(all, s)
+	}
+}
+
+func say(t stream, key, value string) edit {
+	return func(all []said) []said { return append(all, said{stream: t, key: key, value: value}) }
+}
+
+func say2(t stream, key, value string, t2 stream, value2 string) edit {
+	return both(say(t, key, value), say(t2, key, value2))
+}
+
+// insert says something about o-1 before the first record that has a text.
+func insert(t stream, text, value string) edit {
+	return func(all []said) []said {
+		return slices.Insert(all, find(all, t, text), said{stream: t, key: "o-1", value: value})
+	}
+}
+
+func stockRowOf(products, reservations string) edit {
+	return say(stockTable, "s", fmt.Sprintf(`{"storeId":"s","products":[%s],"reservations":[%s]}`, products, reservations))
+}
+
+func areaRowOf(riders, deliveries string) edit {
+	return say(dispatchTable, "a", fmt.Sprintf(`{"id":"a","riders":[%s],"deliveries":[%s]}`, riders, deliveries))
+}
+
+// overdue is an order that stays delivered.
+func overdue(all []said) []said {
+	all = drop(orderEvents, `"id":"o-1/10"`)(drop(ordersTable, `"id":"o-1"`, `"version":10`)(drop(orderCommands, "o-1/confirm")(all)))
+	i := find(all, ordersTable, `"id":"o-1"`, `"version":9`)
+	all[i].value = strings.ReplaceAll(all[i].value, at(3600), at(-3600))
+	return all
+}
+
+func TestTampered(t *testing.T) {
+	for _, c := range tampered {
+		t.Run(c.name, func(t *testing.T) {
+			all := c.do(history())
+			r := play(all, AtLeastOnce)
+			require.True(t, slices.ContainsFunc(r.Violations, func(v Violation) bool {
+				return v.Check == c.check && v.Key == c.key && strings.Contains(v.Problem, c.expect)
+			}), "%s of %s: %q is not among %v", c.check, c.key, c.expect, r.Violations)
+			require.Contains(t, r.Broken(), c.check)
+			require.False(t, r.OK())
+		})
+	}
+}
+
+// A record that is in the dead letters was not swallowed.
+func TestDeadLetters(t *testing.T) {
+	bury := func(all []said, topic string, offset int, value string) []said {
+		return append(all, said{deadLetters, "o-1", value, map[string]string{headerTopic: topic, headerPartition: "0", headerOffset: fmt.Sprint(offset)}})
+	}
+	all := say(orderCommands, "o-1", `nonsense`)(history())
+	require.Empty(t, play(bury(all, "order-commands", 5, "nonsense"), AtLeastOnce).Violations)
+	require.NotEmpty(t, play(bury(all, "order-commands", 3, "nonsense"), AtLeastOnce).Violations, "another record is there")
+	all = say(riderCommands, "r", `{"type":"dance","id":"d"}`)(history())
+	require.Empty(t, play(bury(all, "rider-commands", 3, "x"), AtLeastOnce).Violations)
+	require.NotEmpty(t, play(bury(history(), "", 3, "x"), AtLeastOnce).Violations, "it does not say where it came from")
+}
+
+// A record in the wrong partition is accounted for by its copy, also one without an id.
+func TestForwarded(t *testing.T) {
+	all := history()
+	i := find(all, orderCommands, "o-1/confirm")
+	all[i].value = `{"type":"confirm"}`
+	j := find(all, orderEvents, `"id":"o-1/10"`)
+	all[j].value = strings.ReplaceAll(all[j].value, "o-1/confirm", "order-commands/0/1")
+	require.Empty(t, play(all, AtLeastOnce).Violations)
+	all = slices.Insert(all, i+1, said{orderCommands, "o-1", `{"type":"confirm"}`, map[string]string{headerOrigin: "order-commands/0/1"}})
+	require.Empty(t, play(all, AtLeastOnce).Violations)
+}
+
+// An order in a status with a deadline waits, and what came after the cut is nobody's debt yet.
+func TestOpen(t *testing.T) {
+	s := &script{}
+	s.open()
+	s.paying("o-1", 0)
+	r := play(s.all, AtLeastOnce)
+	require.Empty(t, r.Violations)
+	require.Equal(t, 1, r.Checks[0].Open)
+
+	s.say(orderCommands, "o-1", `{"type":"cancel","id":"c"}`)
+	require.NotEmpty(t, play(s.all, AtLeastOnce).Violations)
+	a := newTestAuditor(AtLeastOnce)
+	a.cut = map[partition]int64{}
+	for st := range streams {
+		a.cut[partition{st, 0}] = 1 << 30
+	}
+	a.cut[partition{orderCommands, 0}] = 1
+	feedAll(a, s.all)
+	require.Empty(t, a.finish(a.clock).Violations, "the command came after the cut")
+
+	a = newTestAuditor(AtLeastOnce)
+	a.unhandled = func(g group, _ int32) bool { return g == orders }
+	feedAll(a, s.all)
+	require.Empty(t, a.finish(a.clock).Violations, "the group is not so far")
+}
+
+func feedAll(a *auditor, all []said) {
+	var offsets [streams]int64
+	for i, s := range all {
+		a.feed(&record{where: where{s.stream, 0, offsets[s.stream]}, at: start.UnixMilli() + int64(i), key: s.key, value: []byte(s.value), headers: s.headers})
+		offsets[s.stream]++
+	}
+}
+
+// The auditor must not share a rule with what it audits.
+func TestSharesNothing(t *testing.T) {
+	p, err := build.ImportDir(".", 0)
+	require.NoError(t, err)
+	for _, i := range p.Imports {
+		ours := strings.HasPrefix(i, "baedal/")
+		require.True(t, !ours || i == "baedal/topics", "%s is imported", i)
+		require.True(t, ours || !strings.Contains(i, ".") || strings.HasPrefix(i, "github.com/twmb/franz-go"), "%s is imported", i)
+	}
+}
+
+// Memory is bounded by what is open: what is over is kept for half a minute.
+func TestMemory(t *testing.T) {
+	a, peak, heap := live(5_000, 10)
+	require.Less(t, peak, 3_500, "orders in full")
+	require.Less(t, heap, 30.0, "MB")
+	require.Equal(t, 5_000, len(a.orders)+len(a.closed))
+}
+
+// BenchmarkOrders reads 200,000 orders, 1000 of them each second of their time.
+func BenchmarkOrders(b *testing.B) {
+	for b.Loop() {
+		began := time.Now()
+		a, peak, heap := live(200_000, 1)
+		b.ReportMetric(float64(a.rep.Records)/time.Since(began).Seconds(), "records/s")
+		b.ReportMetric(heap, "MB")
+		b.ReportMetric(float64(peak), "in-full")
+		b.ReportMetric(float64(len(a.closed)), "over")
+	}
+}
+
+// live lets n orders live, one each so many milliseconds, and returns how many
+// were known in full at most, and the megabytes of heap at the end.
+func live(n, every int) (a *auditor, peak int, heap float64) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	a = newTestAuditor(AtLeastOnce)
+	s, offsets := &script{}, [streams]int64{}
+	s.open()
+	for i := range n {
+		s.completed(fmt.Sprintf("order-%d", i), i)
+		for _, m := range s.all {
+			a.feed(&record{where: where{m.stream, 0, offsets[m.stream]}, at: start.UnixMilli() + int64(i*every), key: m.key, value: []byte(m.value)})
+			offsets[m.stream]++
+		}
+		s.all = s.all[:0]
+		peak = max(peak, len(a.orders))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return a, peak, float64(after.HeapAlloc-before.HeapAlloc) / (1 << 20)
+}
