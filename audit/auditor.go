@@ -127,20 +127,31 @@ func (a *auditor) undecodable(r *record, err error) {
 	a.violation(checkOf[r.stream], r.key, r.where, "the value can't be read: %v", err)
 }
 
-// deadLetter says of a record that it was not handled.
+// deadLetter says of a record that it was not handled. Of one that was in a
+// wrong partition it says so where it was forwarded to: that is the same message.
 func (a *auditor) deadLetter(r *record) error {
-	p, err := strconv.ParseInt(r.headers[headerPartition], 10, 32)
-	o, err2 := strconv.ParseInt(r.headers[headerOffset], 10, 64)
+	h := r.headers
+	if !a.bury(h[headerTopic], h[headerPartition], h[headerOffset]) {
+		a.violation(Inputs, r.key, r.where, "a dead letter that does not say where it came from: %v", h)
+	}
+	if origin := strings.Split(h[headerOrigin], "/"); len(origin) == 3 {
+		a.bury(origin[0], origin[1], origin[2])
+	}
+	return nil
+}
+
+func (a *auditor) bury(topic, partition, offset string) bool {
+	p, err := strconv.ParseInt(partition, 10, 32)
+	o, err2 := strconv.ParseInt(offset, 10, 64)
 	for s, name := range a.topics {
-		if name == r.headers[headerTopic] && err == nil && err2 == nil {
+		if name == topic && err == nil && err2 == nil {
 			at := coordinates{stream(s), int32(p), o}
 			a.dead[at] = true
 			delete(a.bad, at)
-			return nil
+			return true
 		}
 	}
-	a.violation(Inputs, r.key, r.where, "a dead letter that does not say where it came from: %v", r.headers)
-	return nil
+	return false
 }
 
 // before reports whether a record was there at the cut.

@@ -143,8 +143,10 @@ func (e *Embedded) start(opts Options) error {
 			// A kill during kfake's compaction loses records, and retention would need it.
 			"log.cleaner.backoff.ms":     never,
 			"log.retention.ms":           "-1",
-			"default.replication.factor": "1",                               // there is one broker
-			"offsets.retention.minutes":  strconv.Itoa(100 * 365 * 24 * 60), // a group may rest for weeks and still goes on where it was
+			"default.replication.factor": "1", // there is one broker
+			// What --session-timeout may be at the least; by default a group would ask in vain, for ever.
+			"group.min.session.timeout.ms": "1000",
+			"offsets.retention.minutes":    strconv.Itoa(100 * 365 * 24 * 60), // a group may rest for weeks and still goes on where it was
 		}),
 	}
 	if !opts.Memory {

@@ -286,3 +286,14 @@ func MustCommitted(t *testing.T, client *kgo.Client, group, topic string) int64 
 	require.Len(t, resp.Groups[0].Topics, 1)
 	return resp.Groups[0].Topics[0].Partitions[0].Offset
 }
+
+// --session-timeout may be a second: a group that asks for it must be let in.
+func TestEmbedded_TakesShortSessions(t *testing.T) {
+	e := MustStart(t, broker.Options{Memory: true})
+	join := kmsg.NewPtrJoinGroupRequest()
+	join.Group, join.ProtocolType, join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = "g", "consumer", 1000, 1000
+	join.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "p"}}
+	answer, err := join.RequestWith(MustContext(t), kafkatest.Broker{Addr: e.Addr()}.Client(t))
+	require.NoError(t, err)
+	assert.NotEqual(t, kerr.InvalidSessionTimeout.Code, answer.ErrorCode)
+}

@@ -5,10 +5,13 @@
 #   deploy/kafka.sh run -- make integration   starts Kafka, runs the command, stops Kafka and removes its directory
 #   deploy/kafka.sh start                     starts Kafka and prints its address; it stays until `stop`
 #   deploy/kafka.sh stop                      stops what `start` started and removes its directory
+#   deploy/kafka.sh start DIR                 the same in a directory that stays; again there, it starts with the same address and records
+#   deploy/kafka.sh stop DIR                  stops that one; the directory stays
 #   deploy/kafka.sh fetch                     only gets the jars
 #
 # `run` sets BAEDAL_TEST_KAFKA and BAEDAL_BROKERS to the address. The jars lie in $BAEDAL_CACHE (default ~/.cache/baedal), data and
-# logs under $TMPDIR (default /tmp). KAFKA_HEAP sets the heap (default 1g).
+# logs under $TMPDIR (default /tmp). KAFKA_HEAP sets the heap (default 1g). KAFKA_PROXY=HOST:PORT is advertised to clients that come
+# through a proxy, which must pass them on to the address in DIR/upstream.
 set -euo pipefail
 
 version=4.3.0
@@ -67,11 +70,12 @@ free_ports() {
 
 configure() {
   local dir=$1 ports
-  mapfile -t ports < <(free_ports 2)
-  [[ ${#ports[@]} == 2 ]] || die "no free ports on 127.0.0.1"
+  mapfile -t ports < <(free_ports 3)
+  [[ ${#ports[@]} == 3 ]] || die "no free ports on 127.0.0.1"
   address=127.0.0.1:${ports[0]}
   rm -rf "$dir/data"
-  sed -e "s|@BROKER@|$address|g" -e "s|@CONTROLLER@|127.0.0.1:${ports[1]}|g" -e "s|@DATA@|$dir/data|g" \
+  echo "127.0.0.1:${ports[2]}" >"$dir/upstream"
+  sed -e "s|@UPSTREAM@|127.0.0.1:${ports[2]}|" -e "s|@PROXY@|${KAFKA_PROXY:-127.0.0.1:${ports[2]}}|" -e "s|@BROKER@|$address|g" -e "s|@CONTROLLER@|127.0.0.1:${ports[1]}|g" -e "s|@DATA@|$dir/data|g" \
     "$here/kafka/server.properties" >"$dir/server.properties"
   java_tool "$dir" kafka.tools.StorageTool random-uuid >"$dir/uuid"
   java_tool "$dir" kafka.tools.StorageTool format --standalone -t "$(tail -n 1 "$dir/uuid")" -c "$dir/server.properties" >>"$dir/log"
@@ -109,6 +113,12 @@ alive() {
 
 # end DIR stops the Kafka of DIR, by force after 20 s, and removes DIR.
 end() {
+  halt "$1"
+  rm -rf "$1"
+}
+
+# halt DIR stops it and keeps DIR.
+halt() {
   local dir=$1 pid deadline=$((SECONDS + 20))
   if pid=$(cat "$dir/pid" 2>/dev/null) && alive "$pid"; then
     kill "$pid" 2>/dev/null || true
@@ -117,7 +127,6 @@ end() {
       sleep 0.1
     done
   fi
-  rm -rf "$dir"
 }
 
 new_dir() { mktemp -d "${TMPDIR:-/tmp}/baedal-kafka.XXXXXX"; }
@@ -136,6 +145,22 @@ run)
   BAEDAL_TEST_KAFKA=$address BAEDAL_BROKERS=$address "$@"
   ;;
 start)
+  if [[ $# == 2 ]]; then
+    mkdir -p "$2"
+    if [[ -e $2/server.properties ]]; then
+      address=$(cat "$2/address")
+      for _ in $(seq 50); do # a killed one may still be dying, and listening
+        alive "$(cat "$2/pid")" || break
+        sleep 0.1
+      done
+      ! alive "$(cat "$2/pid")" || die "already started at $address"
+      launch "$2" || die "Kafka did not start again: see $2/log"
+    else
+      begin "$2"
+    fi
+    echo "$address"
+    exit
+  fi
   if dir=$(cat "$state" 2>/dev/null) && [[ -e $dir/pid ]] && alive "$(cat "$dir/pid")"; then
     die "already started at $(cat "$dir/address"): use it, or deploy/kafka.sh stop"
   fi
@@ -147,6 +172,10 @@ start)
   echo "$address"
   ;;
 stop)
+  if [[ $# == 2 ]]; then
+    halt "$2"
+    exit
+  fi
   dir=$(cat "$state" 2>/dev/null) || die "nothing to stop: deploy/kafka.sh start was not used"
   end "$dir"
   rm -f "$state"
@@ -155,7 +184,7 @@ fetch)
   fetch
   ;;
 *)
-  sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
   [[ ${1:-} == help ]] || exit 2
   ;;
 esac

@@ -8,6 +8,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/lovoo/goka/storage"
+
+	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 )
 
 const (
@@ -108,6 +111,9 @@ func newTable(db *DB, prefix, name string, opts Options) *Table {
 	}
 }
 
+// Name says which table it is, for people.
+func (t *Table) Name() string { return t.name }
+
 // Open does nothing: a Table is open when DB.Table returns it.
 func (t *Table) Open() error { return nil }
 
@@ -204,6 +210,9 @@ func (t *Table) SetOffset(offset int64) error {
 		return nil
 	}
 	t.covered, t.reached = len(t.log), position{offset, true}
+	if !t.opts.Follower {
+		failpoint.Hit(failpoint.Recovering, t.name)
+	}
 	full := t.bytes >= flushBytes
 	t.mu.Unlock()
 	if full {
@@ -285,6 +294,12 @@ func (t *Table) Uncache(key string) { t.cache.remove(key) }
 func (t *Table) flush() error {
 	t.mu.RLock()
 	n, reached := t.covered, t.reached
+	if planted.On(planted.FlushBeforeAck) {
+		n = len(t.log)
+	}
+	if planted.On(planted.OffsetAheadOfRows) && n > 0 {
+		n--
+	}
 	if t.ended || n == 0 && reached == t.stored {
 		t.mu.RUnlock()
 		return nil
@@ -307,6 +322,7 @@ func (t *Table) flush() error {
 	defer t.mu.Unlock()
 	t.trim(n)
 	t.stored = reached
+	failpoint.Hit(failpoint.FlushedOne, t.name)
 	return nil
 }
 
@@ -349,7 +365,7 @@ func (t *Table) trim(n int) {
 	clear(t.log[rest:])
 	t.log = t.log[:rest]
 	t.base += uint64(n)
-	t.covered -= n
+	t.covered = max(0, t.covered-n) // above 0 but for a planted bug
 }
 
 // end drops what is not on disk and puts the table out of use.

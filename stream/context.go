@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/lovoo/goka"
+
+	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 )
 
 // Context is what a handler sees of the message it decides on, and where it
@@ -151,10 +154,11 @@ func (c *Context[R]) tell() {
 		for _, o := range c.out {
 			p.outputs = append(p.outputs, output{o.topic, o.key, o.data, trace})
 		}
-		box.put(p, c.saved || c.gone)
+		box.put(p, (c.saved || c.gone) && !planted.On(planted.OutputBeforeRow))
 	} else {
 		c.emit(goka.WithCtxEmitHeaders(trace))
 	}
+	failpoint.Hit(failpoint.RowUnsent, h.Name)
 	switch {
 	case c.gone:
 		c.g.Delete()
@@ -163,6 +167,7 @@ func (c *Context[R]) tell() {
 	default:
 		return
 	}
+	failpoint.Hit(failpoint.RowSent, h.Name)
 	if c.table != nil {
 		if c.gone {
 			c.table.Uncache(c.Key())

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/lovoo/goka"
+
+	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 )
 
 // Headers of records.
@@ -53,7 +56,12 @@ func (h *handler[R]) bury(g goka.Context, m any, why error) {
 		h.cfg.Logger.Warn("a message can't be handled: it goes to the dead letters", "group", h.Name,
 			"record", coordinates(g), "key", g.Key(), "error", why, "alike, not logged", before)
 	}
+	failpoint.Hit(failpoint.Burying, h.Name)
+	if planted.On(planted.DeadLetterDropped) {
+		return
+	}
 	g.Emit(goka.Stream(h.DeadLetters.Name()), g.Key(), raw, goka.WithCtxEmitHeaders(headers))
+	failpoint.Hit(failpoint.Buried, h.Name)
 }
 
 // letters decides which dead letters are logged: of a kind, that is of a topic

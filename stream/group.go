@@ -10,6 +10,8 @@ import (
 
 	"github.com/lovoo/goka"
 
+	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -146,14 +148,16 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 		if s, ok := g.(*sessionContext); ok {
 			s.enter()
 		}
+		failpoint.Hit(failpoint.Entered, h.Name)
 		counted.Inc()
 		now := h.cfg.Now()
 		if err := h.check(g, m, now); err != nil {
 			h.bury(g, m, err)
 			return
 		}
-		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() {
+		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() && !planted.On(planted.ForwardApplied) {
 			h.forward(g, in, m.(*envelope).raw)
+			failpoint.Hit(failpoint.Forwarded, h.Name)
 			return
 		}
 		c := &Context[R]{h: h, g: g, now: now, table: h.tables.get(g.Partition())}
@@ -161,6 +165,7 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 			h.bury(g, m, err)
 			return
 		}
+		failpoint.Hit(failpoint.Decided, h.Name)
 		c.tell()
 	}
 }
@@ -191,6 +196,10 @@ func (h *handler[R]) check(g goka.Context, m any, now time.Time) error {
 func (h *handler[R]) forward(g goka.Context, in Input[R], raw []byte) {
 	headers := goka.Headers{HeaderOrigin: []byte(coordinates(g))}.Merged(g.Headers()) // the first origin stays
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
+	failpoint.Hit(failpoint.Forwarding, h.Name)
+	if planted.On(planted.ForwardDropped) || planted.On(planted.ForwardReordered) && h.scramble(in, g.Key(), raw, headers) {
+		return
+	}
 	if in.loop {
 		g.Loopback(g.Key(), raw, goka.WithCtxEmitHeaders(headers))
 		return
@@ -246,6 +255,9 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 
 // rebuildTimers is called with a table that has just been recovered.
 func (h *handler[R]) rebuildTimers(partition int32, t *state.Table) error {
+	if planted.On(planted.TimersLost) {
+		return nil
+	}
 	it, err := t.Iterator()
 	if err != nil {
 		return err

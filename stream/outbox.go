@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"github.com/lovoo/goka"
+
+	"baedal/internal/failpoint"
 )
 
 // outbox holds the outputs of messages back until the row that was saved with
@@ -154,7 +156,11 @@ func (o *outbox) sendParcel(p *parcel) {
 	var left atomic.Int32
 	left.Store(int32(len(p.outputs)))
 	var first atomic.Pointer[error]
-	for _, out := range p.outputs {
+	failpoint.Hit(failpoint.OutputsHeld, p.outputs[0].topic)
+	for i, out := range p.outputs {
+		if i > 0 {
+			failpoint.Hit(failpoint.OutputsSome, out.topic)
+		}
 		o.emit(out).Then(func(err error) {
 			if err != nil {
 				first.CompareAndSwap(nil, &err)
@@ -162,6 +168,7 @@ func (o *outbox) sendParcel(p *parcel) {
 			if left.Add(-1) > 0 {
 				return
 			}
+			failpoint.Hit(failpoint.OutputsAcked, out.topic)
 			if e := first.Load(); e != nil {
 				p.done(*e)
 				return
@@ -169,6 +176,7 @@ func (o *outbox) sendParcel(p *parcel) {
 			p.done(nil)
 		})
 	}
+	failpoint.Hit(failpoint.OutputsSent, p.outputs[0].topic)
 }
 
 // close waits until everything held has left. All rows must be acknowledged or

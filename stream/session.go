@@ -11,6 +11,8 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
 
+	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -55,6 +57,7 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 	}
 	h.s.wg.Go(h.s.commitEvery)
 	h.s.wg.Go(h.s.watch)
+	failpoint.Hit(failpoint.Assigned, h.run.group)
 	return nil
 }
 
@@ -65,9 +68,12 @@ func (h *sessionHandler) ConsumeClaim(_ sarama.ConsumerGroupSession, c sarama.Co
 
 func (h *sessionHandler) Cleanup(sarama.ConsumerGroupSession) error {
 	h.run.timers.clear()
+	failpoint.Hit(failpoint.Revoked, h.run.group)
+	defer func() { failpoint.Hit(failpoint.Left, h.run.group) }()
 	err := h.inner.Cleanup(h.s) // waits for what is in flight
 	close(h.s.stop)
 	h.s.wg.Wait()
+	failpoint.Hit(failpoint.Drained, h.run.group)
 	if !h.run.exactlyOnce() {
 		h.s.commit()
 		return err
@@ -176,6 +182,10 @@ func (s *session) MarkOffset(topic string, partition int32, offset int64, _ stri
 		n++
 	}
 	p.open = p.open[n:]
+	if planted.On(planted.CommitPastUnfinished) {
+		p.next = max(p.next, offset)
+	}
+	failpoint.Hit(failpoint.Finished, s.run.group)
 }
 
 // MarkMessage implements sarama.ConsumerGroupSession.
@@ -236,10 +246,13 @@ func (s *session) commit() {
 		}
 	}
 	s.mu.Unlock()
+	failpoint.Hit(failpoint.Committing, s.run.group)
 	s.ConsumerGroupSession.Commit() // what failed before too; nothing where nothing is marked
+	failpoint.Hit(failpoint.Committed, s.run.group)
 	if err := s.run.tables.each((*state.Table).Flush); err != nil {
 		s.run.fail(fmt.Errorf("writing the tables on this machine: %w", err))
 	}
+	failpoint.Hit(failpoint.Flushed, s.run.group)
 }
 
 // lag calls fn with the records that each partition still has to handle.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lovoo/goka/storage"
 
+	"baedal/internal/failpoint"
 	"baedal/state"
 )
 
@@ -36,6 +37,7 @@ func (t *table) acknowledged(number uint64, offset int64) {
 	}
 	t.acked++
 	t.Acked(offset)
+	failpoint.Hit(failpoint.RowAcked, t.Name())
 }
 
 func newTables() *tables {
@@ -120,6 +122,7 @@ func (o *ownedTable) MarkRecovered() error {
 	if err := o.Table.MarkRecovered(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Recovered, o.Name())
 	if o.tables.onRecovered != nil {
 		return o.tables.onRecovered(o.partition, o.Table)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/lovoo/goka"
+
+	"baedal/internal/failpoint"
 )
 
 // Timer wakes rows up: an order that has waited long enough, a payment that is
@@ -158,7 +160,9 @@ func (t *timers) run(ctx context.Context, emit func(key string, data []byte) *go
 			case err != nil:
 				t.cfg.Logger.Warn("a timer failed and is tried again", "topic", t.topic, "key", a.key, "error", err)
 			case data != nil:
+				failpoint.Hit(failpoint.Ringing, t.topic)
 				emit(a.key, data)
+				failpoint.Hit(failpoint.Rang, t.topic)
 			}
 			t.again(a)
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"baedal/internal/failpoint"
 	"baedal/state"
 )
 
@@ -91,6 +92,7 @@ func (t *transaction) commit(group *kmsg.TxnOffsetCommitRequest) error {
 	if err := t.addOffsets(ctx, id, epoch, group); err != nil {
 		return fmt.Errorf("adding offsets to the transaction: %w", err)
 	}
+	failpoint.Hit(failpoint.OffsetsAdded, group.Group)
 	// A client that has produced nothing believes that there is nothing to end.
 	if !t.produced.Load() {
 		end := kmsg.NewPtrEndTxnRequest()
@@ -186,19 +188,23 @@ func (s *session) commitTransaction(last bool) error {
 
 func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last bool) error {
 	t := s.run.producer.Load().txn
+	failpoint.Hit(failpoint.IntakeStopped, s.run.group)
 	if len(topics) > 0 {
 		group := kmsg.NewPtrTxnOffsetCommitRequest()
 		group.Group, group.Generation, group.MemberID, group.Topics = s.run.group, s.GenerationID(), s.MemberID(), topics
 		if id := s.run.cfg.InstanceID; id != "" {
 			group.InstanceID = &id
 		}
+		s.spoil(group)
 		if err := t.commit(group); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.TxnCommitted, s.run.group)
 		if err := s.run.tables.each((*state.Table).Flush); err != nil {
 			return fmt.Errorf("writing the tables on this machine: %w", err)
 		}
 	}
+	failpoint.Hit(failpoint.TxnFlushed, s.run.group)
 	if last {
 		return nil
 	}

@@ -1,0 +1,382 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"baedal/internal/failpoint"
+	"baedal/stream"
+)
+
+// fault is a way to break something. do breaks and heals it, and reports
+// whether it was really met: a failpoint may never be.
+type fault struct {
+	name  string
+	steps int // how often in a round
+	draw  func(*rand.Rand, stream.Guarantee) step
+	not   func(broker string, g stream.Guarantee) string // why it can't be had there; "" where it can
+	do    func(context.Context, *world, step) (met bool, err error)
+}
+
+func anywhere(string, stream.Guarantee) string { return "" }
+
+func onKafka(broker string, _ stream.Guarantee) string {
+	if broker != "kafka" {
+		return "it needs a broker that is not the engine's own: -broker kafka"
+	}
+	return ""
+}
+
+// A member that is stopped past its session is the limit of at-least-once:
+// baedal's docs/architecture.md, Guarantees; -zombie shows it.
+func fenced(broker string, g stream.Guarantee) string {
+	if g != stream.ExactlyOnce {
+		return "a zombie is the limit of at-least-once, which -zombie shows"
+	}
+	return onKafka(broker, g)
+}
+
+var faults = []fault{
+	{"none", 1, anyStep, anywhere, func(context.Context, *world, step) (bool, error) { return true, nil }},
+	{"kill", 3, anyStep, anywhere, kill},
+	{"kill-at", 3, at("kill", 25, failpoint.Always), anywhere, killAt},
+	{"linger-at", 3, at("linger", 25, failpoint.Always), anywhere, killAt},
+	{"kill-recovering", 2, at("kill", 4, failpoint.AtStart), anywhere, killRecovering},
+	{"kill-revoking", 2, at("kill", 2, failpoint.AtEnd), anywhere, killRevoking},
+	{"stop", 2, anyStep, anywhere, stopOrderly},
+	{"freeze", 1, anyStep, anywhere, freeze},
+	{"wipe", 2, anyStep, anywhere, wipe},
+	{"roll-back", 1, anyStep, anywhere, rollBack},
+	{"flip", 2, anyStep, anywhere, flip},
+	{"disk-full", 1, anyStep, mountable, diskFull},
+	{"scale", 1, anyStep, anywhere, scale},
+	{"scale-kill", 1, anyStep, anywhere, scaleKill},
+	{"broker-kill", 2, anyStep, onKafka, killBroker},
+	{"cut", 3, anyStep, onKafka, cut},
+	{"slow", 1, anyStep, onKafka, slow},
+	{"reset", 2, anyStep, onKafka, reset},
+	{"zombie", 1, anyStep, fenced, zombie},
+	{"zombie-at", 1, at("stop", 25, failpoint.Always), fenced, zombieAt},
+}
+
+func faultNames() (names []string) {
+	for _, f := range faults {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+func faultByName(name string) fault {
+	return faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == name })]
+}
+
+// wait waits before a fault.
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func kill(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	w.say("kill -9")
+	w.all[0].kill()
+	return true, w.all[0].startReady()
+}
+
+// killAt starts the instance so that it dies at a point.
+func killAt(ctx context.Context, w *world, s step) (bool, error) {
+	in := w.all[0]
+	in.kill()
+	if err := in.start(s.spec()); err != nil {
+		return false, err
+	}
+	met := in.ended(10 * time.Second)
+	w.say("%s: met: %v", s.spec(), met)
+	in.kill()
+	return met, in.startReady()
+}
+
+func killRecovering(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	in := w.all[0]
+	in.kill()
+	if s.pick%2 == 0 { // there must be something to recover
+		if err := os.RemoveAll(filepath.Join(in.dir, "state")); err != nil {
+			return false, err
+		}
+	}
+	return killAt(ctx, w, s)
+}
+
+func killRevoking(ctx context.Context, w *world, s step) (bool, error) {
+	in := w.all[0]
+	in.kill()
+	if err := in.start(s.spec()); err != nil {
+		return false, err
+	}
+	if err := in.waitReady(60 * time.Second); err != nil {
+		return false, err
+	}
+	wait(ctx, s.wait/2)
+	in.signal(syscall.SIGTERM)
+	if !in.ended(40 * time.Second) {
+		return false, in.term()
+	}
+	met := in.hit.Load()
+	w.say("%s: met: %v", s.spec(), met)
+	return met, in.startReady()
+}
+
+func stopOrderly(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	if err := w.all[0].term(); err != nil {
+		return false, err
+	}
+	return true, w.all[0].startReady()
+}
+
+// freeze stops the only instance past its session. Nobody takes over.
+func freeze(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	w.all[0].signal(syscall.SIGSTOP)
+	wait(ctx, sessionTimeout+s.pause)
+	w.all[0].signal(syscall.SIGCONT)
+	return true, nil
+}
+
+func wipe(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	in := w.all[0]
+	in.kill()
+	if err := w.empty(filepath.Join(in.dir, "state")); err != nil {
+		return false, err
+	}
+	return true, in.startReady()
+}
+
+// empty removes what is in a directory, which may be a mount.
+func (w *world) empty(dir string) error {
+	all, err := os.ReadDir(dir)
+	for _, e := range all {
+		if e := os.RemoveAll(filepath.Join(dir, e.Name())); e != nil {
+			return e
+		}
+	}
+	return err
+}
+
+// rollBack lets the instance find its tables as they were some time ago.
+func rollBack(ctx context.Context, w *world, s step) (bool, error) {
+	in := w.all[0]
+	state, old := filepath.Join(in.dir, "state"), filepath.Join(w.dir, "state-of-old")
+	in.kill()
+	if err := os.RemoveAll(old); err != nil {
+		return false, err
+	}
+	if err := os.CopyFS(old, os.DirFS(state)); err != nil {
+		return false, err
+	}
+	if err := in.startReady(); err != nil {
+		return false, err
+	}
+	wait(ctx, s.wait)
+	in.kill()
+	if err := w.empty(state); err != nil {
+		return false, err
+	}
+	if err := os.CopyFS(state, os.DirFS(old)); err != nil {
+		return false, err
+	}
+	return true, in.startReady()
+}
+
+// flip changes one byte of a file of the tables.
+func flip(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	in := w.all[0]
+	in.kill()
+	var files []string
+	err := filepath.WalkDir(filepath.Join(in.dir, "state"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, e := d.Info(); e == nil && info.Size() > 0 {
+				files = append(files, path)
+			}
+		}
+		return err
+	})
+	if err != nil || len(files) == 0 {
+		return false, fmt.Errorf("no file to flip a byte in: %w", err)
+	}
+	path := files[s.pick%uint64(len(files))]
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	i := (s.pick >> 16) % uint64(len(data))
+	data[i] ^= 1 << (s.pick >> 8 % 8)
+	w.say("byte %d of %d flipped in %s", i, len(data), path)
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		return false, err
+	}
+	// A damaged file may be noticed when it is read, while running: then the
+	// instance may end, and the next start begins anew.
+	if err := in.startReady(); err != nil {
+		in.kill()
+		return true, in.startReady()
+	}
+	return true, nil
+}
+
+// mountable says why disks can't be filled here.
+func mountable(string, stream.Guarantee) string {
+	dir, err := os.MkdirTemp("", "baedal-mount.")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.Remove(dir)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		return "a small file system can't be mounted here (" + err.Error() + "): run it as root"
+	}
+	_ = syscall.Unmount(dir, syscall.MNT_DETACH)
+	return ""
+}
+
+// diskFull fills the disk of the tables under the running instance.
+func diskFull(ctx context.Context, w *world, s step) (bool, error) {
+	in := w.all[0]
+	state, ballast := filepath.Join(in.dir, "state"), filepath.Join(in.dir, "state", "ballast")
+	if !slices.Contains(w.mounts, state) {
+		in.kill()
+		if err := os.RemoveAll(state); err != nil {
+			return false, err
+		}
+		if err := os.MkdirAll(state, 0o755); err != nil {
+			return false, err
+		}
+		if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=128m"); err != nil {
+			return false, err
+		}
+		w.mounts = append(w.mounts, state)
+		if err := in.startReady(); err != nil {
+			return false, err
+		}
+	}
+	wait(ctx, s.wait)
+	_ = exec.Command("dd", "if=/dev/zero", "of="+ballast, "bs=64k").Run() // ends when there is no room
+	met := in.ended(4 * time.Second)
+	w.say("disk full: the instance ended: %v", met)
+	if err := os.Remove(ballast); err != nil {
+		return false, err
+	}
+	if met {
+		return true, in.startReady()
+	}
+	return false, nil
+}
+
+// scale goes from one instance to three and back.
+func scale(ctx context.Context, w *world, s step) (bool, error) {
+	return true, w.scaled(ctx, s, func(in *instance) error { return in.term() })
+}
+
+func scaleKill(ctx context.Context, w *world, s step) (bool, error) {
+	return true, w.scaled(ctx, s, func(in *instance) error { in.kill(); return nil })
+}
+
+func (w *world) scaled(ctx context.Context, s step, end func(*instance) error) error {
+	for _, in := range w.all[1:] {
+		wait(ctx, s.pause/2)
+		if err := in.startReady(); err != nil {
+			return err
+		}
+	}
+	wait(ctx, s.wait)
+	for _, in := range w.all[1:] {
+		if err := end(in); err != nil {
+			return err
+		}
+		wait(ctx, s.pause/2)
+	}
+	return nil
+}
+
+func killBroker(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	if err := w.kafka.kill(); err != nil {
+		return false, err
+	}
+	wait(ctx, s.pause)
+	return true, w.kafka.start()
+}
+
+// cut takes the network away from the instances for a while.
+func cut(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait)
+	w.proxy.cut()
+	wait(ctx, s.pause)
+	return true, w.proxy.mend()
+}
+
+// slow makes each answer late.
+func slow(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait/4)
+	if err := w.proxy.slow(20+int(s.pick%100), 20); err != nil {
+		return false, err
+	}
+	wait(ctx, 4*s.pause)
+	return true, w.proxy.whole()
+}
+
+// reset breaks connections in the middle of what is said on them.
+func reset(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait/2)
+	if err := w.proxy.reset(int(s.pick % 400)); err != nil {
+		return false, err
+	}
+	wait(ctx, s.pause)
+	return true, w.proxy.whole()
+}
+
+// zombie stops one of two instances until the other has taken over, and lets it
+// go on.
+func zombie(ctx context.Context, w *world, s step) (bool, error) {
+	if err := w.all[1].startReady(); err != nil {
+		return false, err
+	}
+	wait(ctx, s.wait)
+	in := w.all[s.pick%2]
+	in.signal(syscall.SIGSTOP)
+	wait(ctx, sessionTimeout+2*time.Second)
+	in.signal(syscall.SIGCONT)
+	wait(ctx, 2*time.Second)
+	return true, nil
+}
+
+// zombieAt is zombie with the moment chosen.
+func zombieAt(ctx context.Context, w *world, s step) (bool, error) {
+	in := w.all[1]
+	if err := in.start(s.spec()); err != nil {
+		return false, err
+	}
+	for began := time.Now(); !in.stopped.Load(); {
+		if time.Since(began) > 12*time.Second || in.ended(20*time.Millisecond) {
+			w.say("%s: not met", s.spec())
+			return false, nil
+		}
+	}
+	w.say("%s: met", s.spec())
+	wait(ctx, sessionTimeout+2*time.Second)
+	in.signal(syscall.SIGCONT)
+	wait(ctx, 2*time.Second)
+	return true, nil
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"baedal/internal/failpoint"
+	"baedal/internal/planted"
+	"baedal/stream"
+)
+
+// hunt says where a planted bug shows: faults that it does not survive.
+type hunt struct {
+	bug       planted.Bug
+	kafka     bool // exactly-once on Kafka; otherwise at-least-once on the embedded broker
+	fault     string
+	steps     []step
+	commit    time.Duration
+	mostRound int
+}
+
+func lingerAt(p failpoint.Point, where string, nth int) step {
+	return step{point: p, where: where, nth: nth, action: "linger"}
+}
+
+func dieAt(p failpoint.Point, where string, nth int) step {
+	return step{point: p, where: where, nth: nth, action: "kill"}
+}
+
+var after = step{wait: time.Second, pause: 500 * time.Millisecond}
+
+var hunts = []hunt{
+	{planted.CommitPastUnfinished, false, "linger-at", []step{lingerAt(failpoint.OutputsHeld, "", 40), lingerAt(failpoint.OutputsHeld, "", 90), lingerAt(failpoint.OutputsHeld, "order", 60)}, 0, 5},
+	{planted.FlushBeforeAck, false, "linger-at", []step{lingerAt(failpoint.RowSent, "order", 30), lingerAt(failpoint.RowSent, "order", 60), lingerAt(failpoint.RowSent, "stock", 60)}, 0, 5},
+	{planted.FlushBeforeCommit, true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "order", 5)}, 0, 4},
+	{planted.OffsetAheadOfRows, false, "kill-at", []step{dieAt(failpoint.Flushed, "order", 8), dieAt(failpoint.Flushed, "order", 11), dieAt(failpoint.Flushed, "stock", 9)}, 0, 4},
+	{planted.OutputBeforeRow, false, "linger-at", []step{lingerAt(failpoint.RowUnsent, "order", 40), lingerAt(failpoint.RowUnsent, "order", 70), lingerAt(failpoint.RowUnsent, "stock", 30)}, 0, 5},
+	{planted.OffsetsOutsideTransaction, true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "stock", 5)}, 0, 4},
+	{planted.VerdictRecomputed, false, "none", []step{after}, 0, 2},
+	{planted.VersionSkipped, false, "none", []step{after}, 0, 2},
+	{planted.ReservationRevived, false, "kill-at", []step{dieAt(failpoint.Committing, "stock", 3), dieAt(failpoint.Committing, "stock", 2), dieAt(failpoint.Committing, "stock", 4)}, time.Second, 5},
+	{planted.StockAddedTwice, false, "none", []step{after}, 0, 2},
+	{planted.ForwardDropped, false, "none", []step{after}, 0, 2},
+	{planted.ForwardApplied, false, "none", []step{after}, 0, 2},
+	{planted.ForwardReordered, false, "none", []step{after}, 0, 3},
+	{planted.DeadLetterDropped, false, "none", []step{after}, 0, 2},
+	{planted.PaymentAgain, false, "kill-at", []step{dieAt(failpoint.Committing, "payment", 2), dieAt(failpoint.Committing, "payment", 3), dieAt(failpoint.Committing, "order", 3)}, time.Second, 5},
+	{planted.RiderOverloaded, false, "none", []step{after}, 0, 3},
+	{planted.DeliveryDoubled, false, "kill-at", []step{dieAt(failpoint.Committing, "dispatch", 2), dieAt(failpoint.Committing, "dispatch", 3), dieAt(failpoint.Committing, "order", 3)}, time.Second, 5},
+	{planted.TimersLost, false, "kill", []step{after, after, after}, 0, 4},
+}
+
+func bugNames() string {
+	var names []string
+	for _, b := range planted.Bugs {
+		names = append(names, string(b))
+	}
+	return strings.Join(names, ", ")
+}
+
+// findBugs checks the suite: each planted bug must be found, and without one
+// nothing may be. The code is 1 when one was not.
+func (s *suite) findBugs(ctx context.Context, only string) (int, error) {
+	s.tally = map[string]*tally{}
+	s.era = 1000
+	s.patience = min(s.patience, 10*time.Second)
+	broker, guarantee := s.options.broker, s.options.guarantee
+	defer func() { s.options.broker, s.options.guarantee, s.bug = broker, guarantee, "" }()
+	type row struct{ bug, by string }
+	var rows []row
+	code := 0
+	for _, h := range append([]hunt{{bug: "", fault: "kill", steps: []step{after, after}, mostRound: 1}}, hunts...) {
+		if only != "" && !slices.Contains(strings.Split(only, ","), string(h.bug)) {
+			continue
+		}
+		s.bug, s.options.broker, s.options.guarantee = h.bug, "embedded", stream.AtLeastOnce
+		if h.kafka {
+			s.options.broker, s.options.guarantee = "kafka", stream.ExactlyOnce
+		}
+		name := string(h.bug)
+		if name == "" {
+			name = "(none)"
+		}
+		by, err := s.hunt(ctx, h)
+		if err != nil {
+			return 1, err
+		}
+		fmt.Fprintf(s.out, "%-28s %s\n", name, by)
+		if (by == "not found") != (h.bug == "") {
+			code = 1
+		}
+		rows = append(rows, row{name, by})
+	}
+	fmt.Fprintf(s.out, "\n%-28s %s\n", "planted bug", "found by")
+	for _, r := range rows {
+		fmt.Fprintf(s.out, "%-28s %s\n", r.bug, r.by)
+	}
+	return code, ctx.Err()
+}
+
+// hunt runs rounds until the bug is found, and says by what.
+func (s *suite) hunt(ctx context.Context, h hunt) (string, error) {
+	if s.world != nil {
+		s.world.close()
+		s.world = nil
+	}
+	kafka := s.kafka
+	if !h.kafka {
+		s.kafka = nil // its worlds know by this which broker they have
+	}
+	defer func() {
+		if s.kafka == nil {
+			s.kafka = kafka
+		}
+	}()
+	w, err := s.newWorld(ctx, "planted-"+string(h.bug))
+	if err != nil {
+		return "", err
+	}
+	s.world = w
+	defer func() { w.close(); s.world = nil }()
+	for n := 1; n <= h.mostRound; n++ {
+		r := round{n: n, seed: s.seed, fault: h.fault, commit: 100 * time.Millisecond}
+		if h.commit > 0 {
+			r.commit = h.commit
+		}
+		rnd := chance(s.seed, n)
+		for _, st := range h.steps {
+			if st.point != "" && n > 1 { // another moment each round
+				st.nth = 1 + rnd.IntN(2*st.nth)
+			}
+			r.steps = append(r.steps, st)
+		}
+		_, err := w.live(ctx, r)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.As(err, new(broken)) {
+			return "", err
+		}
+		return fmt.Sprintf("round %d, %s: %s", n, h.fault, strings.Join(finders(err), " | ")), nil
+	}
+	return "not found", nil
+}
+
+// finders lists who found something, with the beginning of what.
+func finders(err error) (all []string) {
+	var list interface{ Unwrap() []error }
+	if errors.As(err, &list) {
+		for _, e := range list.Unwrap() {
+			all = append(all, finders(e)...)
+		}
+		return all
+	}
+	text := err.Error()
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	return []string{text}
+}
+
+// showZombie shows the limit of at-least-once that docs/architecture.md names:
+// a member that was stopped past its session and goes on can break a promise.
+// With exactly-once the same must do no harm.
+func (s *suite) showZombie(ctx context.Context) (int, error) {
+	s.tally = map[string]*tally{}
+	s.options.broker = "kafka"
+	s.era = 1
+	s.patience = min(s.patience, 20*time.Second)
+	shown := ""
+	for n := 1; n <= 8 && shown == ""; n++ {
+		s.options.guarantee = stream.AtLeastOnce
+		r := makeRound(s.seed, n, s.options.guarantee, []string{"zombie-at"})
+		r.steps[0].point = []failpoint.Point{failpoint.RowUnsent, failpoint.Decided, failpoint.RowSent, failpoint.OutputsHeld}[n%4]
+		r.steps[0].where = []string{"order", "stock"}[n%2]
+		fmt.Fprintf(s.out, "round %d seed %d, at-least-once: %s\n", n, s.seed, r)
+		err := s.round(ctx, r)
+		switch {
+		case ctx.Err() != nil:
+			return 1, ctx.Err()
+		case errors.As(err, new(broken)):
+			shown = strings.Join(finders(err), " | ")
+		case err != nil:
+			return 1, err
+		}
+		r.n += 100
+		s.options.guarantee = stream.ExactlyOnce
+		fmt.Fprintf(s.out, "round %d seed %d, exactly-once: %s\n", r.n, s.seed, r)
+		if err := s.round(ctx, r); err != nil {
+			fmt.Fprintf(s.out, "FAILED: a zombie broke a promise with exactly-once: %v\n", err)
+			return 1, ctx.Err()
+		}
+	}
+	if shown == "" {
+		fmt.Fprintln(s.out, "FAILED: no zombie broke a promise: either the limit is gone, and the docs must say so, or this does not show it")
+		return 1, nil
+	}
+	fmt.Fprintf(s.out, "shown: with at-least-once a zombie broke a promise: %s\n", shown)
+	return 0, nil
+}
