@@ -132,6 +132,7 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables *v
 		}
 	}
 	behind.Go(func() { fail("the groups", engine.Run(back)) })
+	before.Go(func() { fail("the tables on this machine", untilDamaged(front, cfg.State)) })
 
 	address := make(chan string, 1)
 	if p.serves {
@@ -183,6 +184,24 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables *v
 		return nil
 	}
 	return context.Cause(front)
+}
+
+// untilDamaged blocks until ctx is done or the tables turn out to be damaged
+// while they are in use. A group that meets damage could only fail for ever;
+// the next start rebuilds them.
+func untilDamaged(ctx context.Context, db *state.DB) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := db.Damaged(); err != nil {
+				return fmt.Errorf("damaged: start again, and they are rebuilt from their changelogs: %w", err)
+			}
+		}
+	}
 }
 
 // health is what a process serves that runs groups only.
