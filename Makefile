@@ -5,15 +5,16 @@ CI_ORDERS ?= 500
 ROUNDS   ?= 6
 DAY      ?= sim/testdata/day
 BROKERS  ?= 127.0.0.1:9092
+CHAOS    ?=
 
 # The packages whose tests use a broker. One after another: they would slow each other down on few cores.
 WITH_BROKER = $(shell $(GO) list -f '{{$$p := .ImportPath}}{{range .XTestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}{{range .TestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}' ./...)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint integration kafka load replay bench bench-rounds ci clean
+.PHONY: help run build test race lint integration kafka load replay bench bench-rounds chaos chaos-short chaos-long chaos-planted chaos-zombie chaos-build ci clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## Run everything in one process with its own broker, and simulated people
 	exec $(BIN) up --demo
@@ -30,6 +31,7 @@ race: ## Run the quick tests with the race detector
 lint: ## Check formatting and what go vet and staticcheck find
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags chaos,planted ./...
 	$(GO) tool staticcheck ./...
 
 integration: ## Run whole flows against the embedded broker, and BAEDAL_TEST_KAFKA where set
@@ -60,6 +62,27 @@ bench-rounds:
 	@if [ -n "$$BAEDAL_TEST_KAFKA" ]; then echo "warming up, not counted:" && $(PROCESSOR) '^BenchmarkProcessor$$/broker=kafka'; fi
 	@set -e; for round in $$(seq $(ROUNDS)); do $(PROCESSOR) '^BenchmarkProcessor$$' >bin/round.txt || { cat bin/round.txt; exit 1; }; \
 	  tee -a bin/bench.txt <bin/round.txt; done
+
+chaos: chaos-build ## Break everything under load; CHAOS='-broker kafka -seed 7 -rounds 20' and so on
+	bin/chaos $(CHAOS)
+
+chaos-short: chaos-build ## The same in a minute, on the embedded broker
+	bin/chaos -faults kill-at,linger-at,kill-recovering,wipe -rounds 4 $(CHAOS)
+
+chaos-long: chaos-build ## The same for an hour on a real Kafka
+	bin/chaos -broker kafka -duration 1h $(CHAOS)
+
+chaos-planted: ## Check the suite itself: it must find every planted bug (needs Java and Maven)
+	CGO_ENABLED=0 $(GO) build -tags chaos,planted -o bin/baedal-planted ./cmd/baedal
+	CGO_ENABLED=0 $(GO) build -o bin/chaos ./chaos
+	bin/chaos -planted -bin bin/baedal-planted $(CHAOS)
+
+chaos-zombie: chaos-build ## Show the limit of at-least-once: a zombie (needs Java and Maven)
+	bin/chaos -zombie $(CHAOS)
+
+chaos-build:
+	CGO_ENABLED=0 $(GO) build -tags chaos -o bin/baedal-chaos ./cmd/baedal
+	CGO_ENABLED=0 $(GO) build -o bin/chaos ./chaos
 
 ci: ## What continuous integration runs
 	.ci/run

@@ -231,7 +231,7 @@ func TestPreflight_ManyMistakesAtOnce(t *testing.T) {
 		makeTopic("stock-table", 4, map[string]*string{"max.message.bytes": &small, "delete.retention.ms": &most})
 		makeTopic("riders-table", 4, map[string]*string{"cleanup.policy": &compact, "min.insync.replicas": &two, "delete.retention.ms": &most})
 		require.NoError(t, cl.ProduceSync(MustContext(t), &kgo.Record{Topic: prefix + "verdicts", Value: []byte("x")}).FirstErr())
-		d.SessionTimeout = time.Second
+		d.SessionTimeout = time.Second / 2
 		d.DataDir = filepath.Join(d.DataDir, "missing")
 
 		_, err := broker.Preflight(t.Context(), d)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -255,21 +256,16 @@ func mountable(string, stream.Guarantee) string {
 func diskFull(ctx context.Context, w *world, s step) (bool, error) {
 	in := w.all[0]
 	state, ballast := filepath.Join(in.dir, "state"), filepath.Join(in.dir, "state", "ballast")
-	if !slices.Contains(w.mounts, state) {
-		in.kill()
-		if err := os.RemoveAll(state); err != nil {
-			return false, err
-		}
-		if err := os.MkdirAll(state, 0o755); err != nil {
-			return false, err
-		}
-		if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=128m"); err != nil {
-			return false, err
-		}
-		w.mounts = append(w.mounts, state)
-		if err := in.startReady(); err != nil {
-			return false, err
-		}
+	in.kill()
+	if err := errors.Join(os.RemoveAll(state), os.MkdirAll(state, 0o755)); err != nil {
+		return false, err
+	}
+	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=128m"); err != nil {
+		return false, err
+	}
+	w.mounts = []string{state}
+	if err := in.startReady(); err != nil {
+		return false, err
 	}
 	wait(ctx, s.wait)
 	_ = exec.Command("dd", "if=/dev/zero", "of="+ballast, "bs=64k").Run() // ends when there is no room
@@ -278,10 +274,14 @@ func diskFull(ctx context.Context, w *world, s step) (bool, error) {
 	if err := os.Remove(ballast); err != nil {
 		return false, err
 	}
-	if met {
-		return true, in.startReady()
+	// A state directory that is a mount can't be moved aside where it is damaged,
+	// and the next faults may do that.
+	in.kill()
+	w.mounts = nil
+	if err := syscall.Unmount(state, syscall.MNT_DETACH); err != nil {
+		return false, err
 	}
-	return false, nil
+	return met, in.startReady()
 }
 
 // scale goes from one instance to three and back.

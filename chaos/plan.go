@@ -70,7 +70,7 @@ func makeRound(seed uint64, n int, g stream.Guarantee, names []string) round {
 	rnd := chance(seed, n)
 	r := round{n: n, seed: seed, fault: deck[(n-1)%len(deck)], commit: 100 * time.Millisecond}
 	if rnd.IntN(3) == 0 {
-		r.commit = time.Second
+		r.commit = 400 * time.Millisecond // more would be more than an area's row remembers
 	}
 	f := faultByName(r.fault)
 	for range f.steps {

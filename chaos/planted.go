@@ -42,15 +42,15 @@ var hunts = []hunt{
 	{planted.OffsetsOutsideTransaction, true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "stock", 5)}, 0, 4},
 	{planted.VerdictRecomputed, false, "none", []step{after}, 0, 2},
 	{planted.VersionSkipped, false, "none", []step{after}, 0, 2},
-	{planted.ReservationRevived, false, "kill-at", []step{dieAt(failpoint.Committing, "stock", 3), dieAt(failpoint.Committing, "stock", 2), dieAt(failpoint.Committing, "stock", 4)}, time.Second, 5},
+	{planted.ReservationRevived, false, "kill-at", []step{dieAt(failpoint.Committing, "stock", 3), dieAt(failpoint.Committing, "stock", 2), dieAt(failpoint.Committing, "stock", 4)}, 400 * time.Millisecond, 5},
 	{planted.StockAddedTwice, false, "none", []step{after}, 0, 2},
 	{planted.ForwardDropped, false, "none", []step{after}, 0, 2},
 	{planted.ForwardApplied, false, "none", []step{after}, 0, 2},
 	{planted.ForwardReordered, false, "none", []step{after}, 0, 3},
 	{planted.DeadLetterDropped, false, "none", []step{after}, 0, 2},
-	{planted.PaymentAgain, false, "kill-at", []step{dieAt(failpoint.Committing, "payment", 2), dieAt(failpoint.Committing, "payment", 3), dieAt(failpoint.Committing, "order", 3)}, time.Second, 5},
+	{planted.PaymentAgain, false, "kill-at", []step{dieAt(failpoint.Committing, "payment", 2), dieAt(failpoint.Committing, "payment", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
 	{planted.RiderOverloaded, false, "none", []step{after}, 0, 3},
-	{planted.DeliveryDoubled, false, "kill-at", []step{dieAt(failpoint.Committing, "dispatch", 2), dieAt(failpoint.Committing, "dispatch", 3), dieAt(failpoint.Committing, "order", 3)}, time.Second, 5},
+	{planted.DeliveryDoubled, false, "kill-at", []step{dieAt(failpoint.Committing, "dispatch", 2), dieAt(failpoint.Committing, "dispatch", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
 	{planted.TimersLost, false, "kill", []step{after, after, after}, 0, 4},
 }
 

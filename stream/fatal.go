@@ -10,16 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-var errDamaged = errors.New("the tables on this machine are damaged")
-
-// damaged returns errDamaged once State has met damage.
-func (c Config) damaged() error {
-	if c.State == nil || c.State.Damaged() == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", errDamaged, c.State.Damaged())
-}
-
 // faults are what starting a group again does not heal, and what does.
 var faults = []struct {
 	err    error
@@ -36,7 +26,6 @@ var faults = []struct {
 	{errors.New("all topics need to have the same number of partitions"), "make the topics with one number of partitions"},
 	{sarama.ErrFencedInstancedId, "another process runs under this instance's id, as its data directory was copied or restored: stop one of both, and delete instance-id in the copy"},
 	{kerr.FencedInstanceID, "another process runs under this instance's id, as its data directory was copied or restored: stop one of both, and delete instance-id in the copy"},
-	{errDamaged, "start again: they are rebuilt from their changelogs"},
 	{syscall.ENOSPC, "make room on the disk of the data directory"},
 	{syscall.EROFS, "make the data directory writable"},
 }

@@ -126,9 +126,6 @@ func (r *run) supervise(ctx context.Context) error {
 			r.leave()
 			return nil // what is not committed is handled again by the next start
 		}
-		if damage := r.cfg.damaged(); damage != nil {
-			err = fmt.Errorf("%w: %w", damage, err)
-		}
 		if fault := faultOf(r.group, err); fault != nil {
 			r.leave()
 			return fault

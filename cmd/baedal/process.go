@@ -144,6 +144,7 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	}
 	behind.Go(func() { fail("the groups", engine.Run(back)) })
 	behind.Go(func() { fail("the copies", standby.Run(back)) })
+	before.Go(func() { fail("the tables on this machine", untilDamaged(front, cfg.State)) })
 
 	address := make(chan string, 1)
 	if p.serves {
@@ -195,6 +196,24 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		return nil
 	}
 	return context.Cause(front)
+}
+
+// untilDamaged blocks until ctx is done or the tables turn out to be damaged
+// while they are in use. A group that meets damage could only fail for ever;
+// the next start rebuilds them.
+func untilDamaged(ctx context.Context, db *state.DB) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := db.Damaged(); err != nil {
+				return fmt.Errorf("damaged: start again, and they are rebuilt from their changelogs: %w", err)
+			}
+		}
+	}
 }
 
 // health is what a process serves that runs groups only.
