@@ -294,6 +294,9 @@ func (p *process) promise() (stream.Guarantee, error) {
 	if err != nil {
 		return "", usage("--guarantee: %v", err)
 	}
+	if g == stream.ExactlyOnce && p.embedded {
+		return "", usage("--guarantee exactly-once needs Kafka (--brokers): a kill of the embedded broker in the middle of a commit would leave a transaction that never ends")
+	}
 	return g, nil
 }
 
