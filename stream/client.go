@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
@@ -87,16 +88,37 @@ func (c *client) tellStalls(ctx context.Context) {
 	}
 }
 
-// inTransactions makes a client transactional. The protocol is held at that of
-// Kafka 3.9: from 4.0 on a client takes part in the transaction's bookkeeping
-// in another way, which can't be shared with a consumer of its own.
-func inTransactions(id string) []kgo.Opt {
+// inTransactions makes a client transactional. Since Kafka 4.0 (KIP-890) brokers
+// can have clients that take part in a transaction's bookkeeping in another way,
+// with a new epoch for each one. Where they do, the client must, too: a broker
+// that is killed at the end of an old kind of transaction may not finish it.
+func inTransactions(id string, newKind bool) []kgo.Opt {
+	versions := kversion.V3_9_0()
+	if newKind {
+		versions = kversion.Stable()
+		versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 5) // the next ones take topics by their ids
+		versions.SetMaxKeyVersion(int16(kmsg.OffsetCommit), 9)
+	}
 	return []kgo.Opt{
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(transactionTimeout),
 		kgo.ProducerLinger(lingerInTransaction),
-		kgo.MaxVersions(kversion.V3_9_0()),
+		kgo.MaxVersions(versions),
 	}
+}
+
+// newKindOfTransactions reports whether the cluster has transaction.version 2.
+func (c *client) newKindOfTransactions(ctx context.Context) (bool, error) {
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.Client)
+	if err != nil {
+		return false, fmt.Errorf("asking what transactions the brokers have: %w", err)
+	}
+	for _, f := range resp.FinalizedFeatures {
+		if f.Name == "transaction.version" {
+			return f.MaxVersionLevel >= 2, nil
+		}
+	}
+	return false, nil
 }
 
 // Partition returns where a key belongs: FNV-1a over its bytes, as goka has it.

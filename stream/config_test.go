@@ -66,7 +66,7 @@ func TestConfig_Client(t *testing.T) {
 }
 
 func TestConfig_Producing(t *testing.T) {
-	client, err := Config{ClientID: "here", Brokers: []string{"127.0.0.1:1"}}.WithDefaults().newClient(inTransactions("t")...)
+	client, err := Config{ClientID: "here", Brokers: []string{"127.0.0.1:1"}}.WithDefaults().newClient(inTransactions("t", true)...)
 	require.NoError(t, err)
 	defer client.Close()
 	for _, want := range []struct {

@@ -48,6 +48,7 @@ var errUnfinished = errors.New("the session ends before all of the transaction i
 type transaction struct {
 	id       string
 	client   *client
+	newKind  bool
 	open     bool
 	produced atomic.Bool // whether the brokers know of it by a record
 }
@@ -56,7 +57,11 @@ type transaction struct {
 // until the brokers have ended what the run before left open, and refuse what it
 // may still send: their ids are the same.
 func (r *run) newTransactions(ctx context.Context, id string) (*transaction, error) {
-	client, err := r.cfg.newClient(inTransactions(id)...)
+	newKind, err := r.client.newKindOfTransactions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := r.cfg.newClient(inTransactions(id, newKind)...)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +69,7 @@ func (r *run) newTransactions(ctx context.Context, id string) (*transaction, err
 		client.Close()
 		return nil, fmt.Errorf("beginning with transactions: %w", err)
 	}
-	return &transaction{id: id, client: client}, nil
+	return &transaction{id: id, client: client, newKind: newKind}, nil
 }
 
 func (t *transaction) begin() error {
@@ -85,6 +90,12 @@ func (t *transaction) begin() error {
 func (t *transaction) commit(group *kmsg.TxnOffsetCommitRequest) error {
 	ctx, cancel := context.WithTimeout(context.Background(), transactionTimeout)
 	defer cancel()
+	if !t.produced.Load() { // no transaction has begun at the brokers, and offsets alone need none
+		if err := t.commitOffsets(ctx, group); err != nil {
+			return fmt.Errorf("committing offsets: %w", err)
+		}
+		return nil
+	}
 	id, epoch, err := t.client.ProducerID(ctx)
 	if err != nil {
 		return fmt.Errorf("committing a transaction: %w", err)
@@ -93,34 +104,56 @@ func (t *transaction) commit(group *kmsg.TxnOffsetCommitRequest) error {
 		return fmt.Errorf("adding offsets to the transaction: %w", err)
 	}
 	failpoint.Hit(failpoint.OffsetsAdded, group.Group)
-	// A client that has produced nothing believes that there is nothing to end.
-	if !t.produced.Load() {
-		end := kmsg.NewPtrEndTxnRequest()
-		end.TransactionalID, end.ProducerID, end.ProducerEpoch, end.Commit = t.id, id, epoch, true
-		err = t.repeat(ctx, func() (int16, error) {
-			resp, err := end.RequestWith(ctx, t.client.Client)
-			return resp.ErrorCode, err
-		})
-	}
-	if err == nil {
-		err = t.client.EndTransaction(ctx, kgo.TryCommit)
-	}
-	if err != nil {
+	if err := t.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return fmt.Errorf("committing a transaction: %w", err)
 	}
 	t.open = false
 	return nil
 }
 
-func (t *transaction) addOffsets(ctx context.Context, id int64, epoch int16, group *kmsg.TxnOffsetCommitRequest) error {
-	add := kmsg.NewPtrAddOffsetsToTxnRequest()
-	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.id, id, epoch, group.Group
-	err := t.repeat(ctx, func() (int16, error) {
-		resp, err := add.RequestWith(ctx, t.client.Client)
-		return resp.ErrorCode, err
+func (t *transaction) commitOffsets(ctx context.Context, group *kmsg.TxnOffsetCommitRequest) error {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.Generation, req.MemberID, req.InstanceID = group.Group, group.Generation, group.MemberID, group.InstanceID
+	for _, topic := range group.Topics {
+		all := kmsg.NewOffsetCommitRequestTopic()
+		all.Topic = topic.Topic
+		for _, p := range topic.Partitions {
+			one := kmsg.NewOffsetCommitRequestTopicPartition()
+			one.Partition, one.Offset = p.Partition, p.Offset
+			all.Partitions = append(all.Partitions, one)
+		}
+		req.Topics = append(req.Topics, all)
+	}
+	return t.repeat(ctx, func() (int16, error) {
+		resp, err := req.RequestWith(ctx, t.client.Client)
+		if err != nil {
+			return 0, err
+		}
+		for _, topic := range resp.Topics {
+			for _, p := range topic.Partitions {
+				if p.ErrorCode != 0 {
+					return p.ErrorCode, nil
+				}
+			}
+		}
+		return 0, nil
 	})
-	if err != nil {
-		return err
+}
+
+func (t *transaction) addOffsets(ctx context.Context, id int64, epoch int16, group *kmsg.TxnOffsetCommitRequest) error {
+	if !t.newKind { // the new kind takes part by the offsets themselves
+		add := kmsg.NewPtrAddOffsetsToTxnRequest()
+		add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.id, id, epoch, group.Group
+		err := t.repeat(ctx, func() (int16, error) {
+			resp, err := add.RequestWith(ctx, t.client.Client)
+			if err != nil {
+				return 0, err
+			}
+			return resp.ErrorCode, nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	group.TransactionalID, group.ProducerID, group.ProducerEpoch = t.id, id, epoch
 	return t.repeat(ctx, func() (int16, error) {
