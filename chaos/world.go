@@ -301,7 +301,7 @@ func (l *loadRun) wait() (r loadReport, err error) {
 		for _, o := range r.UnfinishedOrders[:min(5, len(r.UnfinishedOrders))] {
 			some = append(some, o.ID+" ("+o.Status+")")
 		}
-		return r, fmt.Errorf("%d of %d orders have not ended: %v, such as %s", r.Unfinished, r.Orders, r.UnfinishedByStatus, strings.Join(some, ", "))
+		return r, fmt.Errorf("%d of %d orders have not ended: %v, such as %s: %s", r.Unfinished, r.Orders, r.UnfinishedByStatus, strings.Join(some, ", "), tail(l.err.String(), 1))
 	}
 	return r, err
 }
