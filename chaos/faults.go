@@ -55,12 +55,13 @@ var faults = []fault{
 	{"stop", 2, anyStep, anywhere, stopOrderly},
 	{"freeze", 1, anyStep, anywhere, freeze},
 	{"wipe", 2, anyStep, anywhere, wipe},
+	{"kill-at-wipe", 3, at("kill", 25, failpoint.Always), anywhere, killAtWipe},
 	{"roll-back", 1, anyStep, anywhere, rollBack},
 	{"flip", 2, anyStep, anywhere, flip},
 	{"disk-full", 1, anyStep, mountable, diskFull},
 	{"scale", 1, anyStep, anywhere, scale},
 	{"scale-kill", 1, anyStep, anywhere, scaleKill},
-	{"broker-kill", 2, anyStep, onKafka, killBroker},
+	{"broker-kill", 1, anyStep, onKafka, killBroker},
 	{"cut", 3, anyStep, onKafka, cut},
 	{"slow", 1, anyStep, onKafka, slow},
 	{"reset", 2, anyStep, onKafka, reset},
@@ -163,6 +164,18 @@ func wipe(ctx context.Context, w *world, s step) (bool, error) {
 		return false, err
 	}
 	return true, in.startReady()
+}
+
+// killAtWipe kills at a point, lets what was not committed be handled again, and
+// loses the tables: what they knew beyond their changelogs is gone then.
+func killAtWipe(ctx context.Context, w *world, s step) (bool, error) {
+	met, err := killAt(ctx, w, s)
+	if err != nil {
+		return met, err
+	}
+	s.wait = s.pause / 4
+	_, err = wipe(ctx, w, s)
+	return met, err
 }
 
 // empty removes what is in a directory, which may be a mount.

@@ -97,7 +97,7 @@ func (l *ledger) record(r *kgo.Record) {
 // settle waits until everything that was said has its answer, and returns what
 // has not, or has a wrong one.
 func (l *ledger) settle(ctx context.Context, patience time.Duration) error {
-	deadline := time.Now().Add(min(patience, 25*time.Second))
+	deadline := time.Now().Add(patience)
 	for {
 		if err := l.read(ctx); err != nil {
 			return err

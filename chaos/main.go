@@ -66,7 +66,7 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory also when all went well")
 	flag.BoolVar(&o.verbose, "v", false, "print every step")
 	flag.BoolVar(&o.noAudit, "no-audit", false, "leave the audit out, to look at something else")
-	flag.DurationVar(&o.patience, "patience", 40*time.Second, "how long nothing may happen before orders count as lost")
+	flag.DurationVar(&o.patience, "patience", 90*time.Second, "how long nothing may happen before orders count as lost")
 	flag.BoolVar(&bugs, "planted", false, "check the suite: find every planted bug (needs -tags chaos,planted)")
 	flag.StringVar(&bug, "bug", "", "with -planted: only these, separated by commas: "+bugNames())
 	flag.BoolVar(&zombie, "zombie", false, "show the limit of at-least-once: a zombie breaks a promise there, and none with exactly-once")

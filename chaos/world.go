@@ -301,7 +301,7 @@ func (l *loadRun) wait() (r loadReport, err error) {
 		for _, o := range r.UnfinishedOrders[:min(5, len(r.UnfinishedOrders))] {
 			some = append(some, o.ID+" ("+o.Status+")")
 		}
-		return r, fmt.Errorf("%d of %d orders have not ended: %v, such as %s", r.Unfinished, r.Orders, r.UnfinishedByStatus, strings.Join(some, ", "))
+		return r, fmt.Errorf("%d of %d orders have not ended: %v, such as %s: %s", r.Unfinished, r.Orders, r.UnfinishedByStatus, strings.Join(some, ", "), tail(l.err.String(), 1))
 	}
 	return r, err
 }
@@ -330,9 +330,16 @@ func (w *world) audit(ctx context.Context, n int) (string, error) {
 	path := filepath.Join(w.dir, fmt.Sprintf("audit-%d.txt", n))
 	_ = os.WriteFile(path, out, 0o644)
 	if err != nil {
-		return "audit failed", fmt.Errorf("%w: %s (all of it: %s)", err, tail(string(out), 12), path)
+		return "audit failed", fmt.Errorf("%s (%w, all of it: %s)", foundBy(string(out)), err, path)
 	}
 	return fmt.Sprintf("audit ok in %.1f s", time.Since(began).Seconds()), nil
+}
+
+// foundBy is the first of what the audit names, which stands behind its table.
+func foundBy(out string) string {
+	blocks := strings.Split(strings.TrimSpace(out), "\n\n")
+	lines := strings.Split(blocks[len(blocks)-1], "\n")
+	return strings.Join(lines[:min(3, len(lines))], " | ")
 }
 
 // auditThere reports whether the program has the command.

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"baedal/internal/planted"
+	"baedal/stream"
+)
+
+// A round must be the same when it is replayed, also when it is begun with.
+func TestMakeRound_FollowsFromSeedAndNumber(t *testing.T) {
+	names := faultNames()
+	met := map[string]int{}
+	for n := 1; n <= 3*len(names); n++ {
+		r := makeRound(7, n, stream.AtLeastOnce, names)
+		assert.Equal(t, r, makeRound(7, n, stream.AtLeastOnce, names))
+		assert.NotEmpty(t, r.steps)
+		met[r.fault]++
+	}
+	for _, name := range names {
+		assert.Equal(t, 3, met[name], "%s comes as often as others", name)
+	}
+	assert.NotEqual(t, makeRound(7, 5, stream.AtLeastOnce, names), makeRound(8, 5, stream.AtLeastOnce, names))
+}
+
+// A planted bug that nobody hunts would count as found.
+func TestHunts_AllBugs(t *testing.T) {
+	hunted := map[planted.Bug]bool{}
+	for _, h := range hunts {
+		hunted[h.bug] = true
+		assert.Contains(t, faultNames(), h.fault)
+		assert.NotEmpty(t, h.steps, h.bug)
+	}
+	for _, b := range planted.Bugs {
+		assert.True(t, hunted[b], b)
+	}
+	assert.Len(t, hunts, len(planted.Bugs))
+}
