@@ -8,6 +8,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -76,7 +77,9 @@ func (s *session) commitOffsets(offsets map[string][]*sarama.PartitionOffsetMeta
 		if err := p.async.AddOffsetsToTxnWithGroupMetadata(offsets, meta); err != nil {
 			return fmt.Errorf("adding offsets to the transaction: %w", err)
 		}
-		s.spoil(offsets)
+		if planted.Enabled {
+			s.spoil(offsets)
+		}
 		failpoint.Hit(failpoint.OffsetsAdded, s.run.group)
 		if err := p.async.CommitTxn(); err != nil {
 			return fmt.Errorf("committing the transaction: %w", err)
