@@ -255,6 +255,8 @@ func TestDeadLetters(t *testing.T) {
 	all = say(riderCommands, "r", `{"type":"dance","id":"d"}`)(history())
 	require.Empty(t, play(bury(all, "rider-commands", 3, "x"), AtLeastOnce).Violations)
 	require.NotEmpty(t, play(bury(history(), "", 3, "x"), AtLeastOnce).Violations, "it does not say where it came from")
+	mark := said{deadLetters, "o-1", "", map[string]string{headerReplayed: "0/1"}}
+	require.Empty(t, play(append(history(), mark), AtLeastOnce).Violations, "one was put back")
 }
 
 // A record in the wrong partition is accounted for by its copy, also one without an id.

@@ -131,6 +131,9 @@ func (a *auditor) undecodable(r *record, err error) {
 // wrong partition it says so where it was forwarded to: that is the same message.
 func (a *auditor) deadLetter(r *record) error {
 	h := r.headers
+	if h[headerReplayed] != "" { // the mark that one was put back
+		return nil
+	}
 	if !a.bury(h[headerTopic], h[headerPartition], h[headerOffset]) {
 		a.violation(Inputs, r.key, r.where, "a dead letter that does not say where it came from: %v", h)
 	}

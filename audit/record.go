@@ -28,6 +28,7 @@ const (
 	headerTopic     = "baedal-topic"
 	headerPartition = "baedal-partition"
 	headerOffset    = "baedal-offset"
+	headerReplayed  = "baedal-replayed"
 	headerPrefix    = "baedal-"
 )
 

@@ -263,7 +263,8 @@ func (w *world) startLoad(ctx context.Context) (*loadRun, error) {
 	l := &loadRun{done: make(chan error, 1)}
 	ctx, l.cancel = context.WithTimeout(ctx, 2*w.patience+2*time.Minute)
 	l.cmd = exec.CommandContext(ctx, w.bin, "load", "--brokers", w.addr, "--prefix", w.prefix, "--partitions", strconv.Itoa(partitions),
-		"--orders", strconv.Itoa(w.orders), "--rate", fmt.Sprint(w.rate), "--stores", "6", "--areas", "6", "--riders", "24", "--capacity", "1",
+		"--orders", strconv.Itoa(w.orders), "--rate", fmt.Sprint(w.rate), // So many areas that none has more orders at once than its row remembers of what is over.
+		"--stores", "20", "--areas", "20", "--riders", "40", "--capacity", "1",
 		"--manual-share", "0.34", "--cancel-rate", "0.2", "--cooking-time", "150ms", "--timeout", w.patience.String(), "--format", "json")
 	l.cmd.Stdout = &l.out
 	placing := make(chan struct{})

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"baedal/internal/failpoint"
+	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -228,7 +229,9 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 		if id := s.run.cfg.InstanceID; id != "" {
 			group.InstanceID = &id
 		}
-		s.spoil(group)
+		if planted.Enabled {
+			s.spoil(group)
+		}
 		if err := t.commit(group); err != nil {
 			return err
 		}

@@ -4,6 +4,9 @@ package planted
 
 import "os"
 
+// Enabled reports whether a bug may be on.
+const Enabled = true
+
 var on = Bug(os.Getenv("BAEDAL_PLANTED"))
 
 // On reports whether a bug is on.
