@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -217,14 +218,19 @@ func ignoreClosed(err error) error {
 // Lock is the right to use a directory. It ends with the process, however that ends.
 type Lock struct{ file *flock.Flock }
 
-// LockDir takes the directory, which it makes when missing, for this process, or says at once that another one has it.
+// dying is how long a process that was killed may still hold its lock.
+const dying = time.Second
+
+// LockDir takes the directory, which it makes when missing, for this process, or says within a second that another one has it.
 func LockDir(dir string) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data directory %s cannot be made: choose another --data-dir: %w", dir, err)
 	}
 	lock := flock.New(filepath.Join(dir, "LOCK"))
-	locked, err := lock.TryLock()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), dying)
+	defer cancel()
+	locked, err := lock.TryLockContext(ctx, 20*time.Millisecond)
+	if err != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("data directory %s cannot be locked: choose another --data-dir: %w", dir, err)
 	}
 	if !locked {
