@@ -37,8 +37,8 @@ lint: ## Check formatting and what go vet and staticcheck find
 integration: ## Run whole flows against the embedded broker, and BAEDAL_TEST_KAFKA where set
 	$(GO) test -count=1 -timeout 10m -p 1 $(WITH_BROKER)
 
-kafka: ## The same against a real Kafka as well, which is started and stopped (needs Java and Maven)
-	deploy/kafka.sh run -- $(MAKE) integration
+kafka: ## The same against a real Kafka, which is started and stopped (needs Java and Maven)
+	BAEDAL_TEST_ONLY_KAFKA=1 deploy/kafka.sh run -- $(MAKE) integration
 
 load: build ## Simulated people place CI_ORDERS orders at BROKERS (make run first)
 	$(BIN) load --brokers $(BROKERS) --orders $(CI_ORDERS)

@@ -58,6 +58,7 @@ type DurableBroker struct {
 // Durable starts an embedded broker that can be killed and started again.
 func Durable(t testing.TB) *DurableBroker {
 	t.Helper()
+	skipEmbedded(t)
 	d := &DurableBroker{Broker: Broker{Name: EmbeddedName, Addr: "127.0.0.1:0"}, Dir: t.TempDir(), t: t}
 	d.Start()
 	t.Cleanup(d.Stop)

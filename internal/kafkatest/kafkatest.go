@@ -21,6 +21,10 @@ import (
 // KafkaEnv names the variable that holds the host:port of a real Kafka.
 const KafkaEnv = "BAEDAL_TEST_KAFKA"
 
+// OnlyKafkaEnv names the variable that, when set, leaves out what runs on the
+// embedded broker: it was tested before.
+const OnlyKafkaEnv = "BAEDAL_TEST_ONLY_KAFKA"
+
 // Names of the kinds of broker.
 const (
 	EmbeddedName = "embedded"
@@ -43,10 +47,18 @@ func Each(t *testing.T, f func(t *testing.T, b Broker)) {
 // Embedded starts an embedded broker in memory that ends with the test.
 func Embedded(t testing.TB) Broker {
 	t.Helper()
+	skipEmbedded(t)
 	e, err := broker.Start(broker.Options{Memory: true, Logger: Logger(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = e.Close() })
 	return Broker{Name: EmbeddedName, Addr: e.Addr()}
+}
+
+func skipEmbedded(t testing.TB) {
+	t.Helper()
+	if os.Getenv(OnlyKafkaEnv) != "" {
+		t.Skipf("%s is set: not on the embedded broker", OnlyKafkaEnv)
+	}
 }
 
 // Kafka returns the real Kafka that BAEDAL_TEST_KAFKA gives, or skips the test.
