@@ -14,7 +14,7 @@ import (
 // as many others were remembered is taken for a new one: whoever gets an answer
 // that he does not want any more undoes it.
 const (
-	KeepDone   = 16 // finished deliveries
+	KeepDone   = 32 // finished deliveries
 	KeepGone   = 32 // riders who left
 	KeepRecent = 32 // refusals, and commands that left no other trace
 )
