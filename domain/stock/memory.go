@@ -27,7 +27,7 @@ import (
 const (
 	KeepDecided   = 16
 	MaxDecided    = 256
-	DecidedWindow = time.Minute
+	DecidedWindow = 10 * time.Minute // of handling: longer than a stall of the brokers that clients sit out
 
 	KeepRefused = 32
 
