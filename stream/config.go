@@ -126,7 +126,9 @@ func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
 }
 
 // TopicManagerBuilder returns a manager that creates nothing.
-func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
+func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder { return c.topicManager(nil) }
+
+func (c Config) topicManager(endLost func(topic string, partition int32)) goka.TopicManagerBuilder {
 	return func(brokers []string) (goka.TopicManager, error) {
 		tc := goka.NewTopicManagerConfig()
 		tc.NoCreate = true
@@ -138,7 +140,7 @@ func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
 		if err != nil {
 			return nil, errors.Join(err, inner.Close())
 		}
-		return readableManager{inner, client}, nil
+		return readableManager{inner, client, endLost}, nil
 	}
 }
 

@@ -94,6 +94,9 @@ type run struct {
 	producer  atomic.Pointer[producer]
 	cause     atomic.Pointer[error] // why the run is ended before its time
 	stop      context.CancelFunc
+	// ownTransactions is the transactional id. It is stable: the instance that
+	// is started again fences the one before.
+	ownTransactions string
 }
 
 func (r *run) exactlyOnce() bool { return r.cfg.Guarantee == ExactlyOnce }
@@ -171,6 +174,7 @@ func (r *run) once(ctx context.Context) error {
 	var telling sync.WaitGroup
 	defer telling.Wait()
 	defer r.stop()
+	r.ownTransactions = r.group + "/" + cmp.Or(r.cfg.InstanceID, uuid.NewString())
 	log := r.cfg.Log()
 	p, err := goka.NewProcessor(r.cfg.Brokers, r.graph,
 		goka.WithClientID(r.cfg.ClientID),
@@ -179,7 +183,7 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithContextWrapper(wrapContext(&r.session)),
 		goka.WithStorageBuilder(r.tables.builder(r.cfg)),
 		goka.WithConsumerSaramaBuilder(r.cfg.ConsumerBuilder()),
-		goka.WithTopicManagerBuilder(r.cfg.TopicManagerBuilder()),
+		goka.WithTopicManagerBuilder(r.cfg.topicManager(r.endLost)),
 		goka.WithConsumerGroupBuilder(func(brokers []string, group, _ string) (sarama.ConsumerGroup, error) {
 			cg, err := sarama.NewConsumerGroup(brokers, group, r.cfg.Client())
 			if err != nil {
@@ -191,7 +195,7 @@ func (r *run) once(ctx context.Context) error {
 			client, txn := r.client, (*transaction)(nil)
 			if r.exactlyOnce() {
 				var err error
-				if txn, err = r.newTransactions(ctx, r.transactionalID()); err != nil {
+				if txn, err = r.newTransactions(ctx, r.ownTransactions); err != nil {
 					return nil, err
 				}
 				client = txn.client
@@ -235,11 +239,6 @@ func (r *run) beat() error {
 		return s.pulse.beat()
 	}
 	return nil
-}
-
-// transactionalID is stable: the one that is started again fences the one before.
-func (r *run) transactionalID() string {
-	return r.group + "/" + cmp.Or(r.cfg.InstanceID, uuid.NewString())
 }
 
 func (r *run) tableName() string {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -71,6 +73,50 @@ func (r *run) newTransactions(ctx context.Context, id string) (*transaction, err
 		return nil, fmt.Errorf("beginning with transactions: %w", err)
 	}
 	return &transaction{id: id, client: client, newKind: newKind}, nil
+}
+
+// endLost ends the transaction that a lost instance of the group left open in a
+// partition of the table, which this one has taken over. The brokers would do so
+// after transactionTimeout, and nobody reads past it before. Whoever had the
+// partition before can't commit any more, as the group has gone on without him.
+func (r *run) endLost(topic string, partition int32) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	admin := kadm.NewClient(r.client.Client)
+	where := kadm.TopicsSet{}
+	where.Add(topic, partition)
+	described, err := admin.DescribeProducers(ctx, where)
+	if err != nil {
+		r.cfg.Logger.Debug("who left a transaction open is not known", "topic", topic, "partition", partition, "error", err)
+		return
+	}
+	for _, p := range described[topic].Partitions[partition].ActiveProducers {
+		if p.CurrentTxnStartOffset < 0 {
+			continue
+		}
+		listed, err := admin.ListTransactions(ctx, []int64{p.ProducerID}, nil)
+		for _, id := range listed.TransactionalIDs() {
+			if !strings.HasPrefix(id, r.group+"/") || id == r.ownTransactions {
+				continue
+			}
+			if err = r.takeOver(ctx, id); err == nil {
+				r.cfg.Logger.Info("ended the transaction of a lost instance", "group", r.group, "transactional id", id)
+			}
+		}
+		if err != nil {
+			r.cfg.Logger.Debug("the transaction of a lost instance can't be ended yet", "topic", topic, "partition", partition, "error", err)
+		}
+	}
+}
+
+// takeOver ends what is open under a transactional id, and shuts its owner out.
+func (r *run) takeOver(ctx context.Context, id string) error {
+	t, err := r.newTransactions(ctx, id)
+	if err != nil {
+		return err
+	}
+	t.client.Close()
+	return nil
 }
 
 func (t *transaction) begin() error {
