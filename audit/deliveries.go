@@ -314,7 +314,11 @@ func (a *auditor) areaRow(r *record) error {
 	clear(ar.orders)
 	seq := ar.seq
 	var marks []string
-	for _, d := range slices.Concat(row.Done, row.Deliveries) {
+	all := row.Deliveries
+	for _, d := range row.Done {
+		all = append(all, areaDelivery(d))
+	}
+	for _, d := range all {
 		ar.orders[reservation{d.Order, d.Attempt}] = true
 		holder, given, over := "", int64(0), false
 		for _, packed := range d.Steps {

@@ -2,7 +2,9 @@ package audit
 
 import (
 	"encoding/json"
+	"fmt"
 	"hash/maphash"
+	"strings"
 	"time"
 )
 
@@ -54,6 +56,26 @@ func (s *stamp) UnmarshalText(b []byte) error {
 	t, err := time.Parse(time.RFC3339Nano, string(b))
 	*s = stamp(t.UnixMilli())
 	return err
+}
+
+// pastDelivery is a finished delivery, written as order/attempt and, for each of
+// its steps, /length/step.
+type pastDelivery areaDelivery
+
+func (d *pastDelivery) UnmarshalText(b []byte) error {
+	order, rest, _ := strings.Cut(string(b), "/")
+	attempt, rest, _ := strings.Cut(rest, "/")
+	d.Order, d.Attempt = order, int(number(attempt))
+	for rest != "" {
+		length, steps, _ := strings.Cut(rest, "/")
+		n := int(number(length))
+		if n <= 0 || n > len(steps) {
+			return fmt.Errorf("a step of the finished delivery %q is not %q bytes long", b, length)
+		}
+		d.Steps = append(d.Steps, steps[:n])
+		rest = strings.TrimPrefix(steps[n:], "/")
+	}
+	return nil
 }
 
 func decode[M any](b []byte) (m M, err error) {
@@ -178,7 +200,7 @@ type (
 	areaRow struct {
 		Riders     []string `json:"riders"`
 		Deliveries []areaDelivery
-		Done       []areaDelivery
+		Done       []pastDelivery
 		Recent     []struct {
 			By string `json:"by"`
 		} `json:"recent"`

@@ -121,11 +121,16 @@ func (s *script) completed(o string, sold int) {
 		s.say(riderCommands, "r", `{"type":%q,"id":%q,"orderId":%q}`, did, id, o)
 		s.say(ridersTable, "r", `{"id":"r","recent":[{"of":%q}]}`, markOf(id))
 		s.say(dispatchCommands, "a", `{"type":%q,"id":"r/%s","orderId":%q,"riderId":"r","commandId":%q}`, did, id, o, id)
-		steps := fmt.Sprintf(`"%d/a/%d/xx/r","%d/p/%d/%s"`, 3*sold+1, start.UnixMilli()+1, 3*sold+2, start.UnixMilli()+2, markOf("r/"+o+"/picked_up-it"))
+		steps := []string{fmt.Sprintf("%d/a/%d/xx/r", 3*sold+1, start.UnixMilli()+1), fmt.Sprintf("%d/p/%d/%s", 3*sold+2, start.UnixMilli()+2, markOf("r/"+o+"/picked_up-it"))}
 		if i == 0 {
-			s.area(fmt.Sprintf(`{"o":%q,"n":1,"s":[%s]}`, o, steps))
+			s.area(fmt.Sprintf(`{"o":%q,"n":1,"s":[%q,%q]}`, o, steps[0], steps[1]))
 		} else {
-			s.say(dispatchTable, "a", `{"id":"a","riders":["r/1/37.5/127/1/1/1/1"],"done":[{"o":%q,"n":1,"s":[%s,"%d/d/%d/%s"]}]}`, o, steps, 3*sold+3, start.UnixMilli()+3, markOf("r/"+id))
+			steps = append(steps, fmt.Sprintf("%d/d/%d/%s", 3*sold+3, start.UnixMilli()+3, markOf("r/"+id)))
+			done := o + "/1"
+			for _, s := range steps {
+				done += fmt.Sprintf("/%d/%s", len(s), s)
+			}
+			s.say(dispatchTable, "a", `{"id":"a","riders":["r/1/37.5/127/1/1/1/1"],"done":[%q]}`, done)
 		}
 		s.say(deliveryEvents, o, `{"type":%q,"id":"%s/%s/1","orderId":%q,"attempt":1,"area":"a","riderId":"r"}`, did, o, did, o)
 		s.event(o, 8+i, did, fmt.Sprintf("%s/%s/1", o, did), `,"riderId":"r"`)

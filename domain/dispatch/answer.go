@@ -46,14 +46,12 @@ type part struct {
 // asks again when it knows less than the area; for a withdraw, the end of its
 // delivery, whatever brought it. Riders are told only what the message caused.
 func (t *turn) told() (parts []part) {
-	for _, ds := range [][]*Delivery{t.Deliveries, t.Done} {
-		for _, d := range ds {
-			named := d.OrderID == t.c.OrderID && d.Attempt == t.c.Attempt
-			for i := range d.Steps {
-				last := i == len(d.Steps)-1
-				if d.Steps[i].By == t.by || named && t.c.Type == Request || named && t.c.Type == Withdraw && last && d.finished() {
-					parts = append(parts, part{d, i})
-				}
+	for d := range t.all() {
+		named := d.OrderID == t.c.OrderID && d.Attempt == t.c.Attempt
+		for i := range d.Steps {
+			last := i == len(d.Steps)-1
+			if d.Steps[i].By == t.by || named && t.c.Type == Request || named && t.c.Type == Withdraw && last && d.finished() {
+				parts = append(parts, part{d, i})
 			}
 		}
 	}

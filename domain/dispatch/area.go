@@ -3,6 +3,7 @@ package dispatch
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 
@@ -29,7 +30,7 @@ type Area struct {
 	Seq        int64       `json:"seq,omitzero"` // of the last step
 	Riders     []*Rider    `json:"riders,omitempty"`
 	Deliveries []*Delivery `json:"deliveries,omitempty"` // open and assigned, oldest request first
-	Done       []*Delivery `json:"done,omitempty"`       // finished, oldest end first; places are dropped
+	Done       []Past      `json:"done,omitempty"`       // finished, oldest end first
 	Gone       []Gone      `json:"gone,omitempty"`
 	Recent     []Answer    `json:"recent,omitempty"`
 }
@@ -150,12 +151,10 @@ var rules = map[string]func(*turn) bool{
 
 // remembered reports whether this message has left a step or an Answer.
 func (t *turn) remembered() bool {
-	for _, ds := range [][]*Delivery{t.Deliveries, t.Done} {
-		for _, d := range ds {
-			for i := range d.Steps {
-				if d.Steps[i].By == t.by {
-					return true
-				}
+	for d := range t.all() {
+		for i := range d.Steps {
+			if d.Steps[i].By == t.by {
+				return true
 			}
 		}
 	}
@@ -390,8 +389,7 @@ func (t *turn) finish(d *Delivery, s Step) {
 	rider := d.Rider()
 	t.step(d, s)
 	t.Deliveries = slices.DeleteFunc(t.Deliveries, func(o *Delivery) bool { return o == d })
-	*d = Delivery{OrderID: d.OrderID, Attempt: d.Attempt, Steps: d.Steps}
-	t.Done = capped(append(t.Done, d), KeepDone)
+	t.Done = capped(append(t.Done, newPast(d)), KeepDone)
 	t.freed(rider)
 }
 
@@ -486,13 +484,27 @@ func (a *Area) inHand(rider string) (ds []*Delivery) {
 	return ds
 }
 
+// all returns the deliveries, live and finished.
+func (a *Area) all() iter.Seq[*Delivery] {
+	return func(yield func(*Delivery) bool) {
+		for _, d := range a.Deliveries {
+			if !yield(d) {
+				return
+			}
+		}
+		for _, d := range a.Done {
+			if !yield(d.Delivery) {
+				return
+			}
+		}
+	}
+}
+
 // delivery returns the one that the command names, live or finished.
 func (t *turn) delivery() *Delivery {
-	for _, ds := range [][]*Delivery{t.Deliveries, t.Done} {
-		for _, d := range ds {
-			if d.OrderID == t.c.OrderID && d.Attempt == t.c.Attempt {
-				return d
-			}
+	for d := range t.all() {
+		if d.OrderID == t.c.OrderID && d.Attempt == t.c.Attempt {
+			return d
 		}
 	}
 	return nil
@@ -500,11 +512,9 @@ func (t *turn) delivery() *Delivery {
 
 // latest returns the last attempt for an order: riders name no attempt.
 func (a *Area) latest(order string) (last *Delivery) {
-	for _, ds := range [][]*Delivery{a.Deliveries, a.Done} {
-		for _, d := range ds {
-			if d.OrderID == order && (last == nil || d.Attempt > last.Attempt) {
-				last = d
-			}
+	for d := range a.all() {
+		if d.OrderID == order && (last == nil || d.Attempt > last.Attempt) {
+			last = d
 		}
 	}
 	return last

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 
@@ -89,6 +90,45 @@ func (s *Step) UnmarshalText(b []byte) error {
 		s.EtaPickup, s.EtaDrop, s.ReadyAt = s.At+u.time(), s.At+u.time(), s.At+u.time()
 	}
 	s.Reason = u.rest
+	return u.err
+}
+
+// Past is a finished delivery: what it was and its steps, its places are dropped.
+// Nothing of it changes any more, so it is packed once: most of a row is these.
+type Past struct {
+	*Delivery
+	packed []byte
+}
+
+func newPast(d *Delivery) Past {
+	d = &Delivery{OrderID: d.OrderID, Attempt: d.Attempt, Steps: d.Steps}
+	p := pack(nil)
+	p.text(d.OrderID)
+	p.int(int64(d.Attempt))
+	for _, s := range d.Steps {
+		step, _ := s.AppendText(nil)
+		p.int(int64(len(step))) // a reason may be anything
+		p.text(string(step))
+	}
+	return Past{d, p.done()}
+}
+
+// AppendText implements encoding.TextAppender.
+func (p Past) AppendText(b []byte) ([]byte, error) { return append(b, p.packed...), nil }
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Past) MarshalText() ([]byte, error) { return p.AppendText(nil) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Past) UnmarshalText(b []byte) error {
+	u := unpacker{rest: string(b)}
+	d := &Delivery{OrderID: u.text(), Attempt: int(u.int())}
+	for u.rest != "" && u.err == nil {
+		var s Step
+		u.fail(u.rest, s.UnmarshalText([]byte(u.cut(int(u.int())))))
+		d.Steps = append(d.Steps, s)
+	}
+	*p = Past{d, bytes.Clone(b)}
 	return u.err
 }
 

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -74,6 +75,16 @@ type unpacker struct {
 
 func (u *unpacker) text() (s string) {
 	s, u.rest, _ = strings.Cut(u.rest, "/")
+	return s
+}
+
+// cut returns a field of n bytes, whatever is in it.
+func (u *unpacker) cut(n int) (s string) {
+	if n < 0 || n > len(u.rest) {
+		u.fail(u.rest, errors.New("it ends too early"))
+		return ""
+	}
+	s, u.rest = u.rest[:n], strings.TrimPrefix(u.rest[n:], "/")
 	return s
 }
 

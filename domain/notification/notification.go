@@ -4,6 +4,7 @@ package notification
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"baedal/domain"
@@ -117,11 +118,35 @@ func everyone(en, ko string, audiences ...string) map[string]sentence {
 // Audiences in the order in which they are told.
 var audiences = []string{Customer, Store, Rider}
 
+// fill puts what an event says in the place of the names in braces.
+func fill(s string, e *order.Event) string {
+	b := make([]byte, 0, len(s)+64)
+	for {
+		before, after, found := strings.Cut(s, "{")
+		b = append(b, before...)
+		if !found {
+			return string(b)
+		}
+		name, rest, _ := strings.Cut(after, "}")
+		switch name {
+		case "order":
+			b = append(b, e.OrderID...)
+		case "rider":
+			b = append(b, e.RiderID...)
+		case "store":
+			b = append(b, e.StoreID...)
+		case "reason":
+			b = append(b, e.Reason...)
+		case "total":
+			b = strconv.AppendInt(b, e.Total, 10)
+		}
+		s = rest
+	}
+}
+
 // Of returns what an event makes known to whom. Each id is a function of the
 // event's, so the same event gives the same notifications.
 func Of(e *order.Event, l Language) (all []Notification) {
-	fill := strings.NewReplacer("{order}", e.OrderID, "{rider}", e.RiderID, "{store}", e.StoreID,
-		"{reason}", e.Reason, "{total}", fmt.Sprint(e.Total))
 	to := map[string]string{Customer: e.UserID, Store: e.StoreID, Rider: e.RiderID}
 	for _, a := range audiences {
 		s, ok := sentences[e.Type][a]
@@ -130,7 +155,7 @@ func Of(e *order.Event, l Language) (all []Notification) {
 		}
 		all = append(all, Notification{
 			Meta:      domain.Meta{Type: e.Type, ID: e.ID + "/" + a, At: e.At},
-			Recipient: to[a], Audience: a, OrderID: e.OrderID, Status: string(e.Status), Message: fill.Replace(s[l]),
+			Recipient: to[a], Audience: a, OrderID: e.OrderID, Status: string(e.Status), Message: fill(s[l], e),
 		})
 	}
 	return all

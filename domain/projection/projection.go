@@ -4,7 +4,11 @@
 package projection
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"baedal/domain"
@@ -36,11 +40,34 @@ type Note struct {
 // Names returns the key that the message itself claims.
 func (n *Note) Names() string { return n.Key }
 
-// Ref is an order in a list, by the event that put it there.
+// Ref is an order in a list, by the event that put it there. In a row it is
+// written as order/milliseconds since 1970/version: lists are long and hot.
 type Ref struct {
-	OrderID string      `json:"orderId"`
-	At      domain.Time `json:"at"`
-	Version int         `json:"version,omitzero"`
+	OrderID string
+	At      domain.Time
+	Version int
+}
+
+// AppendText implements encoding.TextAppender.
+func (r Ref) AppendText(b []byte) ([]byte, error) {
+	b = append(append(b, r.OrderID...), '/')
+	b = append(strconv.AppendInt(b, int64(r.At), 10), '/')
+	return strconv.AppendInt(b, int64(r.Version), 10), nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Ref) MarshalText() ([]byte, error) { return r.AppendText(nil) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Ref) UnmarshalText(b []byte) error {
+	f := strings.Split(string(b), "/") // ids contain no slash
+	if len(f) != 3 {
+		return fmt.Errorf("%q is not order/time/version", b)
+	}
+	at, err := strconv.ParseInt(f[1], 10, 64)
+	version, err2 := strconv.Atoi(f[2])
+	*r = Ref{OrderID: f[0], At: domain.Time(at), Version: version}
+	return errors.Join(err, err2)
 }
 
 // Model is a row of the read models: of a user, a store or a food by its key,
