@@ -21,6 +21,7 @@ func Notifier(t *topics.Catalog, l notification.Language) stream.Definition {
 		},
 		Outputs:     []stream.Sink{t.Notifications},
 		DeadLetters: t.DeadLetters,
+		Gather:      forReaders,
 	}
 }
 
@@ -37,5 +38,6 @@ func Messenger(t *topics.Catalog) stream.Definition {
 		},
 		Outputs:     []stream.Sink{t.MessageLog},
 		DeadLetters: t.DeadLetters,
+		Gather:      forReaders,
 	}
 }

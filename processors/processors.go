@@ -3,6 +3,8 @@
 package processors
 
 import (
+	"time"
+
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/notification"
@@ -22,6 +24,10 @@ type Settings struct {
 	// ExactlyOnce is whether the groups run so; see stream.ExactlyOnce.
 	ExactlyOnce bool
 }
+
+// forReaders is how long records gather in groups that tell people and keep what
+// is looked up: no order waits for them.
+const forReaders = 20 * time.Millisecond
 
 // All returns the definitions of all groups, by their names.
 func All(t *topics.Catalog, s Settings) map[string]stream.Definition {

@@ -25,6 +25,7 @@ func Projections(t *topics.Catalog, keep time.Duration) stream.Definition {
 		},
 		DeadLetters: t.DeadLetters,
 		Timer:       stream.Wake(t.ProjectionsLoop, 1, p.due, forgetModel),
+		Gather:      forReaders,
 	}
 }
 

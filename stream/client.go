@@ -20,12 +20,9 @@ const (
 	mostBufferedBytes = 64 << 20
 )
 
-// linger is how long a producer waits for more to send along with a record. It
-// is short beside the broker's own time, and saves most of the requests.
-const (
-	linger              = time.Millisecond
-	lingerInTransaction = 5 * time.Millisecond // its readers wait for the commit anyway
-)
+// lingerInTransaction is the least Linger of a transaction's producer: who reads
+// from it waits for the commit anyway.
+const lingerInTransaction = 5 * time.Millisecond
 
 // client is a connection to the brokers for producing.
 type client struct {
@@ -43,7 +40,7 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 		kgo.ClientID(c.ClientID),
 		kgo.WithLogger(clientLogger{c.Logger}),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(linger),
+		kgo.ProducerLinger(c.Linger),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(1_000_000),
 		kgo.MaxBufferedRecords(mostBuffered),
@@ -92,7 +89,7 @@ func (c *client) tellStalls(ctx context.Context) {
 // can have clients that take part in a transaction's bookkeeping in another way,
 // with a new epoch for each one. Where they do, the client must, too: a broker
 // that is killed at the end of an old kind of transaction may not finish it.
-func inTransactions(id string, newKind bool) []kgo.Opt {
+func (c Config) inTransactions(id string, newKind bool) []kgo.Opt {
 	versions := kversion.V3_9_0()
 	if newKind {
 		versions = kversion.Stable()
@@ -102,7 +99,7 @@ func inTransactions(id string, newKind bool) []kgo.Opt {
 	return []kgo.Opt{
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(transactionTimeout),
-		kgo.ProducerLinger(lingerInTransaction),
+		kgo.ProducerLinger(max(lingerInTransaction, c.Linger)),
 		kgo.MaxVersions(versions),
 	}
 }

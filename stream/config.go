@@ -41,7 +41,11 @@ type Config struct {
 	// FetchPause is the least time between two fetches of a consumer. Longer
 	// costs latency at every hop, shorter costs requests. Default 2ms.
 	FetchPause time.Duration
-	// Dial makes the connections of the producer that all groups share at least
+	// Linger is how long a producer waits for more to send along with a record.
+	// It is short beside the brokers' own time, and saves most of the requests.
+	// Default 1ms.
+	Linger time.Duration
+	// Dial makes the connections of the producers that groups share at least
 	// once. Default a net.Dialer's.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// State holds the tables on this machine.
@@ -78,6 +82,9 @@ func (c Config) WithDefaults() Config {
 	if c.FetchPause == 0 {
 		c.FetchPause = 2 * time.Millisecond
 	}
+	if c.Linger == 0 {
+		c.Linger = time.Millisecond
+	}
 	if c.CacheRows == 0 {
 		c.CacheRows = 10_000
 	}
@@ -87,6 +94,12 @@ func (c Config) WithDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	return c
+}
+
+// gathering returns c with time for records to gather on their way in and out.
+func (c Config) gathering(d time.Duration) Config {
+	c.FetchPause, c.Linger = max(c.FetchPause, d), max(c.Linger, d)
 	return c
 }
 

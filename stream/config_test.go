@@ -66,14 +66,15 @@ func TestConfig_Client(t *testing.T) {
 }
 
 func TestConfig_Producing(t *testing.T) {
-	client, err := Config{ClientID: "here", Brokers: []string{"127.0.0.1:1"}}.WithDefaults().newClient(inTransactions("t", true)...)
+	c := Config{ClientID: "here", Brokers: []string{"127.0.0.1:1"}}.WithDefaults()
+	client, err := c.newClient(c.inTransactions("t", true)...)
 	require.NoError(t, err)
 	defer client.Close()
 	for _, want := range []struct {
 		option, value any
 	}{
 		{kgo.ClientID, "here"}, {kgo.RequiredAcks, kgo.AllISRAcks()}, {kgo.DisableIdempotentWrite, false}, {kgo.RecordRetries, int64(math.MaxInt64)},
-		{kgo.RecordDeliveryTimeout, time.Duration(0)}, {kgo.AllowAutoTopicCreation, false}, {kgo.MaxBufferedRecords, int64(mostBuffered)}, {kgo.TransactionTimeout, transactionTimeout},
+		{kgo.RecordDeliveryTimeout, time.Duration(0)}, {kgo.AllowAutoTopicCreation, false}, {kgo.MaxBufferedRecords, int64(mostBuffered)}, {kgo.TransactionTimeout, transactionTimeout}, {kgo.ProducerLinger, lingerInTransaction},
 	} {
 		require.Equal(t, want.value, client.OptValue(want.option))
 	}

@@ -26,7 +26,7 @@ type Engine struct {
 func New(cfg Config, groups ...Definition) *Engine {
 	e := &Engine{cfg: cfg.WithDefaults()}
 	for _, g := range groups {
-		r := &run{group: g.name(), cfg: e.cfg, instance: g.instance(e.cfg)}
+		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), instance: g.instance(e.cfg)}
 		if cfg.Registerer != nil {
 			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
 		}
@@ -44,23 +44,32 @@ func Run(ctx context.Context, cfg Config, groups ...Definition) error {
 // committed. A group that fails is built anew after a pause; the others go on.
 // After a Fault, which no new start heals, all are ended and it is returned.
 func (e *Engine) Run(ctx context.Context) error {
+	if len(e.groups) == 0 {
+		return errors.New("there are no groups to run")
+	}
 	var opts []kgo.Opt
 	if e.cfg.Dial != nil {
 		opts = append(opts, kgo.Dialer(e.cfg.Dial))
 	}
-	client, err := e.cfg.newClient(opts...)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
-	wg.Go(func() { client.tellStalls(ctx) })
-	wg.Go(func() { e.tellRecovery(ctx, client) })
+	clients := map[time.Duration]*client{} // groups with the same Linger share one
+	for _, g := range e.groups {
+		if g.client = clients[g.cfg.Linger]; g.client != nil {
+			continue
+		}
+		client, err := g.cfg.newClient(opts...)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		wg.Go(func() { client.tellStalls(ctx) })
+		g.client, clients[g.cfg.Linger] = client, client
+	}
+	wg.Go(func() { e.tellRecovery(ctx, e.groups[0].client) })
 	errs := make([]error, len(e.groups))
 	for i, g := range e.groups {
-		g.client = client
 		wg.Go(func() {
 			if errs[i] = g.supervise(ctx); errs[i] != nil {
 				stop()
@@ -87,7 +96,7 @@ func (e *Engine) Ready() error {
 type run struct {
 	group  string
 	cfg    Config
-	client *client // of all groups
+	client *client // of all groups with the same Linger
 	*instance
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]

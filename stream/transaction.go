@@ -64,7 +64,7 @@ func (r *run) newTransactions(ctx context.Context, id string) (*transaction, err
 	if err != nil {
 		return nil, err
 	}
-	client, err := r.cfg.newClient(inTransactions(id, newKind)...)
+	client, err := r.cfg.newClient(r.cfg.inTransactions(id, newKind)...)
 	if err != nil {
 		return nil, err
 	}
