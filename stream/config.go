@@ -121,7 +121,7 @@ func (c Config) Client() *sarama.Config {
 	s.Consumer.Return.Errors = true
 	s.Consumer.Group.InstanceId = c.InstanceID
 	s.Consumer.Group.Session.Timeout = c.SessionTimeout
-	s.Consumer.Group.Heartbeat.Interval = min(3*time.Second, c.SessionTimeout/4)
+	s.Consumer.Group.Heartbeat.Interval = min(300*time.Millisecond, c.SessionTimeout/4) // how soon a member learns that others come and go
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}
 
 	s.Metadata.Retry.Max = 100
