@@ -64,11 +64,20 @@ func (r *run) newTransactions(ctx context.Context, id string) (*transaction, err
 	if err != nil {
 		return nil, err
 	}
+	if newKind {
+		if err := r.mend(ctx, id); err != nil {
+			return nil, err
+		}
+	}
 	client, err := r.cfg.newClient(r.cfg.inTransactions(id, newKind)...)
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := client.ProducerID(ctx); err != nil {
+	producer, epoch, err := client.ProducerID(ctx)
+	if err == nil && newKind { // what the last one committed has its end by now
+		err = r.writeEnd(ctx, producer, epoch, false)
+	}
+	if err != nil {
 		client.Close()
 		return nil, fmt.Errorf("beginning with transactions: %w", err)
 	}
@@ -278,8 +287,14 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 		if planted.Enabled {
 			s.spoil(group)
 		}
+		began := time.Now()
 		if err := t.commit(group); err != nil {
 			return err
+		}
+		if t.newKind && time.Since(began) > slowCommit {
+			if err := s.run.mendSoon(t.id); err != nil {
+				return err
+			}
 		}
 		failpoint.Hit(failpoint.TxnCommitted, s.run.group)
 		if err := s.run.tables.each((*state.Table).Flush); err != nil {
