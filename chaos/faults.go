@@ -45,16 +45,6 @@ func fenced(broker string, g stream.Guarantee) string {
 	return onKafka(broker, g)
 }
 
-// A single Kafka 4.3.0 that is killed while it ends a transaction can note it as
-// ended without having written the end to its partitions, and nobody reads past
-// it any more: docs/operations.md, Known limits.
-func unbrokenCommits(broker string, g stream.Guarantee) string {
-	if g == stream.ExactlyOnce {
-		return "a lone Kafka 4.3.0 that is killed may lose the end of a transaction: -guarantee at-least-once"
-	}
-	return onKafka(broker, g)
-}
-
 var faults = []fault{
 	{"none", 1, anyStep, anywhere, func(context.Context, *world, step) (bool, error) { return true, nil }},
 	{"kill", 3, anyStep, anywhere, kill},
@@ -71,7 +61,7 @@ var faults = []fault{
 	{"disk-full", 1, anyStep, mountable, diskFull},
 	{"scale", 1, anyStep, anywhere, scale},
 	{"scale-kill", 1, anyStep, anywhere, scaleKill},
-	{"broker-kill", 1, anyStep, unbrokenCommits, killBroker},
+	{"broker-kill", 2, anyStep, onKafka, killBroker},
 	{"cut", 3, anyStep, onKafka, cut},
 	{"slow", 1, anyStep, onKafka, slow},
 	{"reset", 2, anyStep, onKafka, reset},

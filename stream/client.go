@@ -131,19 +131,20 @@ func partitionOf(key []byte, partitions int) int32 {
 	return p
 }
 
-// clientLogger passes on what a user must know.
+// clientLogger passes on what a user must know. What he sees when brokers are
+// away is told by tellStalls; the client's own warnings guess at reasons.
 type clientLogger struct{ *slog.Logger }
 
 func (l clientLogger) Level() kgo.LogLevel {
 	if l.Enabled(context.Background(), slog.LevelDebug) {
 		return kgo.LogLevelInfo
 	}
-	return kgo.LogLevelWarn
+	return kgo.LogLevelError
 }
 
 func (l clientLogger) Log(level kgo.LogLevel, msg string, args ...any) {
 	at := slog.LevelDebug
-	if level <= kgo.LogLevelWarn {
+	if level == kgo.LogLevelError {
 		at = slog.LevelWarn
 	}
 	l.Logger.Log(context.Background(), at, msg, args...)

@@ -81,7 +81,10 @@ func (h *sessionHandler) Cleanup(sarama.ConsumerGroupSession) error {
 	if err == nil && h.run.failed() == nil {
 		err = h.s.commitTransaction(true)
 	}
-	if err != nil || h.run.failed() != nil {
+	if err != nil { // another session must not go on in this transaction
+		h.run.fail(err)
+	}
+	if h.run.failed() != nil {
 		h.run.abort()
 	}
 	return err

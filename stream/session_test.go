@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 // brokerSession is the session beneath ours: what it is told is what would be committed.
 type brokerSession struct {
 	sarama.ConsumerGroupSession
+	ctx     context.Context
 	marked  map[tp]int64
 	commits int
 }
@@ -20,6 +22,10 @@ func (b *brokerSession) MarkOffset(topic string, partition int32, offset int64, 
 }
 
 func (b *brokerSession) Commit() { b.commits++ }
+
+func (b *brokerSession) Context() context.Context { return b.ctx }
+func (b *brokerSession) GenerationID() int32      { return 1 }
+func (b *brokerSession) MemberID() string         { return "m" }
 
 func testSession() (*session, *brokerSession) {
 	b := &brokerSession{marked: map[tp]int64{}}
@@ -136,4 +142,25 @@ func TestSession_Lag(t *testing.T) {
 	require.Equal(t, int64(5), lag()[tp{"t", 0}])
 	s.MarkOffset("t", 0, 11, "")
 	require.Equal(t, int64(3), lag()[tp{"t", 0}])
+}
+
+// A commit that failed is not forgotten: its offsets count as committed by then,
+// so that the session's last commit would find nothing to do and leave the
+// transaction open for the next session, which handles the messages again.
+func TestSession_BrokenTransaction(t *testing.T) {
+	s, _ := testSession()
+	s.changed.L = &s.mu
+	ctx, cancel := context.WithCancel(t.Context())
+	s.ConsumerGroupSession.(*brokerSession).ctx = ctx
+	gone, err := Config{Brokers: []string{"127.0.0.1:1"}}.WithDefaults().newClient()
+	require.NoError(t, err)
+	gone.Close()
+	s.run.producer.Store(&producer{txn: &transaction{client: gone, open: true}})
+
+	s.enter("t", 0, 5)
+	s.MarkOffset("t", 0, 6, "")
+	require.Error(t, s.commitTransaction(false))
+	require.False(t, s.enter("t", 0, 6), "nothing is let in any more")
+	cancel()
+	require.ErrorIs(t, s.commitTransaction(true), errBroken)
 }

@@ -45,7 +45,10 @@ func ParseGuarantee(s string) (Guarantee, error) {
 // Until then nobody reads past it.
 const transactionTimeout = 10 * time.Second
 
-var errUnfinished = errors.New("the session ends before all of the transaction is finished")
+var (
+	errUnfinished = errors.New("the session ends before all of the transaction is finished")
+	errBroken     = errors.New("the transaction could not be committed")
+)
 
 // transaction is what the producer of an exactly-once group has open.
 type transaction struct {
@@ -270,7 +273,7 @@ func (s *session) commitTransaction(last bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = false
-	s.broken = err != nil && !errors.Is(err, errUnfinished)
+	s.broken = s.broken || err != nil && !errors.Is(err, errUnfinished)
 	s.changed.Broadcast()
 	return err
 }
@@ -313,6 +316,9 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 func (s *session) stopIntake(last bool) ([]kmsg.TxnOffsetCommitRequestTopic, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.broken { // its offsets are noted as committed, and are not
+		return nil, errBroken
+	}
 	s.stopped = true
 	for s.inside > 0 && !last && s.Context().Err() == nil {
 		s.changed.Wait()
