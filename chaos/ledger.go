@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sort"
@@ -163,7 +164,8 @@ type disturber struct {
 	rnd      *rand.Rand
 	client   *kgo.Client
 	poisoned int
-	again    int // under mu
+	again    int   // under mu
+	unsaid   error // under mu: what could not be said
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 }
@@ -187,14 +189,28 @@ func (l *ledger) disturb(ctx context.Context, r round) (*disturber, error) {
 	return d, nil
 }
 
-// stop ends it when it has said all that it wanted, and the brokers have it.
-func (d *disturber) stop() {
+// stop ends it when it has said all that it wanted, and the brokers have it. The
+// error is that they do not.
+func (d *disturber) stop() error {
 	d.cancel()
 	d.wg.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_ = d.client.Flush(ctx)
+	err := d.client.Flush(ctx)
 	d.client.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err = errors.Join(err, d.unsaid); err != nil {
+		return fmt.Errorf("saying commands and poison: %w", err)
+	}
+	return nil
+}
+
+// said is called with what became of a record.
+func (d *disturber) said(_ *kgo.Record, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unsaid = errors.Join(d.unsaid, err)
 }
 
 func (d *disturber) repeated() int {
@@ -237,7 +253,7 @@ func (d *disturber) mirror(ctx context.Context) {
 				d.mu.Lock()
 				d.again++
 				d.mu.Unlock()
-				d.client.Produce(context.Background(), again, nil)
+				d.client.Produce(context.Background(), again, d.said)
 			})
 		})
 	}
@@ -319,7 +335,7 @@ func (d *disturber) command(topic, key string, right bool, id, want, fields stri
 		p = murmur(key)
 	}
 	d.client.Produce(context.Background(), &kgo.Record{Topic: topic, Partition: p, Key: []byte(key),
-		Value: []byte(`{"id":"` + id + `","verdict":true,` + fields + `}`)}, nil)
+		Value: []byte(`{"id":"` + id + `","verdict":true,` + fields + `}`)}, d.said)
 }
 
 // bad is a record that nobody can handle.
@@ -333,7 +349,7 @@ func (d *disturber) bury(b bad) {
 	d.poisoned++
 	d.client.Produce(context.Background(), &kgo.Record{Topic: b.topic, Partition: int32(d.rnd.IntN(partitions)), Key: b.key, Value: b.value},
 		func(r *kgo.Record, err error) {
-			if err == nil {
+			if d.said(r, err); err == nil {
 				d.mu.Lock()
 				defer d.mu.Unlock()
 				d.poison[fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)] = b.what

@@ -36,7 +36,7 @@ var after = step{wait: time.Second, pause: 500 * time.Millisecond}
 
 var hunts = []hunt{
 	{planted.CommitPastUnfinished, false, "linger-at", []step{lingerAt(failpoint.OutputsHeld, "", 40), lingerAt(failpoint.OutputsHeld, "", 90), lingerAt(failpoint.OutputsHeld, "order", 60)}, 0, 5},
-	{planted.FlushBeforeAck, false, "kill-at-wipe", []step{dieAt(failpoint.FlushedOne, "", 40), dieAt(failpoint.FlushedOne, "order", 30), dieAt(failpoint.FlushedOne, "stock", 20), dieAt(failpoint.FlushedOne, "order", 50)}, 0, 6},
+	{planted.FlushBeforeAck, false, "kill-at-wipe", []step{lingerAt(failpoint.RowKept, "order", 40), lingerAt(failpoint.RowKept, "stock", 30), lingerAt(failpoint.RowKept, "order", 90)}, 0, 6},
 	{planted.FlushBeforeCommit, true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "order", 5), dieAt(failpoint.OffsetsAdded, "stock", 7)}, 0, 5},
 	{planted.OffsetAheadOfRows, false, "kill-at", []step{dieAt(failpoint.Flushed, "order", 8), dieAt(failpoint.Flushed, "order", 11), dieAt(failpoint.Flushed, "stock", 9)}, 0, 4},
 	{planted.OutputBeforeRow, false, "linger-at", []step{lingerAt(failpoint.RowUnsent, "order", 40), lingerAt(failpoint.RowUnsent, "order", 70), lingerAt(failpoint.RowUnsent, "stock", 30)}, 0, 5},

@@ -181,7 +181,7 @@ func (w *world) live(ctx context.Context, r round) (res result, err error) {
 		met, err := f.do(ctx, w, st)
 		if err != nil {
 			load.cancel()
-			d.stop()
+			_ = d.stop()
 			return res, broken{"instance", err.Error()}
 		}
 		if met {
@@ -192,15 +192,18 @@ func (w *world) live(ctx context.Context, r round) (res result, err error) {
 	}
 	if err := w.heal(); err != nil {
 		load.cancel()
-		d.stop()
+		_ = d.stop()
 		return res, broken{"instance", err.Error()}
 	}
 	w.say("healed")
 	var errs []error
 	report, err := load.wait()
-	d.stop()
+	unsaid := d.stop()
 	if ctx.Err() != nil {
 		return res, ctx.Err()
+	}
+	if unsaid != nil {
+		errs = append(errs, broken{"ledger", unsaid.Error()})
 	}
 	if err != nil {
 		errs = append(errs, broken{"load", err.Error()})

@@ -7,6 +7,8 @@ import (
 
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"baedal/internal/failpoint"
 )
 
 // producer is goka's producer for one run of a group. Unlike goka's own it
@@ -54,6 +56,7 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 	}
 	var row rowSent
 	if topic == p.table {
+		failpoint.Hit(failpoint.RowKept, topic)
 		row = p.row(key)
 	}
 	if p.txn != nil {

@@ -16,6 +16,7 @@ const (
 	Buried       Point = "buried"        // after that, before it is acknowledged
 	Decided      Point = "decided"       // before anything is sent
 	RowUnsent    Point = "row-unsent"    // outputs are in the outbox, the row is not sent
+	RowKept      Point = "row-kept"      // the row is in the table's memory, and not sent
 	RowSent      Point = "row-sent"      // the row is sent, not acknowledged
 	RowAcked     Point = "row-acked"     // the row is acknowledged, outputs are not let go
 	OutputsHeld  Point = "outputs-held"  // outputs may leave, and have not
@@ -63,7 +64,7 @@ var Points = []struct {
 	When
 }{
 	{Entered, Always}, {Forwarding, Always}, {Forwarded, Always}, {Burying, Always}, {Buried, Always}, {Decided, Always},
-	{RowUnsent, Always}, {RowSent, Always}, {RowAcked, Always},
+	{RowUnsent, Always}, {RowKept, Always}, {RowSent, Always}, {RowAcked, Always},
 	{OutputsHeld, AtLeastOnce}, {OutputsSome, AtLeastOnce}, {OutputsSent, AtLeastOnce}, {OutputsAcked, AtLeastOnce},
 	{Finished, Always},
 	{Committing, AtLeastOnce}, {Committed, AtLeastOnce}, {FlushedOne, Always}, {Flushed, AtLeastOnce},
