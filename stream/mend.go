@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // The brokers may forget to write the end of a transaction to its partitions: a
@@ -20,24 +23,39 @@ import (
 // the new kind of transactions, where each has an epoch of its own: what is open
 // under an older epoch than the producer's belongs to one that has ended.
 
-// slowCommit is how long a commit takes at least that saw a broker come back.
-const slowCommit = 500 * time.Millisecond
+// shaken notes that a broker was lost: one that comes back may have forgotten.
+type shaken struct{ atomic.Bool }
 
-// mendSoon is mend for at most transactionTimeout.
-func (r *run) mendSoon(id string) error {
+// OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
+func (s *shaken) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { s.Store(true) }
+
+// steady mends what was forgotten while the transactions of t went on. None may
+// be open.
+func (r *run) steady(t *transaction) error {
+	if !t.newKind || !t.shaken.Swap(false) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), transactionTimeout)
 	defer cancel()
-	return r.mend(ctx, id)
+	return r.mend(ctx, t.id)
 }
 
-// mend writes what is missing of the end of the last transaction under an id. It
-// blocks until the brokers have noted an end.
+// mend writes what is missing of the ends of the transactions under an id. It
+// blocks until the brokers have noted an end of the last one, if that has come
+// to an end. Those before were committed: who can't commit begins anew, with
+// newTransactions.
 func (r *run) mend(ctx context.Context, id string) error {
 	d, err := r.lastTransaction(ctx, id)
-	if err != nil || d.State != "CompleteCommit" && d.State != "CompleteAbort" {
+	if err != nil {
 		return err
 	}
-	return r.writeEnd(ctx, d.ProducerID, d.ProducerEpoch, d.State == "CompleteCommit")
+	switch d.State {
+	case "Ongoing", "CompleteCommit", "CompleteAbort":
+		return r.writeEnds(ctx, d.ProducerID, d.ProducerEpoch, func(epoch int16) (commit bool) {
+			return d.State != "CompleteAbort" || epoch < d.ProducerEpoch-1 // the end takes an epoch
+		})
+	}
+	return nil
 }
 
 func (r *run) lastTransaction(ctx context.Context, id string) (d kadm.DescribedTransaction, err error) {
@@ -63,9 +81,9 @@ func (r *run) lastTransaction(ctx context.Context, id string) (d kadm.DescribedT
 	}
 }
 
-// writeEnd ends what a producer has open under an older epoch, in any partition
-// that the group writes.
-func (r *run) writeEnd(ctx context.Context, id int64, epoch int16, commit bool) error {
+// writeEnds ends what a producer has open under an older epoch than this one, in
+// any partition that the group writes.
+func (r *run) writeEnds(ctx context.Context, id int64, epoch int16, committed func(epoch int16) bool) error {
 	admin := kadm.NewClient(r.client.Client)
 	where := kadm.TopicsSet{"__consumer_offsets": nil}
 	for _, e := range r.graph.AllEdges() {
@@ -82,25 +100,18 @@ func (r *run) writeEnd(ctx context.Context, id int64, epoch int16, commit bool) 
 	if err != nil {
 		return fmt.Errorf("looking for an open transaction: %w", err)
 	}
-	end := kadm.TxnMarkers{ProducerID: id, ProducerEpoch: epoch, Commit: commit, Topics: kadm.TopicsSet{}}
 	for _, p := range described.SortedProducers() {
-		if p.ProducerID == id && p.ProducerEpoch < epoch && p.CurrentTxnStartOffset >= 0 {
-			end.Topics.Add(p.Topic, p.Partition)
-			end.CoordinatorEpoch = max(end.CoordinatorEpoch, p.CoordinatorEpoch)
+		if p.ProducerID != id || p.ProducerEpoch >= epoch || p.CurrentTxnStartOffset < 0 {
+			continue
 		}
-	}
-	if len(end.Topics) == 0 {
-		return nil
-	}
-	written, err := admin.WriteTxnMarkers(ctx, end)
-	written.EachPartition(func(p kadm.TxnMarkersPartitionResponse) {
-		if p.Err != nil {
-			err = errors.Join(err, fmt.Errorf("%s/%d: %w", p.Topic, p.Partition, p.Err))
+		end := kadm.TxnMarkers{ProducerID: id, ProducerEpoch: epoch, Commit: committed(p.ProducerEpoch), CoordinatorEpoch: max(0, p.CoordinatorEpoch), Topics: kadm.TopicsSet{}}
+		end.Topics.Add(p.Topic, p.Partition)
+		written, err := admin.WriteTxnMarkers(ctx, end)
+		written.EachPartition(func(p kadm.TxnMarkersPartitionResponse) { err = errors.Join(err, p.Err) })
+		if err != nil {
+			return fmt.Errorf("writing the end of a transaction that the brokers forgot to %s/%d: %w", p.Topic, p.Partition, err)
 		}
-	})
-	if err != nil {
-		return fmt.Errorf("writing the end of a transaction that the brokers forgot: %w", err)
+		r.cfg.Logger.Warn("wrote the end of a transaction that the brokers had forgotten", "group", r.group, "committed", end.Commit, "topic", p.Topic, "partition", p.Partition)
 	}
-	r.cfg.Logger.Warn("wrote the end of a transaction that the brokers had forgotten", "group", r.group, "committed", commit, "topics", end.Topics.Topics())
 	return nil
 }

@@ -47,6 +47,11 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 	h.run.tables.clear()
 	h.s = newSession(s, h.run)
 	h.run.session.Store(h.s)
+	if h.run.exactlyOnce() { // or the tables are waited for in vain
+		if err := h.run.steady(h.run.producer.Load().txn); err != nil {
+			return err
+		}
+	}
 	if err := h.inner.Setup(h.s); err != nil {
 		return err
 	}

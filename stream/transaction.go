@@ -55,6 +55,7 @@ type transaction struct {
 	id       string
 	client   *client
 	newKind  bool
+	shaken   shaken
 	open     bool
 	produced atomic.Bool // whether the brokers know of it by a record
 }
@@ -72,19 +73,20 @@ func (r *run) newTransactions(ctx context.Context, id string) (*transaction, err
 			return nil, err
 		}
 	}
-	client, err := r.cfg.newClient(r.cfg.inTransactions(id, newKind)...)
+	t := &transaction{id: id, newKind: newKind}
+	t.client, err = r.cfg.newClient(append(r.cfg.inTransactions(id, newKind), kgo.WithHooks(&t.shaken))...)
 	if err != nil {
 		return nil, err
 	}
-	producer, epoch, err := client.ProducerID(ctx)
-	if err == nil && newKind { // what the last one committed has its end by now
-		err = r.writeEnd(ctx, producer, epoch, false)
+	producer, epoch, err := t.client.ProducerID(ctx)
+	if err == nil && newKind { // what was committed has its end by now
+		err = r.writeEnds(ctx, producer, epoch, func(int16) bool { return false })
 	}
 	if err != nil {
-		client.Close()
+		t.client.Close()
 		return nil, fmt.Errorf("beginning with transactions: %w", err)
 	}
-	return &transaction{id: id, client: client, newKind: newKind}, nil
+	return t, nil
 }
 
 // endLost ends the transaction that a lost instance of the group left open in a
@@ -290,14 +292,8 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 		if planted.Enabled {
 			s.spoil(group)
 		}
-		began := time.Now()
 		if err := t.commit(group); err != nil {
 			return err
-		}
-		if t.newKind && time.Since(began) > slowCommit {
-			if err := s.run.mendSoon(t.id); err != nil {
-				return err
-			}
 		}
 		failpoint.Hit(failpoint.TxnCommitted, s.run.group)
 		if err := s.run.tables.each((*state.Table).Flush); err != nil {
@@ -305,6 +301,11 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 		}
 	}
 	failpoint.Hit(failpoint.TxnFlushed, s.run.group)
+	if !t.open || !t.produced.Load() {
+		if err := s.run.steady(t); err != nil {
+			return err
+		}
+	}
 	if last {
 		return nil
 	}
