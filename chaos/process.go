@@ -55,6 +55,9 @@ func (in *instance) start(spec string) error {
 	if in.cmd != nil {
 		return fmt.Errorf("instance %d runs already", in.number)
 	}
+	if err := in.w.keepTables(in); err != nil {
+		return err
+	}
 	args := in.w.arguments(in.number, in.dir)
 	logs, err := os.OpenFile(filepath.Join(in.w.dir, fmt.Sprintf("instance-%d.log", in.number)), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

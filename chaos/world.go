@@ -35,7 +35,8 @@ type world struct {
 	all    [3]*instance
 	round  round
 	mounts []string
-	proxy  *proxy // between the instances and Kafka
+	proxy  *proxy   // between the instances and Kafka
+	left   []string // copies of what dead processes left on their disks
 
 	ledger *ledger
 }
@@ -134,6 +135,7 @@ type result struct {
 	byStatus   map[string]int
 	poison     int
 	repeats    int
+	tables     int // compared with their changelogs
 	audit      string
 }
 
@@ -143,7 +145,7 @@ func (r result) String() string {
 		by = append(by, fmt.Sprintf("%d %s", n, s))
 	}
 	slices.Sort(by)
-	s := fmt.Sprintf("%d orders (%s), %d poisoned, %d sent twice, %s", r.orders, strings.Join(by, ", "), r.poison, r.repeats, r.audit)
+	s := fmt.Sprintf("%d orders (%s), %d poisoned, %d sent twice, %d tables left behind are right, %s", r.orders, strings.Join(by, ", "), r.poison, r.repeats, r.tables, r.audit)
 	if r.unmet > 0 {
 		s += fmt.Sprintf(" (%d failpoints not met)", r.unmet)
 	}
@@ -215,6 +217,9 @@ func (w *world) live(ctx context.Context, r round) (res result, err error) {
 	}
 	res.poison, res.repeats = d.poisoned, d.repeated()
 	w.say("ledger is settled")
+	if res.tables, err = w.compareTables(ctx); err != nil {
+		errs = append(errs, broken{"tables", err.Error()})
+	}
 	if res.audit, err = w.audit(ctx, r.n); err != nil {
 		errs = append(errs, broken{"audit", err.Error()})
 	}
