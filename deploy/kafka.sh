@@ -100,7 +100,7 @@ launch() {
   echo "$pid" >"$dir/pid"
   echo "$address" >"$dir/address"
   until (: <>"/dev/tcp/${address/://}") 2>/dev/null; do
-    alive "$pid" || return 1
+    kill -0 "$pid" 2>/dev/null || return 1 # not alive: it may not be java yet
     ((SECONDS < deadline)) || { end "$dir"; die "Kafka did not listen at $address within ${seconds_to_start}s: see $dir/log"; }
     sleep 0.1
   done

@@ -21,7 +21,7 @@ const (
 	// writeOverhead is what a buffered write costs beside its key and value.
 	writeOverhead = 128
 
-	defaultCacheRows = 10_000
+	defaultCacheRows = 4000
 )
 
 var (
@@ -42,7 +42,7 @@ type Options struct {
 	// closes a table before the last transaction is committed. Acked, Flush and
 	// Discard work after Close.
 	Transactional bool
-	// CacheRows bounds the decoded rows kept by Cache. Default 10,000; negative
+	// CacheRows bounds the decoded rows kept by Cache. Default 4,000; negative
 	// keeps none. Lower it when rows are large.
 	CacheRows int
 }

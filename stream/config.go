@@ -55,7 +55,7 @@ type Config struct {
 	// much newer than its own. Empty: it begins with its own.
 	CopySpace string
 	// CacheRows is how many decoded rows of a table partition stay in memory.
-	// Default 10000.
+	// Default 4000.
 	CacheRows int
 	// Logger defaults to slog's.
 	Logger *slog.Logger
@@ -86,7 +86,7 @@ func (c Config) WithDefaults() Config {
 		c.Linger = time.Millisecond
 	}
 	if c.CacheRows == 0 {
-		c.CacheRows = 10_000
+		c.CacheRows = 4000
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -130,11 +130,19 @@ func (c Config) Client() *sarama.Config {
 	return s
 }
 
+// reader is Client for those that know which topics they read: they are not told
+// of all others of the cluster.
+func (c Config) reader() *sarama.Config {
+	s := c.Client()
+	s.Metadata.Full = false
+	return s
+}
+
 // ConsumerBuilder and TopicManagerBuilder make what goka's tables and views
 // read with.
 func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
 	return func(brokers []string, _ string) (sarama.Consumer, error) {
-		return sarama.NewConsumer(brokers, c.Client())
+		return sarama.NewConsumer(brokers, c.reader())
 	}
 }
 
@@ -149,7 +157,7 @@ func (c Config) topicManager(endLost func(topic string, partition int32)) goka.T
 		if err != nil {
 			return nil, err
 		}
-		client, err := sarama.NewClient(brokers, c.Client())
+		client, err := sarama.NewClient(brokers, c.reader())
 		if err != nil {
 			return nil, errors.Join(err, inner.Close())
 		}

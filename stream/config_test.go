@@ -84,7 +84,7 @@ func TestConfig_WithDefaults(t *testing.T) {
 	c := Config{}.WithDefaults()
 	require.Equal(t, 100*time.Millisecond, c.CommitInterval)
 	require.Equal(t, 10*time.Second, c.SessionTimeout)
-	require.Equal(t, 10_000, c.CacheRows)
+	require.Equal(t, 4000, c.CacheRows)
 	require.NotNil(t, c.Logger)
 	require.WithinDuration(t, time.Now(), c.Now(), time.Minute)
 	require.NoError(t, c.Client().Validate())

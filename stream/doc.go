@@ -25,7 +25,9 @@
 //	}
 //	err := stream.Run(ctx, config, counts)
 //
-// Handling is at least once: after a crash the messages since the last commit
-// are handled again, with rows that may already know them. A handler must
-// therefore answer a message that it has seen before as it did then.
+// At least once, the messages since the last commit are handled again after a
+// crash, with rows that may already know them: a handler must answer a message
+// that it has seen before as it did then. Exactly once, Config.Guarantee, rows,
+// outputs and offsets are one Kafka transaction, and what was not committed has
+// left no trace; a client may still send the same message twice.
 package stream

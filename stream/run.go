@@ -194,7 +194,7 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithConsumerSaramaBuilder(r.cfg.ConsumerBuilder()),
 		goka.WithTopicManagerBuilder(r.cfg.topicManager(r.endLost)),
 		goka.WithConsumerGroupBuilder(func(brokers []string, group, _ string) (sarama.ConsumerGroup, error) {
-			cg, err := sarama.NewConsumerGroup(brokers, group, r.cfg.Client())
+			cg, err := sarama.NewConsumerGroup(brokers, group, r.cfg.reader())
 			if err != nil {
 				return nil, err
 			}
