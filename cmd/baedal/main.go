@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -26,15 +25,13 @@ const (
 )
 
 func main() {
-	// The heap that lives is small beside what passes through it: collecting
-	// less often costs some tens of megabytes and saves a tenth of the time.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
 	metrics.UseNilMetrics = true // sarama's own, which nobody reads, cost some percent
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOGC") == "" {
+		go collectSeldom(ctx)
+	}
 	go func() { // a second signal quits at once
 		<-ctx.Done()
 		again := make(chan os.Signal, 1)
