@@ -66,6 +66,9 @@ func Run(ctx context.Context, c *topics.Catalog, brokers []string, opt Options, 
 	if err != nil {
 		return nil, err
 	}
+	if in.written, err = in.newest(ctx); err != nil {
+		return nil, err
+	}
 	rd, err := newReader(brokers, in.names, starts, goal)
 	if err != nil {
 		return nil, err
@@ -119,6 +122,7 @@ type installation struct {
 	live      bool
 	alive     [groups]bool
 	committed [groups]map[partition]int64
+	written   map[partition]int64 // where topics ended at first, with what is in open transactions
 }
 
 // ends returns where every topic begins and ends now, as committed readers see it.
@@ -145,6 +149,33 @@ func (in *installation) ends(ctx context.Context) (starts, ends map[partition]in
 		}
 	}
 	return starts, ends, nil
+}
+
+// newest returns where every topic ends now, with what is in open transactions.
+func (in *installation) newest(ctx context.Context) (map[partition]int64, error) {
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	all, err := in.adm.ListEndOffsets(limited, in.names[:]...)
+	if err == nil {
+		err = all.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("brokers %v: %w", in.brokers, err)
+	}
+	ends := map[partition]int64{}
+	all.Each(func(o kadm.ListedOffset) { ends[partition{in.index[o.Topic], o.Partition}] = o.Offset })
+	return ends, nil
+}
+
+// hidden returns where a transaction is still open that was open at first: what
+// is behind it can't be read, and would be missed.
+func (in *installation) hidden(ends map[partition]int64) (p partition, yes bool) {
+	for p, at := range in.written {
+		if ends[p] < at {
+			return p, true
+		}
+	}
+	return p, false
 }
 
 // look asks how far the groups have come, and whether anybody is in them.
@@ -231,8 +262,15 @@ func (in *installation) settle(ctx context.Context, a *auditor, rd *reader, goal
 			anyone = anyone || in.alive[g]
 		}
 		owes := judged(func() bool { return true })
+		open, hidden := in.hidden(ends)
 		switch {
-		case lag == 0 && !owes, patience == 0, time.Since(began) > patience:
+		case patience == 0:
+			return nil
+		case hidden && time.Since(began) > patience:
+			return fmt.Errorf("a transaction in %s/%d is open since the audit began, and hides what is behind it: try again, or end it with kafka-transactions.sh (find-hanging, abort)",
+				in.names[open.stream], open.number)
+		case hidden:
+		case lag == 0 && !owes, time.Since(began) > patience:
 			return nil
 		case time.Since(moved) > quiet && (lag == 0 || !anyone):
 			return nil

@@ -238,6 +238,7 @@ func flip(ctx context.Context, w *world, s step) (bool, error) {
 	}
 	i := (s.pick >> 16) % uint64(len(data))
 	data[i] ^= 1 << (s.pick >> 8 % 8)
+	w.damaged = true
 	w.say("byte %d of %d flipped in %s", i, len(data), path)
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		return false, err
@@ -276,7 +277,7 @@ func diskFull(ctx context.Context, w *world, s step) (bool, error) {
 	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=128m"); err != nil {
 		return false, err
 	}
-	w.mounts = []string{state}
+	w.mounts, w.damaged = []string{state}, true
 	if err := in.startReady(); err != nil {
 		return false, err
 	}

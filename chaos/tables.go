@@ -56,7 +56,7 @@ func (w *world) compareTables(ctx context.Context) (tables int, err error) {
 		return 0, err
 	}
 	for _, dir := range w.left {
-		n, err := compareCopy(dir, logs)
+		n, err := w.compareCopy(dir, logs)
 		if err != nil {
 			return tables, fmt.Errorf("%s: %w", filepath.Base(dir), err)
 		}
@@ -94,13 +94,16 @@ func (w *world) changelogs(ctx context.Context) (map[changelog][]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := map[changelog]int64{}
+	left, logs := map[changelog]int64{}, map[changelog][]row{}
 	ends.Each(func(o kadm.ListedOffset) {
+		logs[changelog{o.Topic, o.Partition}] = nil // nothing there, nothing on a disk
 		if o.Offset > 0 {
 			left[changelog{o.Topic, o.Partition}] = o.Offset
 		}
 	})
-	logs := map[changelog][]row{}
+	if err := ends.Error(); err != nil {
+		return nil, err
+	}
 	for len(left) > 0 {
 		fetches := c.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
@@ -119,19 +122,22 @@ func (w *world) changelogs(ctx context.Context) (map[changelog][]row, error) {
 	return logs, nil
 }
 
-func compareCopy(dir string, logs map[changelog][]row) (tables int, err error) {
+func (w *world) compareCopy(dir string, logs map[changelog][]row) (tables int, err error) {
 	db, err := state.Open(dir, nil)
 	if err != nil {
 		return 0, err
 	}
 	defer db.Close()
-	if db.Rebuilt() != "" {
-		return 0, nil // a fault has damaged it, and the instance noticed as well
+	if db.Rebuilt() != "" && w.damaged {
+		return 0, nil
+	}
+	if why := db.Rebuilt(); why != "" {
+		return 0, fmt.Errorf("damaged, and by no fault: %s", why)
 	}
 	for at, rows := range logs {
 		err := compareTable(db, at, rows)
-		if state.IsCorrupt(err) {
-			return tables, nil // by a fault, too
+		if state.IsCorrupt(err) && w.damaged {
+			continue
 		}
 		if err != nil {
 			return tables, err

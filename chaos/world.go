@@ -27,16 +27,17 @@ const (
 // world is one installation: a broker, instances, and what is known of it.
 type world struct {
 	*suite
-	dir    string
-	prefix string
-	cat    *topics.Catalog
-	addr   string // of the broker, for everybody but the instances
-	lived  int    // rounds
-	all    [3]*instance
-	round  round
-	mounts []string
-	proxy  *proxy   // between the instances and Kafka
-	left   []string // copies of what dead processes left on their disks
+	dir     string
+	prefix  string
+	cat     *topics.Catalog
+	addr    string // of the broker, for everybody but the instances
+	lived   int    // rounds
+	all     [3]*instance
+	round   round
+	mounts  []string
+	proxy   *proxy   // between the instances and Kafka
+	left    []string // copies of what dead processes left on their disks
+	damaged bool     // a fault has damaged files on a disk
 
 	ledger *ledger
 }
@@ -333,7 +334,7 @@ func (w *world) audit(ctx context.Context, n int) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, w.bin, "audit", "--brokers", w.addr, "--prefix", w.prefix, "--partitions", strconv.Itoa(partitions),
-		"--guarantee", string(w.guarantee), "--settle", "5s")
+		"--guarantee", string(w.guarantee), "--settle", "15s")
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // for its stacks
 	out, err := cmd.CombinedOutput()
 	path := filepath.Join(w.dir, fmt.Sprintf("audit-%d.txt", n))

@@ -390,17 +390,20 @@ func TestEngine_Share(t *testing.T) {
 	})
 }
 
-// What a lost instance left open in a table is ended by the one that takes over, long before the brokers would.
+// What a lost instance left open, in a table or an output, is ended by one that is there, long before the brokers would.
 func TestEngine_EndsWhatALostInstanceLeftOpen(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		lost := w.b.Client(t, kgo.TransactionalID(w.prefix+"counts/lost"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(2*patience))
 		require.NoError(t, lost.BeginTransaction())
 		require.NoError(t, lost.ProduceSync(t.Context(), &kgo.Record{Topic: w.catalog.table.Name(), Partition: 1, Key: []byte("k"), Value: []byte(`{"n":7}`)}).FirstErr())
+		for p := range int32(w.config().Partitions) {
+			require.NoError(t, lost.ProduceSync(t.Context(), &kgo.Record{Topic: w.catalog.totals.Name(), Partition: p, Key: []byte("k"), Value: []byte(`{"n":7}`)}).FirstErr())
+		}
 		other := w.b.Client(t, kgo.TransactionalID(w.prefix+"another/lost"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionTimeout(2*patience))
 		require.NoError(t, other.BeginTransaction())
 
 		began := time.Now()
-		w.start("", func(c *stream.Config) { c.Guarantee = stream.ExactlyOnce })
+		w.start("", func(c *stream.Config) { c.Guarantee, c.InstanceID = stream.ExactlyOnce, "here" })
 		require.Less(t, time.Since(began), 15*time.Second, "brokers look for what is left open after ten seconds and more")
 		w.put(record("k-1", stream.Partition("k-1", w.config().Partitions), `{"id":"h","seq":0}`))
 		w.counted([]string{"k-1"}, 1)

@@ -104,18 +104,25 @@ func (c Config) inTransactions(id string, newKind bool) []kgo.Opt {
 	}
 }
 
-// newKindOfTransactions reports whether the cluster has transaction.version 2.
-func (c *client) newKindOfTransactions(ctx context.Context) (bool, error) {
+// newKindOfTransactions reports whether the cluster has transaction.version 2,
+// and whether its brokers let an end be written by others safely: since Kafka 4.2
+// they refuse one of an epoch that is at work.
+func (c *client) newKindOfTransactions(ctx context.Context) (newKind, mendable bool, err error) {
 	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.Client)
 	if err != nil {
-		return false, fmt.Errorf("asking what transactions the brokers have: %w", err)
+		return false, false, fmt.Errorf("asking what transactions the brokers have: %w", err)
 	}
 	for _, f := range resp.FinalizedFeatures {
 		if f.Name == "transaction.version" {
-			return f.MaxVersionLevel >= 2, nil
+			newKind = f.MaxVersionLevel >= 2
 		}
 	}
-	return false, nil
+	for _, k := range resp.ApiKeys {
+		if kmsg.Key(k.ApiKey) == kmsg.WriteTxnMarkers {
+			mendable = newKind && k.MaxVersion >= 2
+		}
+	}
+	return newKind, mendable, nil
 }
 
 // Partition returns where a key belongs: FNV-1a over its bytes, as goka has it.

@@ -27,7 +27,8 @@ type Config struct {
 	// InstanceID names this instance among those that share the groups, for
 	// longer than a process lives (KIP-345, static membership): one that is
 	// started again under the same id has its partitions back at once, instead
-	// of after SessionTimeout. Empty: every start is another instance.
+	// of after SessionTimeout. Exactly once, the others end what one that is lost
+	// has left open. Empty: every start is another instance.
 	InstanceID string
 	// Guarantee is what holds when something fails. Default AtLeastOnce.
 	Guarantee Guarantee
@@ -147,9 +148,7 @@ func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
 }
 
 // TopicManagerBuilder returns a manager that creates nothing.
-func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder { return c.topicManager(nil) }
-
-func (c Config) topicManager(endLost func(topic string, partition int32)) goka.TopicManagerBuilder {
+func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
 	return func(brokers []string) (goka.TopicManager, error) {
 		tc := goka.NewTopicManagerConfig()
 		tc.NoCreate = true
@@ -161,7 +160,7 @@ func (c Config) topicManager(endLost func(topic string, partition int32)) goka.T
 		if err != nil {
 			return nil, errors.Join(err, inner.Close())
 		}
-		return readableManager{inner, client, endLost}, nil
+		return readableManager{inner, client}, nil
 	}
 }
 

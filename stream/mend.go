@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The brokers may forget to write the end of a transaction to its partitions: a
@@ -22,6 +23,8 @@ import (
 // on it by mistake. What follows writes the end that the brokers noted. It needs
 // the new kind of transactions, where each has an epoch of its own: what is open
 // under an older epoch than the producer's belongs to one that has ended.
+//
+// Who may not ask or write such things leaves it at that, with a warning.
 
 // shaken notes that a broker was lost: one that comes back may have forgotten.
 type shaken struct{ atomic.Bool }
@@ -32,7 +35,7 @@ func (s *shaken) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { s.Store(true
 // steady mends what was forgotten while the transactions of t went on. None may
 // be open.
 func (r *run) steady(t *transaction) error {
-	if !t.newKind || !t.shaken.Swap(false) {
+	if !t.mendable || !t.shaken.Swap(false) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), transactionTimeout)
@@ -60,23 +63,45 @@ func (r *run) mend(ctx context.Context, id string) error {
 
 func (r *run) lastTransaction(ctx context.Context, id string) (d kadm.DescribedTransaction, err error) {
 	admin := kadm.NewClient(r.client.Client)
-	for {
+	err = r.insist(ctx, "asking how the last transaction ended", func() error {
 		all, err := admin.DescribeTransactions(ctx, id)
-		if err == nil {
-			d, err = all[id], all[id].Err
+		if err != nil {
+			return err
 		}
+		d = all[id]
 		switch {
-		case errors.Is(err, kerr.TransactionalIDNotFound):
-			return kadm.DescribedTransaction{}, nil
-		case err == nil && !strings.HasPrefix(d.State, "Prepare"):
-			return d, nil
-		case err != nil && !kerr.IsRetriable(err):
-			return d, fmt.Errorf("asking how the last transaction ended: %w", err)
+		case errors.Is(d.Err, kerr.TransactionalIDNotFound):
+			d.Err = nil
+		case strings.HasPrefix(d.State, "Prepare"):
+			return errors.New("the brokers are about to end it")
+		}
+		return d.Err
+	})
+	return d, err
+}
+
+// insist asks until there is an answer, ctx is done, or it is not allowed.
+func (r *run) insist(ctx context.Context, what string, ask func() error) error {
+	told := time.Now()
+	for {
+		err := ask()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s: %w", what, errors.Join(context.Cause(ctx), err))
+		case errors.As(err, new(*kadm.AuthError)) || errors.Is(err, kerr.TransactionalIDAuthorizationFailed) ||
+			errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed):
+			r.cfg.Logger.Warn("not allowed: what brokers forget to end, nobody ends", "doing", what, "group", r.group, "error", err)
+			return nil
+		}
+		if time.Since(told) > stall {
+			told = time.Now()
+			r.cfg.Logger.Warn("the brokers don't answer yet", "doing", what, "group", r.group, "error", err)
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return d, fmt.Errorf("asking how the last transaction ended: %w", errors.Join(ctx.Err(), err))
 		}
 	}
 }
@@ -84,34 +109,64 @@ func (r *run) lastTransaction(ctx context.Context, id string) (d kadm.DescribedT
 // writeEnds ends what a producer has open under an older epoch than this one, in
 // any partition that the group writes.
 func (r *run) writeEnds(ctx context.Context, id int64, epoch int16, committed func(epoch int16) bool) error {
-	admin := kadm.NewClient(r.client.Client)
-	where := kadm.TopicsSet{"__consumer_offsets": nil}
-	for _, e := range r.graph.AllEdges() {
-		where[e.Topic()] = nil
-	}
-	described, err := admin.DescribeProducers(ctx, where)
-	for _, t := range described {
-		for _, p := range t.Partitions {
-			if p.Err != nil && !errors.Is(p.Err, kerr.UnknownTopicOrPartition) {
-				err = errors.Join(err, fmt.Errorf("%s/%d: %w", p.Topic, p.Partition, p.Err))
+	var described kadm.DescribedProducersTopics
+	err := r.insist(ctx, "looking for a forgotten transaction", func() (err error) {
+		where := kadm.TopicsSet{"__consumer_offsets": nil}
+		for _, e := range r.graph.AllEdges() {
+			where[e.Topic()] = nil
+		}
+		described, err = kadm.NewClient(r.client.Client).DescribeProducers(ctx, where)
+		for _, t := range described {
+			for _, p := range t.Partitions {
+				if p.Err != nil && !errors.Is(p.Err, kerr.UnknownTopicOrPartition) {
+					err = errors.Join(err, fmt.Errorf("%s/%d: %w", p.Topic, p.Partition, p.Err))
+				}
 			}
 		}
-	}
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("looking for an open transaction: %w", err)
+		return err
 	}
 	for _, p := range described.SortedProducers() {
 		if p.ProducerID != id || p.ProducerEpoch >= epoch || p.CurrentTxnStartOffset < 0 {
 			continue
 		}
-		end := kadm.TxnMarkers{ProducerID: id, ProducerEpoch: epoch, Commit: committed(p.ProducerEpoch), CoordinatorEpoch: max(0, p.CoordinatorEpoch), Topics: kadm.TopicsSet{}}
-		end.Topics.Add(p.Topic, p.Partition)
-		written, err := admin.WriteTxnMarkers(ctx, end)
-		written.EachPartition(func(p kadm.TxnMarkersPartitionResponse) { err = errors.Join(err, p.Err) })
-		if err != nil {
-			return fmt.Errorf("writing the end of a transaction that the brokers forgot to %s/%d: %w", p.Topic, p.Partition, err)
+		commit := committed(p.ProducerEpoch)
+		if err := r.insist(ctx, "writing the end of a forgotten transaction", func() error {
+			return r.writeEnd(ctx, p, epoch, commit)
+		}); err != nil {
+			return err
 		}
-		r.cfg.Logger.Warn("wrote the end of a transaction that the brokers had forgotten", "group", r.group, "committed", end.Commit, "topic", p.Topic, "partition", p.Partition)
+		r.cfg.Logger.Warn("wrote the end of a transaction that the brokers had forgotten", "group", r.group, "committed", commit, "topic", p.Topic, "partition", p.Partition)
+	}
+	return nil
+}
+
+// writeEnd writes an end into one partition. Of the new kind, the brokers refuse
+// it when the epoch has come to be at work there, and take it again.
+func (r *run) writeEnd(ctx context.Context, p kadm.DescribedProducer, epoch int16, commit bool) error {
+	topic := kmsg.NewWriteTxnMarkersRequestMarkerTopic()
+	topic.Topic, topic.Partitions = p.Topic, []int32{p.Partition}
+	end := kmsg.NewWriteTxnMarkersRequestMarker()
+	end.ProducerID, end.ProducerEpoch, end.Committed, end.CoordinatorEpoch = p.ProducerID, epoch, commit, max(0, p.CoordinatorEpoch)
+	end.TransactionVersion = 2
+	end.Topics = append(end.Topics, topic)
+	req := kmsg.NewPtrWriteTxnMarkersRequest()
+	req.Markers = append(req.Markers, end)
+	for _, answer := range r.client.RequestSharded(ctx, req) {
+		if answer.Err != nil {
+			return answer.Err
+		}
+		for _, m := range answer.Resp.(*kmsg.WriteTxnMarkersResponse).Markers {
+			for _, t := range m.Topics {
+				for _, p := range t.Partitions {
+					if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+						return fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+					}
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -74,6 +74,7 @@ func TestMend(t *testing.T) {
 				for _, m := range req.(*kmsg.WriteTxnMarkersRequest).Markers {
 					require.EqualValues(t, own, m.ProducerID)
 					require.EqualValues(t, 10, m.ProducerEpoch)
+					require.EqualValues(t, 2, m.TransactionVersion, "or a transaction at work may be ended")
 					wrote += fmt.Sprintf("%s/%d %s", m.Topics[0].Topic, m.Topics[0].Partitions[0], map[bool]string{true: "commit", false: "abort"}[m.Committed])
 					rm := kmsg.NewWriteTxnMarkersResponseMarker()
 					rm.ProducerID = m.ProducerID
@@ -91,7 +92,7 @@ func TestMend(t *testing.T) {
 			require.NoError(t, r.mend(t.Context(), id))
 			require.Equal(t, c.want, wrote)
 
-			shaky := &transaction{id: id, newKind: true}
+			shaky := &transaction{id: id, mendable: true}
 			wrote = ""
 			require.NoError(t, r.steady(shaky))
 			require.Empty(t, wrote, "no broker was lost")

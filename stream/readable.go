@@ -17,13 +17,7 @@ import (
 type readableManager struct {
 	goka.TopicManager
 	client sarama.Client
-	// endLost, where it is set, ends what a lost instance left open.
-	endLost func(topic string, partition int32)
 }
-
-// lostAfter is how long a transaction is waited for before it is asked whose it
-// is, and how long is waited before that is asked again.
-const lostAfter = 300 * time.Millisecond
 
 // openTransaction is how long to wait for a transaction that somebody left
 // open: the brokers end it after transactionTimeout.
@@ -34,7 +28,7 @@ func (m readableManager) GetOffset(topic string, partition int32, which int64) (
 	if which != sarama.OffsetNewest {
 		return m.TopicManager.GetOffset(topic, partition, which)
 	}
-	deadline, ask := time.Now().Add(openTransaction), time.Now().Add(lostAfter)
+	deadline := time.Now().Add(openTransaction)
 	for {
 		newest, err := m.TopicManager.GetOffset(topic, partition, which)
 		if err != nil {
@@ -49,10 +43,6 @@ func (m readableManager) GetOffset(topic string, partition int32, which int64) (
 			return m.behindLast(topic, partition, end.HighWaterMarkOffset)
 		case time.Now().After(deadline):
 			return 0, fmt.Errorf("a transaction in %s/%d is open for longer than %s: end it with kafka-transactions.sh --abort", topic, partition, openTransaction)
-		}
-		if m.endLost != nil && time.Now().After(ask) {
-			m.endLost(topic, partition)
-			ask = time.Now().Add(lostAfter)
 		}
 		time.Sleep(20 * time.Millisecond) // between two questions
 	}

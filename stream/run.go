@@ -26,7 +26,7 @@ type Engine struct {
 func New(cfg Config, groups ...Definition) *Engine {
 	e := &Engine{cfg: cfg.WithDefaults()}
 	for _, g := range groups {
-		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), instance: g.instance(e.cfg)}
+		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), prompt: e.cfg, instance: g.instance(e.cfg)}
 		if cfg.Registerer != nil {
 			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
 		}
@@ -96,6 +96,7 @@ func (e *Engine) Ready() error {
 type run struct {
 	group  string
 	cfg    Config
+	prompt Config  // without time to gather
 	client *client // of all groups with the same Linger
 	*instance
 	session   atomic.Pointer[session]
@@ -192,7 +193,7 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithContextWrapper(wrapContext(&r.session)),
 		goka.WithStorageBuilder(r.tables.builder(r.cfg)),
 		goka.WithConsumerSaramaBuilder(r.cfg.ConsumerBuilder()),
-		goka.WithTopicManagerBuilder(r.cfg.topicManager(r.endLost)),
+		goka.WithTopicManagerBuilder(r.prompt.TopicManagerBuilder()),
 		goka.WithConsumerGroupBuilder(func(brokers []string, group, _ string) (sarama.ConsumerGroup, error) {
 			cg, err := sarama.NewConsumerGroup(brokers, group, r.cfg.reader())
 			if err != nil {

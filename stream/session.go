@@ -28,6 +28,9 @@ type consumerGroup struct {
 
 func (g *consumerGroup) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
 	for {
+		if err := g.run.endLost(ctx); err != nil && ctx.Err() == nil {
+			g.run.cfg.Logger.Warn("the transactions of lost instances can't be ended: the brokers will", "group", g.run.group, "error", err)
+		}
 		err := g.ConsumerGroup.Consume(ctx, topics, &sessionHandler{inner: h, run: g.run})
 		if err != nil || ctx.Err() != nil {
 			return err
@@ -115,7 +118,7 @@ type session struct {
 	changed sync.Cond
 	stopped bool
 	inside  int
-	broken  bool // the transaction can't be committed any more
+	broken  error // why the transaction can't be committed any more
 }
 
 func newSession(s sarama.ConsumerGroupSession, r *run) *session {
@@ -160,10 +163,10 @@ func (s *session) claim(c sarama.ConsumerGroupClaim) {
 func (s *session) enter(topic string, partition int32, offset int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.stopped && !s.broken {
+	for s.stopped && s.broken == nil {
 		s.changed.Wait()
 	}
-	if s.broken {
+	if s.broken != nil {
 		return false
 	}
 	s.inside++

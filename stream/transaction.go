@@ -45,16 +45,14 @@ func ParseGuarantee(s string) (Guarantee, error) {
 // Until then nobody reads past it.
 const transactionTimeout = 10 * time.Second
 
-var (
-	errUnfinished = errors.New("the session ends before all of the transaction is finished")
-	errBroken     = errors.New("the transaction could not be committed")
-)
+var errUnfinished = errors.New("the session ends before all of the transaction is finished")
 
 // transaction is what the producer of an exactly-once group has open.
 type transaction struct {
 	id       string
 	client   *client
 	newKind  bool
+	mendable bool
 	shaken   shaken
 	open     bool
 	produced atomic.Bool // whether the brokers know of it by a record
@@ -64,22 +62,22 @@ type transaction struct {
 // until the brokers have ended what the run before left open, and refuse what it
 // may still send: their ids are the same.
 func (r *run) newTransactions(ctx context.Context, id string) (*transaction, error) {
-	newKind, err := r.client.newKindOfTransactions(ctx)
+	newKind, mendable, err := r.client.newKindOfTransactions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if newKind {
+	if mendable {
 		if err := r.mend(ctx, id); err != nil {
 			return nil, err
 		}
 	}
-	t := &transaction{id: id, newKind: newKind}
+	t := &transaction{id: id, newKind: newKind, mendable: mendable}
 	t.client, err = r.cfg.newClient(append(r.cfg.inTransactions(id, newKind), kgo.WithHooks(&t.shaken))...)
 	if err != nil {
 		return nil, err
 	}
 	producer, epoch, err := t.client.ProducerID(ctx)
-	if err == nil && newKind { // what was committed has its end by now
+	if err == nil && mendable { // what was committed has its end by now
 		err = r.writeEnds(ctx, producer, epoch, func(int16) bool { return false })
 	}
 	if err != nil {
@@ -89,38 +87,51 @@ func (r *run) newTransactions(ctx context.Context, id string) (*transaction, err
 	return t, nil
 }
 
-// endLost ends the transaction that a lost instance of the group left open in a
-// partition of the table, which this one has taken over. The brokers would do so
-// after transactionTimeout, and nobody reads past it before. Whoever had the
-// partition before can't commit any more, as the group has gone on without him.
-func (r *run) endLost(topic string, partition int32) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+// endLost ends the transactions of those who are not members of the group any
+// more: killed, or standing still. The brokers would do so after
+// transactionTimeout, and until then nobody reads past them, nor gets the offsets
+// that they wanted to commit. Who is no member can't commit any more.
+func (r *run) endLost(ctx context.Context) error {
+	if !r.exactlyOnce() || r.cfg.InstanceID == "" {
+		return nil // without a name, nobody tells by a transactional id whose it is
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	admin := kadm.NewClient(r.client.Client)
-	where := kadm.TopicsSet{}
-	where.Add(topic, partition)
-	described, err := admin.DescribeProducers(ctx, where)
+	all, err := admin.ListTransactions(ctx, nil, nil)
 	if err != nil {
-		r.cfg.Logger.Debug("who left a transaction open is not known", "topic", topic, "partition", partition, "error", err)
-		return
+		return err
 	}
-	for _, p := range described[topic].Partitions[partition].ActiveProducers {
-		if p.CurrentTxnStartOffset < 0 {
-			continue
+	groups, err := admin.DescribeGroups(ctx, r.group)
+	if err == nil {
+		err = groups[r.group].Err
+	}
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // then nobody is a member
+		return err
+	}
+	there := map[string]bool{r.ownTransactions: true}
+	for _, m := range groups[r.group].Members {
+		if m.InstanceID == nil {
+			return nil // any of them may be his
 		}
-		listed, err := admin.ListTransactions(ctx, []int64{p.ProducerID}, nil)
-		for _, id := range listed.TransactionalIDs() {
-			if !strings.HasPrefix(id, r.group+"/") || id == r.ownTransactions {
-				continue
+		there[r.group+"/"+*m.InstanceID] = true
+	}
+	mendable := r.producer.Load().txn.mendable
+	for _, t := range all.Sorted() {
+		switch {
+		case !strings.HasPrefix(t.TxnID, r.group+"/") || there[t.TxnID]:
+		case t.State == "Ongoing":
+			if err := r.takeOver(ctx, t.TxnID); err != nil {
+				return err
 			}
-			if err = r.takeOver(ctx, id); err == nil {
-				r.cfg.Logger.Info("ended the transaction of a lost instance", "group", r.group, "transactional id", id)
+			r.cfg.Logger.Info("ended the transaction of a lost instance", "group", r.group, "transactional id", t.TxnID)
+		case mendable:
+			if err := r.mend(ctx, t.TxnID); err != nil {
+				return err
 			}
-		}
-		if err != nil {
-			r.cfg.Logger.Debug("the transaction of a lost instance can't be ended yet", "topic", topic, "partition", partition, "error", err)
 		}
 	}
+	return nil
 }
 
 // takeOver ends what is open under a transactional id, and shuts its owner out.
@@ -165,10 +176,10 @@ func (t *transaction) commit(group *kmsg.TxnOffsetCommitRequest) error {
 		return fmt.Errorf("adding offsets to the transaction: %w", err)
 	}
 	failpoint.Hit(failpoint.OffsetsAdded, group.Group)
+	t.open = false // however it ends: to abort would hide from mend how the brokers ended it
 	if err := t.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return fmt.Errorf("committing a transaction: %w", err)
 	}
-	t.open = false
 	return nil
 }
 
@@ -275,7 +286,9 @@ func (s *session) commitTransaction(last bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = false
-	s.broken = s.broken || err != nil && !errors.Is(err, errUnfinished)
+	if err != nil && !errors.Is(err, errUnfinished) && s.broken == nil {
+		s.broken = err
+	}
 	s.changed.Broadcast()
 	return err
 }
@@ -317,8 +330,8 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 func (s *session) stopIntake(last bool) ([]kmsg.TxnOffsetCommitRequestTopic, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken { // its offsets are noted as committed, and are not
-		return nil, errBroken
+	if s.broken != nil { // its offsets are noted as committed, and are not
+		return nil, s.broken
 	}
 	s.stopped = true
 	for s.inside > 0 && !last && s.Context().Err() == nil {

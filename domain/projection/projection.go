@@ -60,14 +60,25 @@ func (r Ref) MarshalText() ([]byte, error) { return r.AppendText(nil) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (r *Ref) UnmarshalText(b []byte) error {
-	f := strings.Split(string(b), "/") // ids contain no slash
-	if len(f) != 3 {
+	front, version, ok := cutLast(string(b))
+	id, at, ok2 := cutLast(front)
+	if !ok || !ok2 {
 		return fmt.Errorf("%q is not order/time/version", b)
 	}
-	at, err := strconv.ParseInt(f[1], 10, 64)
-	version, err2 := strconv.Atoi(f[2])
-	*r = Ref{OrderID: f[0], At: domain.Time(at), Version: version}
+	ms, err := strconv.ParseInt(at, 10, 64)
+	n, err2 := strconv.Atoi(version)
+	*r = Ref{OrderID: id, At: domain.Time(ms), Version: n}
 	return errors.Join(err, err2)
+}
+
+// cutLast cuts at the last slash: an id should have none, but nobody checks that
+// of an event.
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
 }
 
 // Model is a row of the read models: of a user, a store or a food by its key,
