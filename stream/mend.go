@@ -80,11 +80,13 @@ func (r *run) lastTransaction(ctx context.Context, id string) (d kadm.DescribedT
 	return d, err
 }
 
-// insist asks until there is an answer, ctx is done, or it is not allowed.
+// insist asks until there is an answer, it can't be had, it is not allowed (no
+// error), or ctx is done.
 func (r *run) insist(ctx context.Context, what string, ask func() error) error {
 	told := time.Now()
 	for {
 		err := ask()
+		var refused *kerr.Error
 		switch {
 		case err == nil:
 			return nil
@@ -94,6 +96,8 @@ func (r *run) insist(ctx context.Context, what string, ask func() error) error {
 			errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed):
 			r.cfg.Logger.Warn("not allowed: what brokers forget to end, nobody ends", "doing", what, "group", r.group, "error", err)
 			return nil
+		case errors.As(err, &refused) && !refused.Retriable:
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		if time.Since(told) > stall {
 			told = time.Now()
@@ -143,8 +147,9 @@ func (r *run) writeEnds(ctx context.Context, id int64, epoch int16, committed fu
 	return nil
 }
 
-// writeEnd writes an end into one partition. Of the new kind, the brokers refuse
-// it when the epoch has come to be at work there, and take it again.
+// writeEnd writes an end into one partition. Of the new kind, the brokers take it
+// again, and refuse it when the epoch has come to be at work there: what then
+// becomes of it is the end of that transaction.
 func (r *run) writeEnd(ctx context.Context, p kadm.DescribedProducer, epoch int16, commit bool) error {
 	topic := kmsg.NewWriteTxnMarkersRequestMarkerTopic()
 	topic.Topic, topic.Partitions = p.Topic, []int32{p.Partition}
@@ -161,7 +166,7 @@ func (r *run) writeEnd(ctx context.Context, p kadm.DescribedProducer, epoch int1
 		for _, m := range answer.Resp.(*kmsg.WriteTxnMarkersResponse).Markers {
 			for _, t := range m.Topics {
 				for _, p := range t.Partitions {
-					if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					if err := kerr.ErrorForCode(p.ErrorCode); err != nil && !errors.Is(err, kerr.InvalidProducerEpoch) {
 						return fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
 					}
 				}
