@@ -35,6 +35,7 @@ func Orders(t *topics.Catalog, cfg order.Settings, once bool) stream.Definition 
 		DeadLetters: t.DeadLetters,
 		MaxAge:      cfg.Keep,
 		Timer:       stream.Wake(t.OrdersLoop, 16, dueOrder, ringOrder),
+		Offbeat:     true, // all others answer to it
 	}
 }
 

@@ -20,6 +20,7 @@ func Riders(t *topics.Catalog) stream.Definition {
 		},
 		Outputs:     []stream.Sink{t.DispatchCommands, t.Verdicts},
 		DeadLetters: t.DeadLetters,
+		Offbeat:     true, // it asks dispatch
 	}
 }
 

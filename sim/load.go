@@ -28,7 +28,7 @@ type LoadOptions struct {
 	Orders   int           // how many are placed. Default 10000, without bound where Duration is set
 	Duration time.Duration // orders are placed for this long. Default: until there are Orders
 	Rate     float64       // orders per second, evenly spaced, however slow the answers are. Default 0: as fast as InFlight lets
-	InFlight int           // orders on their way at once. Default 1000, without bound where Rate is set
+	InFlight int           // orders on their way at once. Default 2000, without bound where Rate is set
 
 	Stores int // default 100
 	Areas  int // default one for two stores; the stores and riders are dealt out among them
@@ -57,7 +57,7 @@ func (o LoadOptions) withDefaults() (LoadOptions, error) {
 		def(&o.Orders, 10000)
 	}
 	if o.Rate == 0 {
-		def(&o.InFlight, 1000)
+		def(&o.InFlight, 2000)
 	}
 	def(&o.Stores, 100)
 	def(&o.Areas, (o.Stores+1)/2)

@@ -21,8 +21,8 @@ const (
 )
 
 // lingerInTransaction is the least Linger of a transaction's producer: who reads
-// from it waits for the commit anyway.
-const lingerInTransaction = 5 * time.Millisecond
+// from it waits for the commit anyway, and what lingers is sent with it.
+const lingerInTransaction = 20 * time.Millisecond
 
 // client is a connection to the brokers for producing.
 type client struct {

@@ -71,17 +71,23 @@ type Group[R any] struct {
 	// some records more in it: where nobody waits for what the group says, 20ms
 	// save most of that. 0 is Config's FetchPause and Linger.
 	Gather time.Duration
+	// Offbeat commits halfway between the commits of the others. Exactly once,
+	// what a group sends can be read when it is committed; two that answer each
+	// other wait least where one of them is offbeat.
+	Offbeat bool
 }
 
 // Definition is a Group of any row type.
 type Definition interface {
 	name() string
 	gather() time.Duration
+	offbeat() bool
 	instance(Config) *instance
 }
 
 func (g Group[R]) name() string          { return g.Name }
 func (g Group[R]) gather() time.Duration { return g.Gather }
+func (g Group[R]) offbeat() bool         { return g.Offbeat }
 
 // instance is a group bound to a configuration: what goka is given.
 type instance struct {

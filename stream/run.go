@@ -26,7 +26,7 @@ type Engine struct {
 func New(cfg Config, groups ...Definition) *Engine {
 	e := &Engine{cfg: cfg.WithDefaults()}
 	for _, g := range groups {
-		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), prompt: e.cfg, instance: g.instance(e.cfg)}
+		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), prompt: e.cfg, offbeat: g.offbeat(), instance: g.instance(e.cfg)}
 		if cfg.Registerer != nil {
 			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
 		}
@@ -94,10 +94,11 @@ func (e *Engine) Ready() error {
 
 // run is one group at work.
 type run struct {
-	group  string
-	cfg    Config
-	prompt Config  // without time to gather
-	client *client // of all groups with the same Linger
+	group   string
+	cfg     Config
+	prompt  Config // without time to gather
+	offbeat bool
+	client  *client // of all groups with the same Linger
 	*instance
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]

@@ -222,11 +222,9 @@ func (s *session) watch() {
 }
 
 func (s *session) commitEvery() {
-	t := time.NewTicker(s.run.cfg.CommitInterval)
-	defer t.Stop()
 	for {
 		select {
-		case <-t.C:
+		case <-time.After(untilCommit(time.Now(), s.run.cfg.CommitInterval, s.run.offbeat)):
 			began := time.Now()
 			if s.run.exactlyOnce() {
 				if err := s.commitTransaction(false); err != nil {
@@ -243,6 +241,19 @@ func (s *session) commitEvery() {
 			return
 		}
 	}
+}
+
+// untilCommit is the time from now to the next commit. All instances commit at
+// the same points of the clock, as the order of commits along a chain of groups
+// decides how long a message takes through it; a point is let go that comes less
+// than a quarter of the interval after now.
+func untilCommit(now time.Time, interval time.Duration, offbeat bool) time.Duration {
+	earliest := now.Add(interval / 4)
+	if offbeat {
+		earliest = earliest.Add(interval / 2)
+	}
+	d := interval - time.Duration(earliest.UnixNano())%interval
+	return d + interval/4
 }
 
 // commit makes durable what is finished: outputs and changelog records are

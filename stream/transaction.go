@@ -325,8 +325,8 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 	return t.begin()
 }
 
-// stopIntake lets no message in and waits until those inside are finished. It
-// returns the offsets that are to be committed.
+// stopIntake lets no message in, sends what lingers and waits until those inside
+// are finished. It returns the offsets that are to be committed.
 func (s *session) stopIntake(last bool) ([]kmsg.TxnOffsetCommitRequestTopic, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -334,6 +334,9 @@ func (s *session) stopIntake(last bool) ([]kmsg.TxnOffsetCommitRequestTopic, err
 		return nil, s.broken
 	}
 	s.stopped = true
+	if !last {
+		go func() { _ = s.run.producer.Load().txn.client.Flush(s.Context()) }()
+	}
 	for s.inside > 0 && !last && s.Context().Err() == nil {
 		s.changed.Wait()
 	}

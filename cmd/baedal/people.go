@@ -37,7 +37,7 @@ func loadCommand() *cobra.Command {
 	f.IntVar(&opt.Orders, "orders", 0, "orders to place (default 10000, or no bound with --duration)")
 	f.DurationVar(&opt.Duration, "duration", 0, "place orders for so long")
 	f.Float64Var(&opt.Rate, "rate", 0, "orders a second; 0 is as fast as --in-flight lets")
-	f.IntVar(&opt.InFlight, "in-flight", 0, "orders under way at once (default 1000, or no bound with --rate)")
+	f.IntVar(&opt.InFlight, "in-flight", 0, "orders under way at once (default 2000, or no bound with --rate)")
 	f.IntVar(&opt.Stores, "stores", 0, "stores (default 100)")
 	f.IntVar(&opt.Areas, "areas", 0, "areas (default one for two stores)")
 	f.IntVar(&opt.Riders, "riders", 0, "riders (default three for each area)")
