@@ -139,11 +139,20 @@ func (c Config) reader() *sarama.Config {
 	return s
 }
 
-// ConsumerBuilder and TopicManagerBuilder make what goka's tables and views
-// read with.
+// ConsumerBuilder and TopicManagerBuilder make what goka's views read with.
 func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
 	return func(brokers []string, _ string) (sarama.Consumer, error) {
 		return sarama.NewConsumer(brokers, c.reader())
+	}
+}
+
+// recoveryBuilder makes what tables are recovered with. At the end of a table
+// goka waits until one more fetch is answered, which has nothing to bring.
+func (c Config) recoveryBuilder() goka.SaramaConsumerBuilder {
+	return func(brokers []string, _ string) (sarama.Consumer, error) {
+		s := c.reader()
+		s.Consumer.MaxWaitTime = 10 * time.Millisecond
+		return sarama.NewConsumer(brokers, s)
 	}
 }
 

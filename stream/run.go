@@ -193,7 +193,7 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithNilHandling(goka.NilProcess),
 		goka.WithContextWrapper(wrapContext(&r.session)),
 		goka.WithStorageBuilder(r.tables.builder(r.cfg)),
-		goka.WithConsumerSaramaBuilder(r.cfg.ConsumerBuilder()),
+		goka.WithConsumerSaramaBuilder(r.prompt.recoveryBuilder()),
 		goka.WithTopicManagerBuilder(r.prompt.TopicManagerBuilder()),
 		goka.WithConsumerGroupBuilder(func(brokers []string, group, _ string) (sarama.ConsumerGroup, error) {
 			cg, err := sarama.NewConsumerGroup(brokers, group, r.cfg.reader())
