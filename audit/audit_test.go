@@ -98,6 +98,7 @@ var tampered = []struct {
 	{"row goes back", say(ordersTable, "o-1", `{"status":"paid","version":3}`), Orders, "o-1", "the row goes back"},
 	{"deadline passed", overdue, Orders, "o-1", "it is delivered, and its deadline has passed"},
 	{"unreadable event", say(orderEvents, "o-1", `{`), Inputs, "order-events/0/14", "not in the dead letters"},
+	{"null for an event", say(orderEvents, "o-1", `null`), Inputs, "order-events/0/14", "not in the dead letters"},
 
 	{"reply in other words", again(stockReplies, `"quantity":1`, `"quantity":2`), Repeats, "o-1", `"o-1/reserved/1" was said before with other words`},
 	{"delivery in other words", again(deliveryEvents, `"area":"a"`, `"area":"b"`), Repeats, "o-1", "said before with other words"},

@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -80,6 +82,9 @@ func (d *pastDelivery) UnmarshalText(b []byte) error {
 
 func decode[M any](b []byte) (m M, err error) {
 	err = json.Unmarshal(b, &m)
+	if err == nil && string(bytes.TrimSpace(b)) == "null" {
+		err = errors.New("null is no message")
+	}
 	return m, err
 }
 

@@ -151,6 +151,9 @@ func (e *Embedded) start(opts Options) error {
 		}),
 	}
 	if !opts.Memory {
+		if err := restoreSequences(opts.Dir); err != nil {
+			return errors.Join(fmt.Errorf("the embedded broker cannot start from %s: %w", opts.Dir, err), ignoreClosed(ln.Close()))
+		}
 		kopts = append(kopts, kfake.DataDir(opts.Dir))
 		if syncWrites {
 			kopts = append(kopts, kfake.SyncWrites())

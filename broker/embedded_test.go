@@ -1,10 +1,15 @@
 package broker_test
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -110,7 +115,7 @@ func TestEmbedded_DefaultPartitions(t *testing.T) {
 }
 
 // A producer writes while the broker's process is killed again and again. Whatever was acknowledged must be there afterwards, at
-// the offset that was told, and so must the topic, its settings and the group's offsets.
+// the offset that was told, once and in order, and so must the topic, its settings and the group's offsets.
 func TestEmbedded_SurvivesKill(t *testing.T) {
 	const (
 		topic      = "t"
@@ -189,11 +194,55 @@ func TestEmbedded_SurvivesKill(t *testing.T) {
 			}
 		})
 	}
+	last := map[int32]place{} // the record that each partition ended with so far
+	for _, at := range slices.SortedFunc(maps.Keys(found), func(a, b place) int { return cmp.Compare(a.offset, b.offset) }) {
+		if before, ok := last[at.partition]; ok {
+			assert.Less(t, number(t, found[before]), number(t, found[at]), "doubled or out of order: partition %d, offsets %d and %d", at.partition, before.offset, at.offset)
+		}
+		last[at.partition] = at
+	}
 	t.Logf("%d records acknowledged over %d kills, all there; %d read", len(acked), rounds, len(found))
 
 	assert.Len(t, MustTopic(t, client, topic).Partitions, partitions)
 	assert.Equal(t, compact, MustTopicConfig(t, client, topic, "cleanup.policy"))
 	assert.Equal(t, int64(rounds), MustCommitted(t, client, "g", topic))
+}
+
+// What a broker has in mind of its producers when it is killed, the next one knows as well.
+func TestEmbedded_ProducersAfterKill(t *testing.T) {
+	dir, killed := t.TempDir(), t.TempDir()
+	e := MustStart(t, broker.Options{Dir: dir})
+	for n := range 3 { // producers
+		client := kafkatest.Broker{Addr: e.Addr()}.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if n == 0 {
+			MustCreateTopic(t, client, "topic", 2, nil)
+		}
+		for i := range 4 + 2*n { // batches
+			for p := range int32(2) {
+				results := client.ProduceSync(MustContext(t), &kgo.Record{Topic: "topic", Partition: p, Value: []byte("v")})
+				require.NoError(t, results.FirstErr(), "batch %d", i)
+			}
+		}
+	}
+	require.NoError(t, os.CopyFS(killed, os.DirFS(dir)))
+	require.NoError(t, e.Close())
+	MustStart(t, broker.Options{Dir: killed}).Close()
+
+	known := func(dir string) (all []any) {
+		data, err := os.ReadFile(filepath.Join(dir, "seq_windows.json"))
+		require.NoError(t, err)
+		var file struct{ Windows []any }
+		require.NoError(t, json.Unmarshal(data, &file))
+		return file.Windows
+	}
+	require.Len(t, known(dir), 6)
+	require.ElementsMatch(t, known(dir), known(killed))
+}
+
+func number(t *testing.T, record string) (n int) {
+	_, err := fmt.Sscanf(record, "record %d", &n)
+	require.NoError(t, err)
+	return n
 }
 
 func MustStart(t *testing.T, opts broker.Options) *broker.Embedded {

@@ -3,6 +3,7 @@
 package codecs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -32,7 +33,8 @@ func (JSON[M]) Encode(value any) ([]byte, error) {
 }
 
 // Decode returns a *M. Unknown fields are ignored; an error names the field
-// that has the wrong form. A message that can check itself is checked.
+// that has the wrong form. JSON's null is no message. One that can check itself
+// is checked.
 func (JSON[M]) Decode(data []byte) (any, error) {
 	m, err := Decode[M](data)
 	if err != nil {
@@ -46,6 +48,9 @@ func Decode[M any](data []byte) (*M, error) {
 	m := new(M)
 	if err := Unmarshal(data, m); err != nil {
 		return nil, err
+	}
+	if string(bytes.TrimSpace(data)) == "null" {
+		return nil, errors.New("not the JSON of a message: null")
 	}
 	if v, ok := any(m).(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
