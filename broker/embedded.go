@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -44,6 +45,10 @@ type Options struct {
 
 	// Partitions is how many a topic gets that is created without saying how many. Default 8. No topic is created by itself.
 	Partitions int
+
+	// Die is called once, when the disk does not take what is written. Nothing is acknowledged from then on: the process should end,
+	// so that clients try again with the next one. Default: nobody is told.
+	Die func(error)
 
 	// Logger gets the broker's warnings. Default slog.Default().
 	Logger *slog.Logger
@@ -124,14 +129,19 @@ func (e *Embedded) start(opts Options) error {
 	}
 	e.addr = ln.Addr().String()
 	syncWrites := !opts.Memory && !opts.NoSync
+	group := newGroupSync(func() error { return nil })
+	group.die = opts.Die
 	if syncWrites && syncfs != nil {
 		dir, err := os.Open(opts.Dir)
 		if err != nil {
 			return errors.Join(err, ln.Close())
 		}
 		e.dir = dir
-		ln = syncedListener{ln, newGroupSync(func() error { return syncfs(dir) }), &e.inner}
+		group.sync = func() error { return syncfs(dir) }
 		syncWrites = false
+	}
+	if !opts.Memory {
+		ln = syncedListener{ln, group, &e.inner}
 	}
 
 	kopts := []kfake.Opt{
@@ -139,7 +149,7 @@ func (e *Embedded) start(opts Options) error {
 		kfake.ClusterID("baedal"),
 		kfake.DefaultNumPartitions(opts.Partitions),
 		kfake.ListenFn(func(_, _ string) (net.Listener, error) { return ln, nil }),
-		kfake.WithLogger(warnings{opts.Logger}),
+		kfake.WithLogger(warnings{opts.Logger, group.fail}),
 		kfake.BrokerConfigs(map[string]string{
 			// A kill during kfake's compaction loses records, and retention would need it.
 			"log.cleaner.backoff.ms":     never,
@@ -245,8 +255,12 @@ func LockDir(dir string) (*Lock, error) {
 // Unlock gives the directory back. The lock's file stays: removing it would let two others lock two different files.
 func (l *Lock) Unlock() error { return l.file.Unlock() }
 
-// warnings is kfake's logger: what does not matter to an operator is dropped.
-type warnings struct{ log *slog.Logger }
+// warnings is kfake's logger: what does not matter to an operator is dropped. It is also told here, and only here, when a write
+// failed; kfake goes on then with what it has in memory.
+type warnings struct {
+	log    *slog.Logger
+	failed func(error)
+}
 
 func (w warnings) Logf(level kfake.LogLevel, format string, args ...any) {
 	var to slog.Level
@@ -259,4 +273,9 @@ func (w warnings) Logf(level kfake.LogLevel, format string, args ...any) {
 		return
 	}
 	w.log.Log(context.Background(), to, "embedded broker: "+fmt.Sprintf(format, args...))
+	if strings.HasPrefix(format, "persist ") && len(args) > 0 {
+		if err, ok := args[len(args)-1].(error); ok {
+			w.failed(err)
+		}
+	}
 }

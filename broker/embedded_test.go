@@ -208,6 +208,29 @@ func TestEmbedded_SurvivesKill(t *testing.T) {
 	assert.Equal(t, int64(rounds), MustCommitted(t, client, "g", topic))
 }
 
+// A record that the disk did not take is not acknowledged, and not refused either: its producer tries again with the next broker.
+func TestEmbedded_DiskFails(t *testing.T) {
+	dir, died := t.TempDir(), make(chan error, 1)
+	e := MustStart(t, broker.Options{Dir: dir, Die: func(err error) { died <- err }})
+	client := kafkatest.Broker{Addr: e.Addr()}.Client(t)
+	MustCreateTopic(t, client, "topic", 1, nil)
+	partitions := filepath.Join(dir, "partitions")
+	require.NoError(t, os.RemoveAll(partitions))
+	require.NoError(t, os.WriteFile(partitions, nil, 0o600))
+
+	produced := make(chan error, 1)
+	go func() { produced <- client.ProduceSync(MustContext(t), &kgo.Record{Topic: "topic", Value: []byte("v")}).FirstErr() }()
+	select {
+	case err := <-died:
+		require.ErrorContains(t, err, "the disk did not take what was written")
+	case err := <-produced:
+		require.FailNow(t, "the producer was told", "%v", err)
+	}
+	client.Close()
+	require.ErrorIs(t, <-produced, kgo.ErrClientClosed)
+	require.NoError(t, os.Remove(partitions)) // for Close
+}
+
 // What a broker has in mind of its producers when it is killed, the next one knows as well.
 func TestEmbedded_ProducersAfterKill(t *testing.T) {
 	dir, killed := t.TempDir(), t.TempDir()

@@ -24,6 +24,7 @@ import (
 // groupSync runs one sync at a time, for all who waited when it began.
 type groupSync struct {
 	sync func() error
+	die  func(error) // is told of the first failure; nil for nobody
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -55,12 +56,30 @@ func (g *groupSync) wait() error {
 		err := g.sync()
 		g.mu.Lock()
 		g.ended++
-		if err != nil && g.err == nil {
-			g.err = fmt.Errorf("the disk did not take what was written: %w", err)
+		if err != nil {
+			g.failed(err)
 		}
 		g.changed.Broadcast()
 	}
 	return g.err
+}
+
+// fail lets nothing be acknowledged any more.
+func (g *groupSync) fail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failed(err)
+	g.changed.Broadcast()
+}
+
+func (g *groupSync) failed(err error) {
+	if g.err != nil {
+		return
+	}
+	g.err = fmt.Errorf("the disk did not take what was written: %w", err)
+	if g.die != nil {
+		go g.die(g.err)
+	}
 }
 
 // syncedListener's connections send no acknowledgement before what it acknowledges is synced.

@@ -266,36 +266,71 @@ func mountable(string, stream.Guarantee) string {
 	return ""
 }
 
-// diskFull fills the disk of the tables under the running instance.
+// diskFull fills the disk under the running instance: that of its tables, and
+// of the records where the broker is its own.
 func diskFull(ctx context.Context, w *world, s step) (bool, error) {
 	in := w.all[0]
-	state, ballast := filepath.Join(in.dir, "state"), filepath.Join(in.dir, "state", "ballast")
+	dir := filepath.Join(in.dir, "state")
+	if w.broker == "embedded" {
+		dir = in.dir
+	}
 	in.kill()
-	if err := errors.Join(os.RemoveAll(state), os.MkdirAll(state, 0o755)); err != nil {
+	leave, err := w.onSmallDisk(dir, 128<<20)
+	if err != nil {
 		return false, err
 	}
-	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=128m"); err != nil {
-		return false, err
-	}
-	w.mounts, w.damaged = []string{state}, true
 	if err := in.startReady(); err != nil {
 		return false, err
 	}
 	wait(ctx, s.wait)
+	ballast := filepath.Join(dir, "ballast")
 	_ = exec.Command("dd", "if=/dev/zero", "of="+ballast, "bs=64k").Run() // ends when there is no room
 	met := in.ended(4 * time.Second)
 	w.say("disk full: the instance ended: %v", met)
 	if err := os.Remove(ballast); err != nil {
 		return false, err
 	}
-	// A state directory that is a mount can't be moved aside where it is damaged,
-	// and the next faults may do that.
+	// A directory that is a mount can't be moved aside where it is damaged, and the
+	// next faults may do that.
 	in.kill()
-	w.mounts = nil
-	if err := syscall.Unmount(state, syscall.MNT_DETACH); err != nil {
+	if err := leave(); err != nil {
 		return false, err
 	}
 	return met, in.startReady()
+}
+
+// onSmallDisk puts a directory onto a disk of its own with some bytes of room.
+// What it returns takes the directory back as it is by then.
+func (w *world) onSmallDisk(dir string, room int64) (leave func() error, err error) {
+	aside, used := dir+".aside", int64(0)
+	if err := os.Rename(dir, aside); err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(aside, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			used += info.Size() + 4096 // of the last page
+		}
+		return err
+	})
+	err = errors.Join(err, os.Mkdir(dir, 0o755), syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", used+room)))
+	if err != nil {
+		return nil, err
+	}
+	w.mounts = []string{dir}
+	if err := os.CopyFS(dir, os.DirFS(aside)); err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := errors.Join(os.RemoveAll(aside), os.CopyFS(aside, os.DirFS(dir)), syscall.Unmount(dir, syscall.MNT_DETACH)); err != nil {
+			return err
+		}
+		w.mounts = nil
+		return errors.Join(os.Remove(dir), os.Rename(aside, dir))
+	}, nil
 }
 
 // scale goes from one instance to three and back.

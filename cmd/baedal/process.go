@@ -75,7 +75,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	var own *broker.Embedded
 	if p.embedded {
-		opts := broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Logger: p.log}
+		opts := broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Die: p.die, Logger: p.log}
 		if err := opts.Validate(); err != nil {
 			return usageError{err}
 		}
