@@ -11,7 +11,7 @@ CHAOS    ?=
 WITH_BROKER = $(shell $(GO) list -f '{{$$p := .ImportPath}}{{range .XTestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}{{range .TestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}' ./...)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint integration kafka load replay bench bench-rounds chaos chaos-short chaos-long chaos-planted chaos-zombie chaos-build ci clean
+.PHONY: help run build test race lint integration kafka load replay bench bench-rounds chaos chaos-short chaos-long chaos-planted chaos-build ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,9 +76,6 @@ chaos-planted: ## Check the suite itself: it must find every planted bug (needs 
 	CGO_ENABLED=0 $(GO) build -tags chaos,planted -o bin/baedal-planted ./cmd/baedal
 	CGO_ENABLED=0 $(GO) build -o bin/chaos ./chaos
 	bin/chaos -planted -bin bin/baedal-planted $(CHAOS)
-
-chaos-zombie: chaos-build ## Show the limit of at-least-once: a zombie (needs Java and Maven)
-	bin/chaos -zombie $(CHAOS)
 
 chaos-build:
 	CGO_ENABLED=0 $(GO) build -tags chaos -o bin/baedal-chaos ./cmd/baedal

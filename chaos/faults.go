@@ -37,10 +37,10 @@ func onKafka(broker string, _ stream.Guarantee) string {
 }
 
 // A member that is stopped past its session is the limit of at-least-once:
-// baedal's docs/architecture.md, Guarantees; -zombie shows it.
+// docs/architecture.md, Guarantees; stream/zombie_test.go shows it.
 func fenced(broker string, g stream.Guarantee) string {
 	if g != stream.ExactlyOnce {
-		return "a zombie is the limit of at-least-once, which -zombie shows"
+		return "a zombie is the limit of at-least-once, which stream/zombie_test.go shows"
 	}
 	return onKafka(broker, g)
 }

@@ -50,7 +50,7 @@ func main() {
 	metrics.UseNilMetrics = true
 	o := options{out: os.Stdout}
 	var faults, guarantee, bug string
-	var bugs, zombie bool
+	var bugs bool
 	flag.StringVar(&o.bin, "bin", "bin/baedal-chaos", "a baedal built with -tags chaos")
 	flag.StringVar(&o.broker, "broker", "embedded", "embedded, or kafka: one is started by deploy/kafka.sh")
 	flag.StringVar(&guarantee, "guarantee", "", "at-least-once or exactly-once (default: at-least-once embedded, exactly-once on kafka)")
@@ -69,12 +69,11 @@ func main() {
 	flag.DurationVar(&o.patience, "patience", 90*time.Second, "how long nothing may happen before orders count as lost")
 	flag.BoolVar(&bugs, "planted", false, "check the suite: find every planted bug (needs -tags chaos,planted)")
 	flag.StringVar(&bug, "bug", "", "with -planted: only these, separated by commas: "+bugNames())
-	flag.BoolVar(&zombie, "zombie", false, "show the limit of at-least-once: a zombie breaks a promise there, and none with exactly-once")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	code, err := run(ctx, o, faults, guarantee, bug, bugs, zombie)
+	code, err := run(ctx, o, faults, guarantee, bug, bugs)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		code = max(code, 1)
@@ -82,7 +81,7 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context, o options, faults, guarantee, bug string, bugs, zombie bool) (code int, err error) {
+func run(ctx context.Context, o options, faults, guarantee, bug string, bugs bool) (code int, err error) {
 	if o.broker != "embedded" && o.broker != "kafka" || flag.NArg() > 0 {
 		return 2, fmt.Errorf("-broker %q: embedded or kafka", o.broker)
 	}
@@ -123,11 +122,8 @@ func run(ctx context.Context, o options, faults, guarantee, bug string, bugs, zo
 			fmt.Fprintf(o.out, "everything is kept in %s\n", o.dir)
 		}
 	}()
-	switch {
-	case bugs:
+	if bugs {
 		return s.findBugs(ctx, bug)
-	case zombie:
-		return s.showZombie(ctx)
 	}
 	return s.survive(ctx)
 }

@@ -57,6 +57,14 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 	return &client{Client: k, cfg: c}, nil
 }
 
+// dialer is how the producers of groups reach the brokers.
+func (c Config) dialer() (opts []kgo.Opt) {
+	if c.Dial != nil {
+		opts = append(opts, kgo.Dialer(c.Dial))
+	}
+	return opts
+}
+
 // stall is how long nothing may be acknowledged before it is said.
 const stall = 5 * time.Second
 

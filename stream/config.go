@@ -46,8 +46,7 @@ type Config struct {
 	// It is short beside the brokers' own time, and saves most of the requests.
 	// Default 1ms.
 	Linger time.Duration
-	// Dial makes the connections of the producers that groups share at least
-	// once. Default a net.Dialer's.
+	// Dial makes the connections of the groups' producers. Default a net.Dialer's.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// State holds the tables on this machine.
 	State *state.DB

@@ -13,7 +13,6 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/google/uuid"
 	"github.com/lovoo/goka"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Engine runs groups until it is told to stop.
@@ -47,10 +46,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	if len(e.groups) == 0 {
 		return errors.New("there are no groups to run")
 	}
-	var opts []kgo.Opt
-	if e.cfg.Dial != nil {
-		opts = append(opts, kgo.Dialer(e.cfg.Dial))
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
@@ -59,7 +54,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		if g.client = clients[g.cfg.Linger]; g.client != nil {
 			continue
 		}
-		client, err := g.cfg.newClient(opts...)
+		client, err := g.cfg.newClient(g.cfg.dialer()...)
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,8 @@ func (r *run) newTransactions(ctx context.Context, id string) (*transaction, err
 		}
 	}
 	t := &transaction{id: id, newKind: newKind, mendable: mendable}
-	t.client, err = r.cfg.newClient(append(r.cfg.inTransactions(id, newKind), kgo.WithHooks(&t.shaken))...)
+	opts := append(r.cfg.inTransactions(id, newKind), kgo.WithHooks(&t.shaken))
+	t.client, err = r.cfg.newClient(append(opts, r.cfg.dialer()...)...)
 	if err != nil {
 		return nil, err
 	}
