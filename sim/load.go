@@ -41,6 +41,7 @@ type LoadOptions struct {
 	ManualShare float64       // 0 to 1: the stores that accept, start and finish by commands; the others do it by themselves
 	CancelShare float64       // 0 to 1: the orders that their customer cancels, half of them at once and half after paying
 
+	WarmUp  time.Duration // the time from place to assigned and delivered is not counted of orders placed in the first of it. Default 0
 	Timeout time.Duration // without any event for so long the run ends. Default 30s
 	Seed    uint64        // of what is left to chance
 }
@@ -80,6 +81,7 @@ func (o LoadOptions) withDefaults() (LoadOptions, error) {
 	check(o.CookingTime >= 0, "--cooking-time must not be negative")
 	check(o.ManualShare >= 0 && o.ManualShare <= 1, "--manual-share must be from 0 to 1")
 	check(o.CancelShare >= 0 && o.CancelShare <= 1, "--cancel-rate must be from 0 to 1")
+	check(o.WarmUp >= 0, "--warm-up must not be negative")
 	check(o.Timeout > 0, "--timeout must be positive")
 	return o, errors.Join(errs...)
 }
@@ -498,17 +500,18 @@ func (l *loader) verdict(key string, value []byte) {
 func (l *loader) report() *LoadReport {
 	rep := &LoadReport{
 		Run: l.run, Orders: len(l.orders), Final: l.final, ByStatus: l.byStatus, RefusedCommands: l.refusals,
-		Stores: l.opt.Stores, Areas: l.opt.Areas, Riders: l.opt.Riders, InFlight: l.opt.InFlight, Rate: l.opt.Rate,
+		Stores: l.opt.Stores, Areas: l.opt.Areas, Riders: l.opt.Riders, InFlight: l.opt.InFlight, Rate: l.opt.Rate, WarmUp: l.opt.WarmUp.Seconds(),
 		UnfinishedByStatus: make(map[string]int),
 	}
 	end := l.lastEnd
 	var assigned, delivered []float64
 	for i := range l.orders {
 		o := &l.orders[i]
-		if o.assignedAt > 0 {
+		warm := o.placedAt-l.firstPlace >= l.opt.WarmUp
+		if warm && o.assignedAt > 0 {
 			assigned = append(assigned, millis(o.assignedAt-o.placedAt))
 		}
-		if o.deliveredAt > 0 {
+		if warm && o.deliveredAt > 0 {
 			delivered = append(delivered, millis(o.deliveredAt-o.placedAt))
 		}
 		if !o.done {

@@ -34,11 +34,12 @@ func TestLoad(t *testing.T) {
 
 func TestLoad_Rate(t *testing.T) {
 	brokers, cat, _ := startEngine(t)
-	rep, err := Load(t.Context(), cat, brokers, LoadOptions{Duration: time.Second, Rate: 100, Stores: 2, Timeout: 10 * time.Second}, nil)
+	rep, err := Load(t.Context(), cat, brokers, LoadOptions{Duration: time.Second, Rate: 100, Stores: 2, WarmUp: 500 * time.Millisecond, Timeout: 10 * time.Second}, nil)
 	require.NoError(t, err)
 	require.True(t, rep.OK())
 	require.InDelta(t, 100, rep.Orders, 10)
 	require.Greater(t, rep.WallSeconds, 0.9)
+	require.InDelta(t, rep.Orders/2, rep.PlaceToDeliveredMs.Count, 10, "those of the warm-up are left out")
 }
 
 func TestLoad_Unfinished(t *testing.T) {
@@ -60,10 +61,11 @@ func TestLoad_Unfinished(t *testing.T) {
 }
 
 func TestLoad_OptionsAllMistakesAtOnce(t *testing.T) {
-	_, err := Load(t.Context(), nil, nil, LoadOptions{Orders: -1, ManualShare: 2, Stores: 3, Areas: 4}, nil)
+	_, err := Load(t.Context(), nil, nil, LoadOptions{Orders: -1, ManualShare: 2, Stores: 3, Areas: 4, WarmUp: -1}, nil)
 	require.ErrorContains(t, err, "--orders")
 	require.ErrorContains(t, err, "--manual-share")
 	require.ErrorContains(t, err, "--areas")
+	require.ErrorContains(t, err, "--warm-up")
 }
 
 func TestLoad_NoTopics(t *testing.T) {

@@ -22,6 +22,7 @@ type LoadReport struct {
 	Riders   int     `json:"riders"`
 	InFlight int     `json:"inFlight"`        // the bound; 0: none
 	Rate     float64 `json:"ordersPerSecond"` // as asked for; 0: as fast as it goes
+	WarmUp   float64 `json:"warmUpSeconds"`   // the latencies are of orders placed after it
 
 	Orders   int            `json:"orders"` // placed
 	Final    int            `json:"final"`
@@ -60,6 +61,9 @@ func (r *LoadReport) WriteText(w io.Writer) error {
 	}
 	t.row("wall time", "%.1f s", r.WallSeconds)
 	t.row("lifecycles", "%.1f /s", r.LifecyclesPerSecond)
+	if r.WarmUp > 0 {
+		t.row("warm-up", "%.1f s, whose orders are not in the next two lines", r.WarmUp)
+	}
 	t.latency("place → assigned", r.PlaceToAssignedMs)
 	t.latency("place → delivered", r.PlaceToDeliveredMs)
 	for _, reason := range slices.Sorted(maps.Keys(r.RefusedCommands)) {

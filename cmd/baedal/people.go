@@ -45,6 +45,7 @@ func loadCommand() *cobra.Command {
 	f.DurationVar(&opt.CookingTime, "cooking-time", 0, "how long stores cook")
 	f.Float64Var(&opt.ManualShare, "manual-share", 0, "share of stores that accept, start and finish by commands, 0 to 1")
 	f.Float64Var(&opt.CancelShare, "cancel-rate", 0, "share of orders that are cancelled, 0 to 1")
+	f.DurationVar(&opt.WarmUp, "warm-up", 0, "leave the latencies of orders out that are placed in this time at first")
 	f.DurationVar(&opt.Timeout, "timeout", 0, "give up when nothing happens for so long (default 30s)")
 	return cmd
 }
