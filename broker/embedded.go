@@ -61,6 +61,7 @@ type Embedded struct {
 	lock    *Lock    // nil in memory
 	dir     *os.File // open for syncfs, or nil
 	inner   sync.Map // local addresses of the connections that Dial made
+	group   *groupSync
 	closing sync.Once
 	err     error
 }
@@ -129,8 +130,9 @@ func (e *Embedded) start(opts Options) error {
 	}
 	e.addr = ln.Addr().String()
 	syncWrites := !opts.Memory && !opts.NoSync
-	group := newGroupSync(func() error { return nil })
+	group := newGroupSync(func() error { return nil }) // kfake's own syncs say nothing when they fail
 	group.die = opts.Die
+	e.group = group
 	if syncWrites && syncfs != nil {
 		dir, err := os.Open(opts.Dir)
 		if err != nil {
@@ -161,7 +163,7 @@ func (e *Embedded) start(opts Options) error {
 		}),
 	}
 	if !opts.Memory {
-		if err := restoreSequences(opts.Dir); err != nil {
+		if err := errors.Join(cutTorn(opts.Dir), restoreSequences(opts.Dir)); err != nil {
 			return errors.Join(fmt.Errorf("the embedded broker cannot start from %s: %w", opts.Dir, err), ignoreClosed(ln.Close()))
 		}
 		kopts = append(kopts, kfake.DataDir(opts.Dir))
@@ -204,8 +206,9 @@ func (e *Embedded) Addr() string { return e.addr }
 // Close stops the broker, leaves everything on disk and frees the directory. It may be called more than once.
 func (e *Embedded) Close() error {
 	e.closing.Do(func() {
+		e.group.quit()
 		e.cluster.Close()
-		e.err = e.unlock()
+		e.err = errors.Join(e.group.broken(), e.unlock())
 	})
 	return e.err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -211,7 +212,9 @@ func TestEmbedded_SurvivesKill(t *testing.T) {
 // A record that the disk did not take is not acknowledged, and not refused either: its producer tries again with the next broker.
 func TestEmbedded_DiskFails(t *testing.T) {
 	dir, died := t.TempDir(), make(chan error, 1)
-	e := MustStart(t, broker.Options{Dir: dir, Die: func(err error) { died <- err }})
+	e, err := broker.Start(broker.Options{Dir: dir, Die: func(err error) { died <- err }, Logger: kafkatest.Logger(t)})
+	require.NoError(t, err)
+	defer e.Close()
 	client := kafkatest.Broker{Addr: e.Addr()}.Client(t)
 	MustCreateTopic(t, client, "topic", 1, nil)
 	partitions := filepath.Join(dir, "partitions")
@@ -219,7 +222,9 @@ func TestEmbedded_DiskFails(t *testing.T) {
 	require.NoError(t, os.WriteFile(partitions, nil, 0o600))
 
 	produced := make(chan error, 1)
-	go func() { produced <- client.ProduceSync(MustContext(t), &kgo.Record{Topic: "topic", Value: []byte("v")}).FirstErr() }()
+	go func() {
+		produced <- client.ProduceSync(MustContext(t), &kgo.Record{Topic: "topic", Value: []byte("v")}).FirstErr()
+	}()
 	select {
 	case err := <-died:
 		require.ErrorContains(t, err, "the disk did not take what was written")
@@ -228,7 +233,33 @@ func TestEmbedded_DiskFails(t *testing.T) {
 	}
 	client.Close()
 	require.ErrorIs(t, <-produced, kgo.ErrClientClosed)
-	require.NoError(t, os.Remove(partitions)) // for Close
+	require.ErrorContains(t, e.Close(), "the disk did not take what was written")
+}
+
+// An entry that a full disk has torn hides nothing of what is written behind it.
+func TestEmbedded_TornBookkeeping(t *testing.T) {
+	dir, torn, killed := t.TempDir(), t.TempDir(), t.TempDir()
+	commit := func(dir string, offset int64) *kgo.Client {
+		client := kafkatest.Broker{Addr: MustStart(t, broker.Options{Dir: dir}).Addr()}.Client(t)
+		if offset == 1 {
+			MustCreateTopic(t, client, "topic", 1, nil)
+		}
+		MustCommit(t, client, "g", "topic", offset)
+		return client
+	}
+	commit(dir, 1)
+	require.NoError(t, os.CopyFS(torn, os.DirFS(dir)))
+	for _, name := range []string{"groups.log", "pids.log"} {
+		f, err := os.OpenFile(filepath.Join(torn, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		require.NoError(t, err)
+		_, err = f.Write([]byte{100, 0, 0, 0, 1, 2, 3, 4, 1, 0, '{'})
+		require.NoError(t, errors.Join(err, f.Close()))
+	}
+	client := commit(torn, 2)
+	require.NoError(t, client.ProduceSync(MustContext(t), &kgo.Record{Topic: "topic", Value: []byte("v")}).FirstErr()) // a producer id, too
+	require.NoError(t, os.CopyFS(killed, os.DirFS(torn)))
+	client = kafkatest.Broker{Addr: MustStart(t, broker.Options{Dir: killed}).Addr()}.Client(t)
+	require.EqualValues(t, 2, MustCommitted(t, client, "g", "topic"))
 }
 
 // What a broker has in mind of its producers when it is killed, the next one knows as well.
@@ -251,11 +282,27 @@ func TestEmbedded_ProducersAfterKill(t *testing.T) {
 	require.NoError(t, e.Close())
 	MustStart(t, broker.Options{Dir: killed}).Close()
 
-	known := func(dir string) (all []any) {
+	type entry struct {
+		First  int32 `json:"first_seq"`
+		Next   int32 `json:"next_seq"`
+		Offset int64
+	}
+	type window struct {
+		PID          int64
+		Partition    int32
+		Entries      []entry
+		Count, Epoch int
+		Seen         bool
+		Next         int32 `json:"next_seq"`
+	}
+	known := func(dir string) []window {
 		data, err := os.ReadFile(filepath.Join(dir, "seq_windows.json"))
 		require.NoError(t, err)
-		var file struct{ Windows []any }
+		var file struct{ Windows []window }
 		require.NoError(t, json.Unmarshal(data, &file))
+		for _, w := range file.Windows { // a ring, wherever it begins
+			slices.SortFunc(w.Entries, func(a, b entry) int { return cmp.Compare(a.Offset, b.Offset) })
+		}
 		return file.Windows
 	}
 	require.Len(t, known(dir), 6)

@@ -6,10 +6,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"net/url"
 	"os"
@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // A producer that is not to double or reorder numbers its batches, and a broker refuses those that are out of line. kfake keeps what
@@ -25,8 +24,8 @@ import (
 // the second one, and one that was written but not acknowledged again. So before it starts, the numbers are read from the batches
 // themselves: its segments are Kafka's record batches, one behind the other. https://kafka.apache.org/documentation/#recordbatch
 
-// sequencesKept is for how long before the newest batch producers are remembered. Kafka has a day (producer.id.expiration.ms).
-const sequencesKept = time.Hour
+// producersKept is how many producers of a partition are remembered: those that wrote last.
+const producersKept = 64
 
 // restoreSequences gives the broker that starts in dir the numbers of the batches that were written before it.
 func restoreSequences(dir string) error {
@@ -35,25 +34,22 @@ func restoreSequences(dir string) error {
 		return err
 	}
 	all := sequences{Version: 1}
-	var newest int64
 	for _, p := range partitions {
+		dash := strings.LastIndexByte(p.Name(), '-')
+		topic, err := url.PathUnescape(p.Name()[:max(dash, 0)])
+		partition, err2 := strconv.ParseInt(p.Name()[dash+1:], 10, 32)
+		if err != nil || err2 != nil || !p.IsDir() {
+			continue
+		}
 		last, err := lastBatches(filepath.Join(dir, "partitions", p.Name()))
 		if err != nil {
 			return err
 		}
-		dash := strings.LastIndexByte(p.Name(), '-')
-		topic, err := url.PathUnescape(p.Name()[:max(dash, 0)])
-		partition, err2 := strconv.ParseInt(p.Name()[dash+1:], 10, 32)
-		if err := errors.Join(err, err2); err != nil {
-			return fmt.Errorf("%s is no partition: %w", p.Name(), err)
+		for _, w := range last {
+			w.Topic, w.Part = topic, int32(partition)
 		}
-		for id, w := range last {
-			w.PID, w.Topic, w.Part, w.Seen = id, topic, int32(partition), true
-			newest = max(newest, w.at)
-			all.Windows = append(all.Windows, w)
-		}
+		all.Windows = append(all.Windows, last...)
 	}
-	all.Windows = slices.DeleteFunc(all.Windows, func(w *window) bool { return w.at < newest-sequencesKept.Milliseconds() })
 	data, err := json.Marshal(all)
 	if err != nil {
 		return err
@@ -69,17 +65,15 @@ type sequences struct {
 
 // window is the last batches of a producer in a partition, a ring of them.
 type window struct {
-	PID     int64        `json:"pid"`
-	Topic   string       `json:"topic"`
-	Part    int32        `json:"partition"`
-	Entries [5]batchSeen `json:"entries"`
-	Count   int          `json:"count"`
-	At      int          `json:"at"` // where the next one goes
-	Epoch   int16        `json:"epoch"`
-	Seen    bool         `json:"seen"`
-	NextSeq int32        `json:"next_seq"`
-
-	at int64 // time of the newest batch, in milliseconds since 1970
+	PID     int64       `json:"pid"`
+	Topic   string      `json:"topic"`
+	Part    int32       `json:"partition"`
+	Entries []batchSeen `json:"entries"`
+	Count   int         `json:"count"`
+	At      int         `json:"at"` // where the next one goes
+	Epoch   int16       `json:"epoch"`
+	Seen    bool        `json:"seen"`
+	NextSeq int32       `json:"next_seq"`
 }
 
 type batchSeen struct {
@@ -88,48 +82,59 @@ type batchSeen struct {
 	Offset   int64 `json:"offset"`
 }
 
+const batchesKept = 5
+
 func (w *window) add(b batch) {
-	if w.Count > 0 && w.Epoch != b.epoch {
-		*w = window{}
+	if w.Epoch != b.epoch {
+		w.Entries = nil
 	}
 	next := int32((int64(b.sequence) + int64(b.records)) % math.MaxInt32) // as kfake has it
-	w.Entries[w.At] = batchSeen{b.sequence, next, b.offset}
-	w.At, w.Count = (w.At+1)%len(w.Entries), min(w.Count+1, len(w.Entries))
-	w.Epoch, w.NextSeq, w.at = b.epoch, next, b.at
+	w.Entries = append(w.Entries[max(0, len(w.Entries)-batchesKept+1):], batchSeen{b.sequence, next, b.offset})
+	w.PID, w.Epoch, w.Seen, w.NextSeq = b.producer, b.epoch, true, next
+	w.Count, w.At = len(w.Entries), len(w.Entries)%batchesKept
 }
 
-// lastBatches returns what producers wrote last to a partition, by their ids. It reads the last two segments: in an older one is
-// nothing that is still under way.
-func lastBatches(dir string) (map[int64]*window, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.dat"))
+func (w *window) lastOffset() int64 { return w.Entries[len(w.Entries)-1].Offset }
+
+// lastBatches returns what producers wrote last to a partition. It reads the last two segments: in an older one is nothing that is
+// still under way.
+func lastBatches(dir string) ([]*window, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(files, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) // by their first offset
-	last := map[int64]*window{}
-	for _, f := range files[max(0, len(files)-2):] {
-		err := eachBatch(f, func(b batch) {
+	var segments []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".dat") {
+			segments = append(segments, e.Name())
+		}
+	}
+	slices.SortFunc(segments, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) // by their first offset
+	byProducer := map[int64]*window{}
+	for _, s := range segments[max(0, len(segments)-2):] {
+		err := eachBatch(filepath.Join(dir, s), func(b batch) {
 			if b.control || b.producer < 0 {
 				return
 			}
-			if last[b.producer] == nil {
-				last[b.producer] = &window{}
+			if byProducer[b.producer] == nil {
+				byProducer[b.producer] = &window{}
 			}
-			last[b.producer].add(b)
+			byProducer[b.producer].add(b)
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	return last, nil
+	last := slices.SortedFunc(maps.Values(byProducer), func(a, b *window) int { return cmp.Compare(b.lastOffset(), a.lastOffset()) })
+	return last[:min(len(last), producersKept)], nil
 }
 
 // batch is the head of a record batch.
 type batch struct {
-	offset, producer, at int64
-	epoch                int16
-	sequence, records    int32
-	control              bool
+	offset, producer  int64
+	epoch             int16
+	sequence, records int32
+	control           bool
 }
 
 const (
@@ -146,6 +151,11 @@ func eachBatch(file string, fn func(batch)) error {
 		return err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	left := info.Size()
 	in := bufio.NewReaderSize(f, 1<<20)
 	var buf []byte
 	for {
@@ -157,14 +167,11 @@ func eachBatch(file string, fn func(batch)) error {
 			return err
 		}
 		size := int(int32(binary.BigEndian.Uint32(start[8:]))) + beforeLength
-		if size < batchHead || size > 1<<30 {
+		if left -= int64(size); size < batchHead || left < 0 {
 			return nil
 		}
 		buf = slices.Grow(buf[:0], size)[:size]
 		if _, err := io.ReadFull(in, buf); err != nil {
-			if err == io.ErrUnexpectedEOF {
-				return nil
-			}
 			return err
 		}
 		if crc32.Checksum(buf[21:], castagnoli) != binary.BigEndian.Uint32(buf[17:]) {
@@ -173,11 +180,39 @@ func eachBatch(file string, fn func(batch)) error {
 		fn(batch{
 			offset:   int64(binary.BigEndian.Uint64(buf)),
 			control:  binary.BigEndian.Uint16(buf[21:])&0x20 != 0,
-			at:       int64(binary.BigEndian.Uint64(buf[35:])),
 			producer: int64(binary.BigEndian.Uint64(buf[43:])),
 			epoch:    int16(binary.BigEndian.Uint16(buf[51:])),
 			sequence: int32(binary.BigEndian.Uint32(buf[53:])),
 			records:  int32(binary.BigEndian.Uint32(buf[57:])),
 		})
 	}
+}
+
+// cutTorn ends the two logs that kfake appends its bookkeeping to before an entry that a full disk has torn. kfake itself goes on
+// behind it, and reads nothing of that at its next start.
+func cutTorn(dir string) error {
+	for _, name := range []string{"groups.log", "pids.log"} {
+		file := filepath.Join(dir, name)
+		data, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		whole := 0
+		for rest := data; len(rest) >= 8; rest = data[whole:] { // length and checksum of what follows, then that
+			size := int64(binary.LittleEndian.Uint32(rest))
+			if size < 2 || size > int64(len(rest)-8) || crc32.Checksum(rest[8:8+size], castagnoli) != binary.LittleEndian.Uint32(rest[4:]) {
+				break
+			}
+			whole += 8 + int(size)
+		}
+		if whole < len(data) {
+			if err := os.Truncate(file, int64(whole)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

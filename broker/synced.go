@@ -72,6 +72,20 @@ func (g *groupSync) fail(err error) {
 	g.changed.Broadcast()
 }
 
+// quit lets nobody be told of a failure any more: who closes the broker asks for it.
+func (g *groupSync) quit() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.die = nil
+}
+
+// broken returns why nothing is acknowledged any more, or nil.
+func (g *groupSync) broken() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.err
+}
+
 func (g *groupSync) failed(err error) {
 	if g.err != nil {
 		return

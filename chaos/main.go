@@ -172,7 +172,7 @@ func (s *suite) survive(ctx context.Context) (int, error) {
 			if ctx.Err() != nil {
 				break
 			}
-			s.world.keep = true
+			s.keep = true
 			first := n - (n-s.from)%s.era
 			fmt.Fprintf(s.out, "round %d FAILED: %v\n\nreplay: make chaos CHAOS='-broker %s -guarantee %s -seed %d -from %d -rounds %d%s'\n",
 				n, err, s.broker, s.guarantee, s.seed, first, n-first+1, s.onlyFaults())

@@ -113,13 +113,14 @@ func (w *world) close() {
 		in.kill()
 	}
 	w.ledger.close()
+	if w.keep {
+		return
+	}
 	for _, m := range w.mounts {
 		_ = syscall.Unmount(m, syscall.MNT_DETACH)
 	}
-	if !w.keep {
-		for _, in := range w.all {
-			_ = os.RemoveAll(in.dir)
-		}
+	for _, in := range w.all {
+		_ = os.RemoveAll(in.dir)
 	}
 }
 

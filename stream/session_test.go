@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,24 @@ func (b *brokerSession) Commit() { b.commits++ }
 func (b *brokerSession) Context() context.Context { return b.ctx }
 func (b *brokerSession) GenerationID() int32      { return 1 }
 func (b *brokerSession) MemberID() string         { return "m" }
+
+func TestUntilCommit(t *testing.T) {
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	for _, c := range []struct{ now, beat, offbeat int }{ // milliseconds behind a beat, with one every 100
+		{0, 100, 50},
+		{1, 99, 49},
+		{24, 76, 26},
+		{25, 75, 125}, // 25 away: too near
+		{50, 50, 100},
+		{74, 26, 76},
+		{76, 124, 74},
+		{99, 101, 51},
+	} {
+		now := time.Unix(1_800_000_000, 0).Add(ms(c.now))
+		require.Equal(t, ms(c.beat), untilCommit(now, ms(100), false), "%d ms", c.now)
+		require.Equal(t, ms(c.offbeat), untilCommit(now, ms(100), true), "%d ms, offbeat", c.now)
+	}
+}
 
 func testSession() (*session, *brokerSession) {
 	b := &brokerSession{marked: map[tp]int64{}}

@@ -335,7 +335,7 @@ func (s *session) stopIntake(last bool) ([]kmsg.TxnOffsetCommitRequestTopic, err
 		return nil, s.broken
 	}
 	s.stopped = true
-	if !last {
+	if !last && s.inside > 0 {
 		go func() { _ = s.run.producer.Load().txn.client.Flush(s.Context()) }()
 	}
 	for s.inside > 0 && !last && s.Context().Err() == nil {

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"baedal/stream"
@@ -98,8 +100,9 @@ func TestEngine_Zombie(t *testing.T) {
 				member, name := kmsg.NewLeaveGroupRequestMember(), "zombie"
 				member.InstanceID = &name
 				leave.Group, leave.Members = w.prefix+"counts", append(leave.Members, member)
-				_, err := leave.RequestWith(t.Context(), w.client)
+				left, err := leave.RequestWith(t.Context(), w.client)
 				require.NoError(t, err)
+				require.NoError(t, errors.Join(kerr.ErrorForCode(left.ErrorCode), kerr.ErrorForCode(left.Members[0].ErrorCode)))
 				other := as("other", nil)
 				n := 2
 				for blind := 0; blind < 5; n++ { // hits that the zombie, which hears of it late, has not read
