@@ -3,10 +3,12 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -77,11 +79,42 @@ func openIntact(dir string, fs vfs.FS) (_ *DB, err error) {
 	if _, err := fs.Stat(fs.PathJoin(dir, damageMark)); err == nil {
 		return nil, &damageError{dir, errMarked}
 	}
+	if err := readManifest(dir, fs); err != nil {
+		return nil, &damageError{dir, err}
+	}
 	db := &DB{dir: dir, fs: fs, lock: lock, tables: map[string]*Table{}}
 	if db.pebble, err = openPebble(dir, db.options()); err != nil {
 		return nil, err
 	}
 	return db, nil
+}
+
+// readManifest reads the list of the database's files to its end. Pebble takes
+// what it can't read there for the end and goes on with an older list: without
+// rows that had moved from the log into a file, but with newer ones that are in
+// the log still.
+func readManifest(dir string, fs vfs.FS) error {
+	desc, err := pebble.Peek(dir, fs)
+	if err != nil || !desc.Exists {
+		return nil // nothing there, or Open says what is wrong
+	}
+	f, err := fs.Open(desc.ManifestFilename)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	for r := record.NewReader(f, 0); ; {
+		one, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			_, err = io.Copy(io.Discard, one)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", desc.ManifestFilename, err)
+		}
+	}
 }
 
 // openPebble tells damage from trouble with the machine (a full disk, missing
