@@ -24,6 +24,8 @@ type Context[R any] struct {
 	saved  bool
 	gone   bool
 	data   []byte // the saved row
+	spoken int    // of a Speaker: the last number it had said
+	unsaid int    // and from which on that is not known
 	out    []outgoing
 }
 
@@ -62,33 +64,37 @@ func (c *Context[R]) Offset() int64 { return c.g.Offset() }
 // Row returns the row of the message's key, or nil. It may be changed in place
 // when Save follows; it is dropped and read anew if the handler panics.
 func (c *Context[R]) Row() *R {
-	if c.loaded {
-		return c.row
+	if !c.loaded {
+		c.loaded = true
+		c.load()
+		c.listen()
 	}
-	c.loaded = true
+	return c.row
+}
+
+func (c *Context[R]) load() {
 	if c.table == nil {
 		if v := c.g.Value(); v != nil {
 			c.row = v.(*R)
 		}
-		return c.row
+		return
 	}
 	if v, ok := c.table.Cached(c.Key()); ok {
 		c.row = v.(*R)
-		return c.row
+		return
 	}
 	data, err := c.table.Get(c.Key())
 	if err != nil {
 		panic(fatal{err})
 	}
 	if data == nil {
-		return nil
+		return
 	}
 	v, err := c.h.Table.Decode(data)
 	if err != nil {
 		panic(fatal{fmt.Errorf("row %q of %s can't be decoded: %w", c.Key(), c.h.Table.Name(), err)})
 	}
 	c.row = v.(*R)
-	return c.row
 }
 
 // Save sets the row of the message's key, once the handler has returned. Of
@@ -180,11 +186,16 @@ func (c *Context[R]) tell() {
 // headers returns what goes with all outputs: the trace, and how many messages
 // led to them without a row changing.
 func (c *Context[R]) headers() goka.Headers {
+	t := c.g.Headers()[headerTrace]
+	traced, idle := t != nil && len(t) <= maxTrace, !c.saved && !c.gone
+	if len(c.out) == 0 || !traced && !idle {
+		return nil
+	}
 	headers := goka.Headers{}
-	if t := c.g.Headers()[headerTrace]; t != nil && len(t) <= maxTrace {
+	if traced {
 		headers[headerTrace] = t
 	}
-	if !c.saved && !c.gone {
+	if idle {
 		headers[HeaderHops] = strconv.AppendInt(nil, int64(hops(c.g)+1), 10)
 	}
 	return headers

@@ -272,6 +272,7 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 	}()
 	in.handle(c, m)
 	if c.saved {
+		c.note()
 		if c.data, err = c.h.Table.Encode(c.row); err != nil {
 			panic(fmt.Errorf("the row can't be encoded: %w", err))
 		}
