@@ -63,10 +63,15 @@ type fates interface {
 }
 
 // unsaid returns the number from which on it is not known that a row has said
-// what it says it has, or 0.
-func unsaid(note string, partition int32, f fates) (from int) {
+// what it says it has, or 0, before the message at an offset of a topic is
+// handled. That message itself may have said more than it decided.
+func unsaid(note string, partition int32, f fates, topic string, offset int64) (from int) {
 	for _, v := range voices(note) {
-		if read, _ := f.fate(v.topic, partition, v.offset); !read && (from == 0 || v.from < from) {
+		read := v.offset < offset
+		if v.topic != topic {
+			read, _ = f.fate(v.topic, partition, v.offset)
+		}
+		if !read && (from == 0 || v.from < from) {
 			from = v.from
 		}
 	}
@@ -111,7 +116,7 @@ func (c *Context[R]) listen() {
 	last, note := row.Spoken()
 	c.spoken = last
 	if f := c.hearing(); f != nil {
-		c.unsaid = unsaid(*note, c.Partition(), f)
+		c.unsaid = unsaid(*note, c.Partition(), f, string(c.g.Topic()), c.Offset())
 	}
 }
 
