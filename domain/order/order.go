@@ -35,6 +35,29 @@ type Order struct {
 	Updated  domain.Time `json:"updatedAt,omitzero"`
 	Timeline []Entry     `json:"timeline,omitempty"`
 	Recent   []Answer    `json:"recent,omitempty"`
+
+	Unheard string `json:"unheard,omitempty"` // the engine's note: who said what is not known to be acknowledged
+}
+
+// Spoken implements stream.Speaker: events are numbered by their versions.
+func (o *Order) Spoken() (last int, note *string) { return o.Version, &o.Unheard }
+
+// Again returns what was said for the versions from one on (0: none), as it is
+// said when their messages come again. It is sent before what the message with
+// this id causes; a message that comes again says the rest itself.
+func (o *Order) Again(from int, id string) (out Out) {
+	if from == 0 {
+		return out
+	}
+	for i, e := range o.Timeline {
+		if e.CauseID == id {
+			break
+		}
+		if e.Version >= from {
+			out.tell(o, i, true)
+		}
+	}
+	return out
 }
 
 // Wait says until when an order waits in its status, and what happens then.
