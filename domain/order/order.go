@@ -34,7 +34,15 @@ type Order struct {
 	PlacedAt domain.Time `json:"placedAt,omitzero"`
 	Updated  domain.Time `json:"updatedAt,omitzero"`
 	Timeline []Entry     `json:"timeline,omitempty"`
+	Commands []Cause     `json:"commands,omitempty"` // those that made transitions
 	Recent   []Answer    `json:"recent,omitempty"`
+}
+
+// Cause is a command that made the order enter a version, and maybe others after
+// it; the timeline has its id. What else is in the timeline came from the engine.
+type Cause struct {
+	Version int    `json:"version"`
+	Mark    string `json:"mark"` // see domain.Name
 }
 
 // Wait says until when an order waits in its status, and what happens then.
@@ -60,6 +68,7 @@ type Entry struct {
 // Answer is what was decided about a command that made no transition.
 type Answer struct {
 	CommandID string      `json:"commandId"`
+	Mark      string      `json:"mark,omitempty"`   // see domain.Name
 	Reason    string      `json:"reason,omitempty"` // why it was refused
 	At        domain.Time `json:"at"`
 }
