@@ -53,7 +53,8 @@ func (c *Context[R]) Coordinates() string {
 // coordinates of a message are its name for ever only together with it. What
 // stands in the header of a forwarded record is of the same topic.
 //
-// TODO(topicid): the session knows the topic's id; set it here.
+// The engine does not know the topic's id yet: where the session learns it, this
+// returns it.
 func (c *Context[R]) Incarnation() string { return "" }
 
 func coordinates(g goka.Context) string {
@@ -157,7 +158,9 @@ func (c *Context[R]) tell() {
 	for _, o := range c.out {
 		h.meter.out.WithLabelValues(h.Name, o.topic).Inc()
 	}
-	if box := h.outbox.Load(); box != nil && len(c.out) > 0 {
+	// A row without outputs takes its place, too: what is answered from it later
+	// must not leave before it is acknowledged.
+	if box := h.outbox.Load(); box != nil && (len(c.out) > 0 || c.saved || c.gone) {
 		p := &parcel{partition: c.Partition(), done: c.g.DeferCommit()}
 		for _, o := range c.out {
 			p.outputs = append(p.outputs, output{o.topic, o.key, o.data, trace})

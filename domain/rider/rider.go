@@ -1,6 +1,7 @@
 package rider
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -56,7 +57,6 @@ type Wish struct {
 	Area     string       `json:"area,omitempty"` // "" is offline
 	Place    domain.Place `json:"place,omitzero"`
 	Capacity int          `json:"capacity,omitzero"`
-	At       domain.Time  `json:"at"`
 	Asker
 }
 
@@ -66,10 +66,12 @@ type Asker struct {
 	Digest    string `json:"digest,omitempty"`
 	Mark      string `json:"mark,omitempty"`
 	Verdict   bool   `json:"verdict,omitzero"`
+	// AskedAt is when it came: since then its id is taken.
+	AskedAt domain.Time `json:"askedAt,omitzero"`
 }
 
-func asker(c *Command, n domain.Name) Asker {
-	return Asker{CommandID: n.ID, Digest: n.Digest, Mark: n.Mark, Verdict: c.Verdict}
+func asker(c *Command, n domain.Name, now domain.Time) Asker {
+	return Asker{CommandID: n.ID, Digest: n.Digest, Mark: n.Mark, Verdict: c.Verdict, AskedAt: now}
 }
 
 func (a Asker) name() domain.Name {
@@ -155,9 +157,9 @@ func (r *Rider) Handle(c *Command, n domain.Name, now domain.Time) Out {
 	switch c.Type {
 	case Online:
 		t.Place = c.Place()
-		t.want(Wish{Area: c.Area, Place: t.Place, Capacity: max(1, c.Capacity), At: now, Asker: asker(c, n)})
+		t.want(Wish{Area: c.Area, Place: t.Place, Capacity: max(1, c.Capacity), Asker: asker(c, n, now)})
 	case Offline:
-		t.want(Wish{At: now, Asker: asker(c, n)})
+		t.want(Wish{Asker: asker(c, n, now)})
 	case Move:
 		t.move(c, n)
 	default:
@@ -211,12 +213,12 @@ func (t *turn) taken(n domain.Name) bool {
 	}
 	of := dispatch.MarkOf(n.ID)
 	if w := t.Wish; w != nil && n.Taken(w.CommandID, w.Mark) {
-		t.say(n, false, n.Refusal(), w.At)
+		t.say(n, false, n.Refusal(), w.AskedAt)
 		return true
 	}
 	for _, a := range t.Recent {
 		if a.Of == of {
-			t.say(n, false, n.Refusal(), a.At)
+			t.say(n, false, n.Refusal(), cmp.Or(a.AskedAt, a.At))
 			return true
 		}
 	}

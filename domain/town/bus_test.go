@@ -208,7 +208,7 @@ func (b *bus) leave(l *lane, some func(n int) int) {
 	ready := map[to][]*output{}
 	var order []to
 	for _, p := range l.pending {
-		if len(p.outputs) > 0 && !p.written {
+		if !p.written {
 			break
 		}
 		for _, o := range p.outputs {

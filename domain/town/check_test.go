@@ -3,6 +3,7 @@ package town_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +23,7 @@ type book struct {
 	versions once                      // order and version
 	events   map[string][]*order.Event // by order, each version once
 	trips    map[string][]*dispatch.DeliveryEvent
-	verdicts map[string]*domain.Verdict // topic and id
+	verdicts map[string]*domain.Verdict // by the names of commands
 	messages once                       // of the message log, by id
 	reserved map[string]bool            // order and attempt
 	final    map[string]string
@@ -42,6 +43,9 @@ func (w *town) hear(topic string, r *record) {
 		return
 	}
 	m := decode[domain.Meta](w, r.data)
+	if !strings.Contains(m.ID, "/") {
+		return // a client's, who may say anything under an id
+	}
 	first := w.book.said.add(w, r.data, topic, " ", r.key, " ", m.ID)
 	switch topic {
 	case orderEvents:
@@ -64,7 +68,8 @@ func (w *town) hear(topic string, r *record) {
 		}
 	case verdicts:
 		v := decode[domain.Verdict](w, r.data)
-		w.book.verdicts[v.Stream+" "+v.CommandID] = v
+		require.Equal(w, r.key, v.Key)
+		w.book.verdicts[fmt.Sprint(v.Stream, " ", v.Key, " ", v.CommandID, " ", v.Digest)] = v
 	case messageLog:
 		w.book.messages.add(w, r.data, m.ID)
 	}
@@ -134,8 +139,13 @@ func (w *town) checkVerdicts() {
 		}
 	}
 	for _, s := range w.said {
-		v := w.book.verdicts[s.topic+" "+s.id]
+		v := w.book.verdicts[s.name()]
 		switch {
+		case s.taken:
+			require.NotNil(w, v, "%s %s of %s has an id that is taken, and no verdict", s.kind, s.id, s.key)
+			require.Equal(w, domain.Refused, v.Verdict, "%s %s of %s has an id that is taken", s.kind, s.id, s.key)
+			require.Contains(w, v.Reason, "names another command")
+			continue
 		case s.topic == riderCommands && s.kind == rider.Move:
 			require.Nil(w, v)
 			continue
@@ -151,7 +161,7 @@ func (w *town) checkVerdicts() {
 }
 
 func (w *town) accepted(s *said) bool {
-	v := w.book.verdicts[s.topic+" "+s.id]
+	v := w.book.verdicts[s.name()]
 	return v == nil || v.Verdict == domain.Accepted
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"baedal/codecs"
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
@@ -30,8 +31,12 @@ var (
 type said struct {
 	topic, key, id, kind string
 	answer               bool // a verdict on acceptance is asked for
+	taken                bool // the id names another command of the same key
+	digest               string
 	data                 []byte
 }
+
+func (s *said) name() string { return fmt.Sprint(s.topic, " ", s.key, " ", s.id, " ", s.digest) }
 
 // say sends a command. Most people want to be told what became of it.
 func (w *town) say(topic, key, kind string, make func(domain.Meta, bool) any) {
@@ -40,7 +45,16 @@ func (w *town) say(topic, key, kind string, make func(domain.Meta, bool) any) {
 	if len(w.said)%2 == 0 {
 		meta.At = w.now
 	}
+	if other := w.recently(topic, key); w.careless && other != nil && w.upTo("under the id of another command", 3) == 3 {
+		meta.ID, s.id, s.taken = other.id, other.id, true
+	}
 	s.data = encode(w, make(meta, s.answer))
+	var err error
+	s.digest, err = codecs.Digest(s.data)
+	require.NoError(w, err)
+	if s.taken && slices.ContainsFunc(w.said, func(o *said) bool { return o.name() == s.name() }) {
+		return // it says the same: a repeat
+	}
 	w.said = append(w.said, s)
 	w.publish(topic, key, s.data)
 }
@@ -64,6 +78,20 @@ func (w *town) riderSays(id string, c rider.Command) {
 		c.Meta, c.Verdict = m, v
 		return &c
 	})
+}
+
+// recently returns a command of a key that rows still remember.
+func (w *town) recently(topic, key string) *said {
+	var all []*said
+	for _, s := range w.said[max(0, len(w.said)-12):] {
+		if s.topic == topic && s.key == key && !s.taken {
+			all = append(all, s)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1-w.upTo("whose id", min(len(all)-1, 3))]
 }
 
 // repeat is a client who had no answer in time. Rows remember the last commands.

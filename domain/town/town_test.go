@@ -31,6 +31,7 @@ type town struct {
 	said      []*said
 	results   []payment.Result // of calls, on their way
 	tries     map[string]int
+	careless  bool // who says something may take an id for it that names another command
 	book      book
 }
 
@@ -72,6 +73,7 @@ func (w *town) prepare() {
 // The chaos.
 
 func (w *town) act() {
+	defer func() { w.careless = false }()
 	switch n := w.upTo("act", 199); {
 	case n < 66:
 		w.read(1 + w.upTo("more messages", 11))
@@ -87,10 +89,13 @@ func (w *town) act() {
 			w.result(w.upTo("result", n-1))
 		}
 	case n < 157:
+		w.careless = true
 		w.anyOrderCommand()
 	case n < 166:
+		w.careless = true
 		w.anyRiderCommand()
 	case n < 170:
+		w.careless = true
 		w.anyStoreCommand()
 	case n < 176:
 		w.repeat()
@@ -251,6 +256,11 @@ func TestTown(t *testing.T) {
 		ends["~ outputs lost"] += w.lost
 		ends["~ second deliveries"] += w.book.second
 		ends["~ events crossed"] += w.book.crossed
+		for _, s := range w.said {
+			if s.taken {
+				ends["~ ids taken"]++
+			}
+		}
 		ends["~ most handled"] = max(ends["~ most handled"], w.handled)
 	})
 	for _, k := range slices.Sorted(maps.Keys(ends)) {
