@@ -20,6 +20,7 @@ import (
 // book is what somebody knows who hears every stream.
 type book struct {
 	said     once                      // topic, key and id
+	names    map[string]string         // what an id stands for, see checkName
 	versions once                      // order and version
 	events   map[string][]*order.Event // by order, each version once
 	trips    map[string][]*dispatch.DeliveryEvent
@@ -32,8 +33,30 @@ type book struct {
 }
 
 func newBook() book {
-	return book{said: once{}, versions: once{}, events: map[string][]*order.Event{}, trips: map[string][]*dispatch.DeliveryEvent{},
+	return book{said: once{}, names: map[string]string{}, versions: once{}, events: map[string][]*order.Event{}, trips: map[string][]*dispatch.DeliveryEvent{},
 		verdicts: map[string]*domain.Verdict{}, messages: once{}, reserved: map[string]bool{}, final: map[string]string{}}
+}
+
+// checkName: an id names one thing, for who reads the stream and for the row of
+// each group. (Over all streams the deadline of the order "reserved" and what
+// stock replies to the order "deadline" share one; no row hears of both.)
+func (w *town) checkName(r *record) {
+	name := r.topic + " " + r.id
+	if key, known := w.book.names[name]; known {
+		require.Equal(w, key, r.key, "%s names two things", name)
+	}
+	w.book.names[name] = r.key
+	for _, g := range w.groups {
+		for _, in := range g.lanes[0].inputs {
+			if in.topic == r.topic {
+				name := g.name + " " + r.key + " " + r.id
+				if topic, known := w.book.names[name]; known {
+					require.Equal(w, topic, r.topic, "%s names two things", name)
+				}
+				w.book.names[name] = r.topic
+			}
+		}
+	}
 }
 
 // hear writes down what leaves: what is said again must be the same bytes.
@@ -46,6 +69,7 @@ func (w *town) hear(topic string, r *record) {
 	if !strings.Contains(m.ID, "/") {
 		return // a client's, who may say anything under an id
 	}
+	w.checkName(r)
 	first := w.book.said.add(w, r.data, topic, " ", r.key, " ", m.ID)
 	switch topic {
 	case orderEvents:

@@ -19,13 +19,17 @@ import (
 	"baedal/domain/stock"
 )
 
+// Some are named like another, or like a part of what messages are named.
 var (
-	users    = []string{"u-1", "u-2"}
-	stores   = []string{"s-1", "s-2"}
-	foods    = []string{"bibimbap", "gimbap", "soju"}
-	areas    = []string{"a-1", "a-2"}
-	riderIDs = []string{"r-1", "r-2", "r-3"}
+	users    = []string{"u-1", "r-1"}
+	stores   = []string{"s-1", "deadline"}
+	foods    = []string{"bibimbap", "gimbap", "1"}
+	areas    = []string{"a-1", "enter"}
+	riderIDs = []string{"r-1", "assigned", "deadline"}
 )
+
+// oddOrders are names of orders that others have, too, or that are words of the engine's.
+var oddOrders = []string{"deadline", "r-1", "assigned", "s-1", "reserved", "1", "order-commands", "approved", "undo", "주 문 %:", "leave"}
 
 // said is a command of a person.
 type said struct {
@@ -113,6 +117,9 @@ func (w *town) customerOrders() {
 		return
 	}
 	id := fmt.Sprintf("o-%d-%d", w.seed, len(w.customers)+1)
+	if w.odd {
+		id = oddOrders[(w.seed+len(w.customers))%len(oddOrders)]
+	}
 	user := w.pick("user", users)
 	w.customers = append(w.customers, customer{order: id, user: user})
 	c := order.Command{Meta: typed(order.Place), UserID: user, StoreID: w.pick("store", stores), Address: &order.Address{Lat: 37.5, Lon: 127.03}}

@@ -21,7 +21,8 @@ import (
 // town is a few customers, stores and riders, and the engine between them.
 type town struct {
 	*bus
-	seed    int // of ids, by which the gateway decides
+	seed    int  // of ids, by which the gateway decides
+	odd     bool // orders have odd names
 	lives   order.Settings
 	retries payment.Settings
 	plan    dispatch.Planner
@@ -44,6 +45,7 @@ func newTown(t *rapid.T) *town {
 	w.bus = newBus(t, noon, 1+even(2).Draw(t, "more partitions"))
 	w.bus.heard = w.hear
 	w.seed = w.upTo("seed", 9999)
+	w.odd = w.upTo("odd names", 1) == 1
 	w.gateway = &payment.Simulated{FailTries: 5}
 	w.gateway.FailRate = []float64{0, 0.3, 0.6}[w.upTo("gateway fails", 2)]
 	w.gateway.DeclineRate = []float64{0, 0.2}[w.upTo("gateway declines", 1)]
