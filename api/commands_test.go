@@ -90,8 +90,11 @@ func TestAPI_CommandID(t *testing.T) {
 			for _, key := range []string{`k-1`, `"k-1"`} {
 				require.Equal(t, "k-1", f.do(c.method, c.path, c.body, "Idempotency-Key", key).json["commandId"])
 			}
-			a := f.do(c.method, c.path, c.body, "Idempotency-Key", strings.Repeat("k", 501))
-			a.problem(t, http.StatusBadRequest, "at most 500")
+			for key, want := range map[string]string{
+				strings.Repeat("k", 201): "at most 200", "o-1/assigned/1/1": "must not contain a slash", "o-1/place": "must not contain a slash",
+			} {
+				f.do(c.method, c.path, c.body, "Idempotency-Key", key).problem(t, http.StatusBadRequest, want)
+			}
 		})
 	}
 	t.Run("InTheBody", func(t *testing.T) {

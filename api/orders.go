@@ -92,7 +92,7 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		return wrong("orderId", "is not the id of the order: leave it out")
 	}
 	// A function of the order, so that a repeat is the same message.
-	c.Meta, c.OrderID, c.Lines = domain.Meta{Type: order.Place, ID: id + "/place"}, id, asked(c.Lines)
+	c.Meta, c.OrderID, c.Lines = domain.Meta{Type: order.Place, ID: order.PlaceID(id)}, id, asked(c.Lines)
 	if err := c.Validate(); err != nil {
 		return err
 	}

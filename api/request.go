@@ -126,7 +126,7 @@ func commandID(r *http.Request, fromBody string) (string, error) {
 	if id == "" {
 		return uuid.Must(uuid.NewV7()).String(), nil
 	}
-	return id, domain.CheckMessageID(id)
+	return id, domain.CheckCommandID(id)
 }
 
 // idempotencyKey returns the header of that name, in which the quotes that its

@@ -69,23 +69,27 @@ const (
 )
 
 // Verdict says what became of a command of a customer, a store or a rider. Its
-// type repeats the verdict.
+// type repeats the verdict. Key is that of the command's record. Digest is the
+// SHA-256 of what the command says, so that a reader knows which command is
+// meant where two came under one id.
 type Verdict struct {
 	Meta
 	CommandID string `json:"commandId"`
 	Stream    string `json:"stream"`
+	Key       string `json:"key"`
+	Digest    string `json:"digest"`
 	Verdict   string `json:"verdict"`
 	Reason    string `json:"reason,omitempty"`
 }
 
 // NewVerdict builds the verdict on a command; an empty reason accepts it. The
 // stream is the contract's name, without an installation's prefix.
-func NewVerdict(stream, commandID, reason string, at Time) Verdict {
-	v := Verdict{CommandID: commandID, Stream: stream, Verdict: Accepted, Reason: reason}
+func NewVerdict(stream, key string, n Name, reason string, at Time) Verdict {
+	v := Verdict{CommandID: n.ID, Stream: stream, Key: key, Digest: n.Digest, Verdict: Accepted, Reason: reason}
 	if reason != "" {
 		v.Verdict = Refused
 	}
-	v.Meta = Meta{Type: v.Verdict, ID: commandID + "/verdict", At: at}
+	v.Meta = Meta{Type: v.Verdict, ID: key + "/verdict/" + stream + "/" + n.Mark + "/" + n.ID, At: at}
 	return v
 }
 
@@ -194,21 +198,6 @@ func CheckID(field, id string) error {
 		return Wrong(field, "must not contain a slash")
 	case strings.ContainsFunc(id, unicode.IsControl):
 		return Wrong(field, "must not contain control characters")
-	}
-	return nil
-}
-
-// CheckMessageID says what is wrong with the id of a message. Unlike the id of
-// a thing it may be left out, be up to 500 bytes long and contain slashes
-// (ORDERID/reserve/1).
-func CheckMessageID(id string) error {
-	switch {
-	case len(id) > 500:
-		return Wrong("id", fmt.Sprintf("is %d bytes long: at most 500", len(id)))
-	case !utf8.ValidString(id):
-		return Wrong("id", "is not UTF-8")
-	case strings.ContainsFunc(id, unicode.IsControl):
-		return Wrong("id", "must not contain control characters")
 	}
 	return nil
 }

@@ -348,7 +348,7 @@ func (w *world) rider(id, format string, args ...any) {
 // place places an order of n of a product.
 func (w *world) place(id, store, product string, n int) {
 	w.t.Helper()
-	w.order(id, `{"type":"place","id":"%s/place","userId":"u-%s","storeId":"%s","lines":[{"product":"%s","quantity":%d}],"address":{"lat":37.51,"lon":127.04}}`,
+	w.order(id, `{"type":"place","id":"%s-place","userId":"u-%s","storeId":"%s","lines":[{"product":"%s","quantity":%d}],"address":{"lat":37.51,"lon":127.04}}`,
 		id, id, store, product, n)
 }
 

@@ -48,9 +48,9 @@ type orders struct {
 type orderContext = stream.Context[order.Order]
 
 func (p orders) command(c *orderContext, m *order.Command) {
-	id := named(c, m.Meta)
-	o := p.order(c, id)
-	p.tell(c, o, o.Command(m, id, now(c), p.cfg))
+	n := named(c, m.Meta, m.Digest)
+	o := p.order(c, n.ID)
+	p.tell(c, o, o.Command(m, n, now(c), p.cfg))
 }
 
 func (p orders) stockReply(c *orderContext, m *stock.Reply) {

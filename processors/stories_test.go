@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"baedal/codecs"
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
@@ -24,9 +25,10 @@ func TestStock(t *testing.T) {
 	}
 
 	t.Run("Unregistered", func(t *testing.T) {
-		out := b.once(in, "s-1", `{"type":"open","id":"early"}`)
+		open := `{"type":"open","id":"early"}`
+		out := b.once(in, "s-1", open)
 		require.Equal(t, []string{"verdicts s-1"}, b.toTopics(out))
-		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "early", `store "s-1" is not registered: register it first`, domain.At(b.clock)-1000)},
+		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), `store "s-1" is not registered: register it first`, domain.At(b.clock)-1000)},
 			only(b, b.Verdicts, out))
 		out = b.once(in, "s-1", reserve("o-early", 1))
 		require.Equal(t, stock.UnknownStore, only(b, b.StockReplies, out)[0].Reason)
@@ -64,6 +66,14 @@ func TestStock(t *testing.T) {
 		require.Regexp(t, `^t\.store-commands/0/\d+$`, ids[0])
 		require.NotEqual(t, ids[0], ids[1])
 	})
+}
+
+// nameOf returns what a command is known again by.
+func nameOf(t *testing.T, id, command string) domain.Name {
+	t.Helper()
+	digest, err := codecs.Digest([]byte(command))
+	require.NoError(t, err)
+	return domain.NameOf(id, digest, "", "")
 }
 
 func TestPayments(t *testing.T) {
@@ -112,7 +122,7 @@ func TestPayments(t *testing.T) {
 func TestPayments_ResultTwice(t *testing.T) {
 	b := newBench(t, topics.Payments)
 	b.send(b.PaymentRequests.Name(), "o-1", `{"type":"authorize","id":"o-1/authorize/1","orderId":"o-1","attempt":1,"userId":"u-1","amount":5}`)
-	out := b.once(b.PaymentsLoop.Name(), "o-1", `{"type":"result","id":"x","orderId":"o-1","kind":"authorize","attempt":1,"try":1,"answer":"ok"}`)
+	out := b.once(b.PaymentsLoop.Name(), "o-1", `{"type":"result","id":"o-1/authorize/1/1/result","orderId":"o-1","kind":"authorize","attempt":1,"try":1,"answer":"ok"}`)
 	require.Equal(t, payment.Approved, only(b, b.PaymentReplies, out)[0].Type)
 }
 
@@ -170,14 +180,14 @@ func TestDispatch(t *testing.T) {
 
 	out = b.once(in, "a-1", `{"type":"leave","id":"r-1/leave/1/1","riderId":"r-1","shift":1}`)
 	require.Equal(t, dispatch.Stays, only(b, b.RiderEvents, out)[0].Type)
-	out = b.once(in, "a-1", `{"type":"claim","id":"r-2/c","riderId":"r-2","orderId":"o-1","commandId":"c"}`)
+	out = b.once(in, "a-1", `{"type":"claim","id":"r-2/claim/m/c","riderId":"r-2","orderId":"o-1","commandId":"c","mark":"m"}`)
 	require.Equal(t, []string{"verdicts r-2"}, b.toTopics(out))
 	require.Equal(t, domain.Refused, only(b, b.Verdicts, out)[0].Verdict)
 
-	out = b.once(in, "a-1", `{"type":"picked_up","id":"r-1/p","riderId":"r-1","orderId":"o-1","commandId":"p","verdict":true}`)
+	out = b.once(in, "a-1", `{"type":"picked_up","id":"r-1/picked_up/m/p","riderId":"r-1","orderId":"o-1","commandId":"p","mark":"m","verdict":true}`)
 	require.Equal(t, []string{"o-1 picked_up r-1"}, events(out))
 	require.Equal(t, "p", only(b, b.Verdicts, out)[0].CommandID)
-	out = b.once(in, "a-1", `{"type":"delivered","id":"r-1/d","riderId":"r-1","orderId":"o-1","commandId":"d"}`)
+	out = b.once(in, "a-1", `{"type":"delivered","id":"r-1/delivered/m/d","riderId":"r-1","orderId":"o-1","commandId":"d","mark":"m"}`)
 	require.Equal(t, []string{"o-1 delivered r-1"}, events(out))
 	require.True(t, *only(b, b.DeliveryEvents, out)[0].Success)
 

@@ -26,6 +26,7 @@ import (
 // fakeEngine answers commands as far as the simulated people can tell, with none of the engine's promises: one goroutine, all in
 // memory. It lets these tests run without the processors.
 type fakeEngine struct {
+	told    int // riders have been
 	t       testing.TB
 	cat     *topics.Catalog
 	cl      *kgo.Client
@@ -120,7 +121,7 @@ func (e *fakeEngine) emit(topic, key string, msg any) {
 
 func (e *fakeEngine) verdict(stream, key, id, reason string, asked bool) {
 	if reason != "" || asked {
-		v := domain.NewVerdict(stream, id, reason, domain.At(time.Now()))
+		v := domain.NewVerdict(stream, key, domain.Name{ID: id, Own: true}, reason, domain.At(time.Now()))
 		e.emit(e.cat.Verdicts.Name(), key, &v)
 	}
 }
@@ -262,7 +263,17 @@ func (e *fakeEngine) assign() {
 
 func (e *fakeEngine) tell(riderID, kind, orderID, cause string) {
 	ev := dispatch.RiderEvent{RiderID: riderID, Area: e.riders[riderID].area, OrderID: orderID, CommandID: cause}
-	ev.Type, ev.ID = kind, fmt.Sprintf("%s/%s/%s/%d", riderID, orderID, kind, time.Now().UnixNano())
+	e.told++
+	switch ev.Type = kind; kind {
+	case dispatch.Entered, dispatch.Left:
+		ev.Shift, ev.ID = e.told, fmt.Sprintf("%s/%s/%d", riderID, kind, e.told)
+	case dispatch.Stays:
+		ev.Shift, ev.ID = e.told, dispatch.StaysID(dispatch.LeaveID(riderID, e.told, 1))
+	case dispatch.RiderDelivered:
+		ev.ID = fmt.Sprintf("%s/%s/%s/1", riderID, orderID, kind)
+	default:
+		ev.ID = fmt.Sprintf("%s/%s/%s/1/%d", riderID, orderID, kind, e.told)
+	}
 	if o := e.orders[orderID]; o != nil {
 		ev.Attempt, ev.Pickup, ev.Drop, ev.ReadyAt = o.Attempt, &o.pickup, &o.drop, o.readyAt
 	}

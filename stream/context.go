@@ -50,6 +50,15 @@ func (c *Context[R]) Coordinates() string {
 	return coordinates(c.g)
 }
 
+// Incarnation tells apart topics of one name that were made one after the other:
+// a short form of the topic's id (KIP-516), or "" while it is not known. The
+// coordinates of a message are its name for ever only together with it. What
+// stands in the header of a forwarded record is of the same topic.
+//
+// The engine does not know the topic's id yet: where the session learns it, this
+// returns it.
+func (c *Context[R]) Incarnation() string { return "" }
+
 func coordinates(g goka.Context) string {
 	return fmt.Sprintf("%s/%d/%d", g.Topic(), g.Partition(), g.Offset())
 }
@@ -147,7 +156,9 @@ func (c *Context[R]) tell() {
 	for _, o := range c.out {
 		h.meter.out.WithLabelValues(h.Name, o.topic).Inc()
 	}
-	if box := h.outbox.Load(); box != nil && len(c.out) > 0 {
+	// A row without outputs takes its place, too: what is answered from it later
+	// must not leave before it is acknowledged.
+	if box := h.outbox.Load(); box != nil && (len(c.out) > 0 || c.saved || c.gone) {
 		p := &parcel{partition: c.Partition(), done: c.g.DeferCommit()}
 		for _, o := range c.out {
 			p.outputs = append(p.outputs, output{o.topic, o.key, o.data, headers})

@@ -111,13 +111,13 @@ type Out struct {
 	Changed    bool
 }
 
-// Handle applies a valid command. The id names the message and is never empty.
-// The same message again changes nothing and gets the same answer.
+// Handle applies a valid command. The same message again changes nothing and
+// gets the same answer.
 //
 // Everything that is sent is read from the row after the decision: a message
 // that comes again skips the decision and is answered by the same reading.
-func (a *Area) Handle(c *Command, id string, now domain.Time, p Planner) Out {
-	t := &turn{Area: a, c: c, id: id, by: MarkOf(id), now: now, plan: p.orDefaults()}
+func (a *Area) Handle(c *Command, now domain.Time, p Planner) Out {
+	t := &turn{Area: a, c: c, by: MarkOf(c.Type, c.ID), now: now, plan: p.orDefaults()}
 	changed := false
 	if !t.remembered() {
 		if changed = rules[c.Type](t); changed {
@@ -133,7 +133,6 @@ func (a *Area) Handle(c *Command, id string, now domain.Time, p Planner) Out {
 type turn struct {
 	*Area
 	c    *Command
-	id   string
 	by   Mark
 	now  domain.Time
 	plan Planner

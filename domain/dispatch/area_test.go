@@ -35,11 +35,11 @@ func (w *town) do(c dispatch.Command) dispatch.Out {
 	w.Helper()
 	require.NoError(w, c.Validate())
 	w.now = w.now.Add(time.Second)
-	out := w.area.Handle(&c, c.ID, w.now, w.plan)
+	out := w.area.Handle(&c, w.now, w.plan)
 	before := mustJSON(w, w.area)
 	w.area = mustRow(w, before)
 
-	again := w.area.Handle(&c, c.ID, w.now.Add(time.Hour), w.plan)
+	again := w.area.Handle(&c, w.now.Add(time.Hour), w.plan)
 	assert.False(w, again.Changed, "the repeat of %s changed the row", c.ID)
 	assert.Equal(w, string(before), string(mustJSON(w, w.area)), "the repeat of %s changed the row", c.ID)
 	if c.Type != dispatch.Withdraw && c.Type != dispatch.Delivered {
@@ -93,7 +93,7 @@ func giveUp(order, rider string) dispatch.Command {
 
 func says(rider, kind, order string) dispatch.Command {
 	id := kind + "-" + order
-	return dispatch.Command{Meta: meta(kind, rider+"/"+id), RiderID: rider, OrderID: order, CommandID: id, Verdict: true}
+	return dispatch.Command{Meta: meta(kind, rider+"/"+kind+"/mark/"+id), RiderID: rider, OrderID: order, CommandID: id, Mark: "mark", Verdict: true}
 }
 
 // said lists what an Out tells, shortened.
@@ -222,12 +222,12 @@ func TestArea_Delivered(t *testing.T) {
 
 	// Asked again, orders is told all of it, as it was.
 	r := request("o-1", 1)
-	again := w.area.Handle(&r, r.ID, w.now, w.plan)
+	again := w.area.Handle(&r, w.now, w.plan)
 	require.Equal(t, []string{"o-1/assigned/1/1 r-1", "o-1/picked_up/1 r-1", "o-1/delivered/1 r-1"}, said(again))
 	assert.Equal(t, first.Deliveries[0], again.Deliveries[0])
 	// A withdraw that comes too late is told the end.
 	late := ofOrder(dispatch.Withdraw, "o-1")
-	assert.Equal(t, []string{"o-1/delivered/1 r-1"}, said(w.area.Handle(&late, late.ID, w.now, w.plan)))
+	assert.Equal(t, []string{"o-1/delivered/1 r-1"}, said(w.area.Handle(&late, w.now, w.plan)))
 }
 
 func TestArea_DeclineOfOpen(t *testing.T) {
@@ -368,7 +368,7 @@ func BenchmarkArea(b *testing.B) {
 	a, now := dispatch.NewArea("a-1"), t0
 	handle := func(c dispatch.Command) {
 		now += 100
-		a.Handle(&c, c.ID, now, dispatch.Planner{})
+		a.Handle(&c, now, dispatch.Planner{})
 	}
 	for i := range 50 {
 		handle(enter(fmt.Sprintf("rider-%03d", i), float64(i)/10.003, 1, 1))

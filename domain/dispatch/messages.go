@@ -49,8 +49,10 @@ type Command struct {
 	Capacity int           `json:"capacity,omitzero"`
 
 	// The rider's command behind it, to be answered with a verdict: a refusal
-	// always, an acceptance when Verdict is set.
+	// always, an acceptance when Verdict is set. Digest and Mark are of its name.
 	CommandID string `json:"commandId,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	Mark      string `json:"mark,omitempty"`
 	Verdict   bool   `json:"verdict,omitzero"`
 }
 

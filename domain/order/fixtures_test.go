@@ -49,7 +49,7 @@ type message any
 
 // Commands are named by what they are; with gives a second one another id.
 func command(typ string) *order.Command {
-	c := &order.Command{Meta: domain.Meta{Type: typ, ID: "client/" + typ}, Verdict: true}
+	c := &order.Command{Meta: domain.Meta{Type: typ, ID: "client-" + typ}, Verdict: true}
 	switch typ {
 	case order.Place:
 		home, price := Home, Price
@@ -166,7 +166,7 @@ func (l *life) MustDeadline() order.Deadline {
 func handle(o *order.Order, m message, now domain.Time, cfg order.Settings) order.Out {
 	switch m := m.(type) {
 	case *order.Command:
-		return o.Command(m, m.ID, now, cfg)
+		return o.Command(m, domain.Name{ID: m.ID, Own: true, Mark: "mark"}, now, cfg)
 	case *stock.Reply:
 		return o.StockReply(m, now, cfg)
 	case *payment.Reply:

@@ -304,11 +304,11 @@ func TestOrder_MessagesInFull(t *testing.T) {
 
 	require.Equal(t, order.Event{
 		Meta: domain.Meta{Type: "placed", ID: "o-1/1", At: second(1)}, Version: 1, OrderID: orderID, UserID: customer, StoreID: storeID,
-		Status: order.Placed, Attempt: 1, Lines: Wanted, CauseID: "client/place",
+		Status: order.Placed, Attempt: 1, Lines: Wanted, CauseID: "client-place",
 	}, out(0).Events[0])
 	require.Equal(t, domain.Verdict{
-		Meta: domain.Meta{Type: "accepted", ID: "client/place/verdict", At: second(1)}, CommandID: "client/place",
-		Stream: "order-commands", Verdict: "accepted",
+		Meta: domain.Meta{Type: "accepted", ID: "o-1/verdict/order-commands/mark/client-place", At: second(1)}, CommandID: "client-place",
+		Stream: "order-commands", Key: "o-1", Verdict: "accepted",
 	}, out(0).Verdicts[0])
 	require.Equal(t, stock.Command{
 		Meta: domain.Meta{Type: "reserve", ID: "o-1/reserve/1", At: second(1)}, StoreID: storeID, OrderID: orderID, Attempt: 1,

@@ -63,6 +63,8 @@ type Command struct {
 	OrderID string `json:"orderId,omitempty"`
 	// Verdict asks for a verdict on acceptance too.
 	Verdict bool `json:"verdict,omitzero"`
+	// Digest is that of the bytes that the command was read from.
+	Digest string `json:"-"`
 
 	UserID        string        `json:"userId,omitempty"`
 	StoreID       string        `json:"storeId,omitempty"`
@@ -87,7 +89,7 @@ func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of an order: one of %v", c.Type, CommandTypes))
 	}
-	if err := domain.CheckMessageID(c.ID); err != nil {
+	if err := c.checkID(); err != nil {
 		return err
 	}
 	switch c.Type {

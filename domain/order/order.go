@@ -34,6 +34,7 @@ type Order struct {
 	PlacedAt domain.Time `json:"placedAt,omitzero"`
 	Updated  domain.Time `json:"updatedAt,omitzero"`
 	Timeline []Entry     `json:"timeline,omitempty"`
+	Commands []Cause     `json:"commands,omitempty"` // those that made transitions
 	Recent   []Answer    `json:"recent,omitempty"`
 
 	Unheard string `json:"unheard,omitempty"` // the engine's note: who said what is not known to be acknowledged
@@ -60,6 +61,13 @@ func (o *Order) Again(from int, id string) (out Out) {
 	return out
 }
 
+// Cause is a command that made the order enter a version, and maybe others after
+// it; the timeline has its id. What else is in the timeline came from the engine.
+type Cause struct {
+	Version int    `json:"version"`
+	Mark    string `json:"mark"` // see domain.Name
+}
+
 // Wait says until when an order waits in its status, and what happens then.
 type Wait struct {
 	At   domain.Time `json:"at"`
@@ -83,6 +91,7 @@ type Entry struct {
 // Answer is what was decided about a command that made no transition.
 type Answer struct {
 	CommandID string      `json:"commandId"`
+	Mark      string      `json:"mark,omitempty"`   // see domain.Name
 	Reason    string      `json:"reason,omitempty"` // why it was refused
 	At        domain.Time `json:"at"`
 }

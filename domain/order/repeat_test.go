@@ -131,11 +131,11 @@ func TestOrder_RefusalsAreBounded(t *testing.T) {
 	l := live(t, toPlaced...)
 	for i := range 1000 {
 		c := command(order.Confirm)
-		c.ID = fmt.Sprintf("client/%d", i)
+		c.ID = fmt.Sprintf("client-%d", i)
 		l.do(c)
 	}
 	require.Len(t, l.o.Recent, 32)
-	require.Equal(t, "client/999", l.o.Recent[31].CommandID)
+	require.Equal(t, "client-999", l.o.Recent[31].CommandID)
 	require.Equal(t, 1, l.o.Version)
 }
 

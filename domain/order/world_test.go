@@ -347,7 +347,7 @@ func (w *world) command() {
 		types = order.CommandTypes
 	}
 	c := command(rapid.SampledFrom(types).Draw(w.t, "command"))
-	c.ID = fmt.Sprintf("client/%d", w.commands)
+	c.ID = fmt.Sprintf("client-%d", w.commands)
 	if c.Type == order.RequestRefund && rapid.Bool().Draw(w.t, "wants it again") {
 		c.Wish = order.WishRedelivery
 	}

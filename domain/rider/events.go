@@ -10,7 +10,7 @@ import (
 // HandleEvent applies what dispatch tells the rider. The same event again
 // changes nothing and sends the same again.
 func (r *Rider) HandleEvent(e *dispatch.RiderEvent, now domain.Time) Out {
-	t := &turn{Rider: r, by: dispatch.MarkOf(e.ID), now: now}
+	t := &turn{Rider: r, by: eventMark(e), now: now}
 	switch e.Type {
 	case dispatch.Entered:
 		t.entered(e)
@@ -50,7 +50,7 @@ func (t *turn) entered(e *dispatch.RiderEvent) {
 		t.stale()
 	default:
 		t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
-			Meta: domain.Meta{Type: dispatch.Leave, ID: e.ID + "/undo", At: e.At},
+			Meta: domain.Meta{Type: dispatch.Leave, ID: dispatch.UndoID(t.ID, e.Shift), At: e.At},
 			Area: e.Area, RiderID: t.ID, Shift: e.Shift,
 		})
 	}
@@ -86,7 +86,7 @@ func (t *turn) stays(e *dispatch.RiderEvent) {
 func (t *turn) stale() {
 	for _, a := range t.Recent {
 		if a.By == t.by {
-			t.say(a.CommandID, a.Verdict, a)
+			t.say(a.name(), a.Verdict, a.Reason, a.At)
 		}
 	}
 	t.ask()

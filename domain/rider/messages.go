@@ -35,6 +35,7 @@ type Command struct {
 	domain.Meta
 	RiderID  string   `json:"riderId,omitempty"` // may repeat the key
 	Verdict  bool     `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
+	Digest   string   `json:"-"`                 // of the bytes that it was read from
 	Area     string   `json:"area,omitempty"`
 	Lat      *float64 `json:"lat,omitempty"`
 	Lon      *float64 `json:"lon,omitempty"`
@@ -55,7 +56,7 @@ func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a rider: one of %v", c.Type, CommandTypes))
 	}
-	if err := domain.CheckMessageID(c.ID); err != nil {
+	if err := domain.CheckCommandID(c.ID); err != nil {
 		return err
 	}
 	switch c.Type {
@@ -81,6 +82,9 @@ func (c *Command) Validate() error {
 	}
 	return nil
 }
+
+// SetDigest keeps the digest of the bytes that the command was read from.
+func (c *Command) SetDigest(d string) { c.Digest = d }
 
 // Names returns the key that the message itself claims, or "".
 func (c *Command) Names() string { return c.RiderID }

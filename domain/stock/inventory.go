@@ -57,17 +57,17 @@ type Out struct {
 // NewInventory returns the row of a store of which nothing is known.
 func NewInventory(storeID string) *Inventory { return &Inventory{StoreID: storeID} }
 
-// Handle applies a valid message to the row. The id names the message also
-// where the sender gave none. What was decided before is answered again as it
-// was, byte for byte, and changes nothing.
-func (s *Inventory) Handle(c *Command, id string, now domain.Time) (out Out) {
+// Handle applies a valid message to the row. What was decided before is answered
+// again as it was, byte for byte, and changes nothing; another command under the
+// id of one that was decided is refused, and leaves no trace.
+func (s *Inventory) Handle(c *Command, n domain.Name, now domain.Time) (out Out) {
 	switch c.Type {
 	case Reserve:
 		out = s.reserve(c, now)
 	case Commit, Release:
 		out = s.end(c, now)
 	default:
-		out = s.command(c, id, now)
+		out = s.command(c, n, now)
 	}
 	if out.Changed {
 		s.Decided = recent(s.Decided, now)
@@ -86,10 +86,14 @@ var rules = map[string]func(*Inventory, *Command) (refusal string){
 	RemoveStock: (*Inventory).removeStock,
 }
 
-func (s *Inventory) command(c *Command, id string, now domain.Time) (out Out) {
-	i := slices.IndexFunc(s.Decided, func(d Decision) bool { return d.ID == id })
+func (s *Inventory) command(c *Command, n domain.Name, now domain.Time) (out Out) {
+	i := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Is(d.ID, d.Mark) })
+	if taken := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Taken(d.ID, d.Mark) }); i < 0 && taken >= 0 {
+		v := domain.NewVerdict(Stream, s.StoreID, n, n.Refusal(), s.Decided[taken].At)
+		return Out{Verdict: &v}
+	}
 	if i < 0 {
-		d := Decision{ID: id, At: now}
+		d := Decision{ID: n.ID, Mark: n.Mark, At: now}
 		if s.Store == nil && c.Type != Register {
 			d.Reason = fmt.Sprintf("store %q is not registered: register it first", s.StoreID)
 		} else {
@@ -100,7 +104,7 @@ func (s *Inventory) command(c *Command, id string, now domain.Time) (out Out) {
 		out.Changed = true
 	}
 	if d := s.Decided[i]; d.Reason != "" || c.Verdict {
-		v := domain.NewVerdict(Stream, d.ID, d.Reason, d.At)
+		v := domain.NewVerdict(Stream, s.StoreID, n, d.Reason, d.At)
 		out.Verdict = &v
 	}
 	return out

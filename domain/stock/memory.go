@@ -39,6 +39,7 @@ const (
 // Decision is what was decided about a command of the store.
 type Decision struct {
 	ID     string      `json:"id"`
+	Mark   string      `json:"mark,omitempty"` // see domain.Name
 	At     domain.Time `json:"at"`
 	Reason string      `json:"reason,omitempty"` // why it was refused
 }

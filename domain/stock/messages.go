@@ -42,6 +42,7 @@ type Command struct {
 	domain.Meta
 	StoreID string `json:"storeId,omitempty"` // may repeat the key
 	Verdict bool   `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
+	Digest  string `json:"-"`                 // of the bytes that it was read from
 
 	// register
 	Name        string          `json:"name,omitempty"` // put_product too
@@ -68,7 +69,7 @@ func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a store: one of %v", c.Type, CommandTypes))
 	}
-	if err := domain.CheckMessageID(c.ID); err != nil {
+	if err := c.checkID(); err != nil {
 		return err
 	}
 	switch c.Type {

@@ -70,7 +70,7 @@ func TestInventory_Promises(t *testing.T) {
 				row = copied
 			}
 			now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "ms")) * time.Millisecond)
-			out := row.Handle(c, id, now)
+			out := row.Handle(c, named(id), now)
 			if !out.Changed {
 				require.Equal(t, before, encoded(t, row), "the row changes only when it says so")
 			}
