@@ -571,6 +571,13 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// A command that does not fit into its stream was not sent, and the client is told so.
+func TestAPI_CommandTooLong(t *testing.T) {
+	f := newFixture(t)
+	f.commands.err = errors.Join(errors.New("order-commands"), api.ErrTooLong)
+	f.do(http.MethodPost, "/v1/orders/o-1/confirm", `{}`).problem(t, http.StatusRequestEntityTooLarge, "was not sent")
+}
+
 func TestAPI_BodyTooLarge(t *testing.T) {
 	f := newFixture(t)
 	r := httptest.NewRequest(http.MethodPost, "/v1/orders", io.NopCloser(endless{}))
