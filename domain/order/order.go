@@ -38,12 +38,15 @@ type Order struct {
 	Recent   []Answer    `json:"recent,omitempty"`
 }
 
-// Cause is a command that made the order enter a version, and maybe others after
-// it; the timeline has its id. What else is in the timeline came from the engine.
+// Cause is a command that made transitions, from a version to a last one; the
+// timeline has its id. What else is in the timeline came from the engine.
 type Cause struct {
 	Version int    `json:"version"`
+	Last    int    `json:"last"`
 	Mark    string `json:"mark"` // see domain.Name
 }
+
+func (c Cause) caused(e *Entry) bool { return c.Version <= e.Version && e.Version <= c.Last }
 
 // Wait says until when an order waits in its status, and what happens then.
 type Wait struct {
