@@ -9,7 +9,6 @@ import (
 	"baedal/domain/dispatch"
 	"baedal/domain/payment"
 	"baedal/domain/stock"
-	"baedal/internal/planted"
 )
 
 // Out is what a message did to an order: what to send, and whether the row has
@@ -41,7 +40,7 @@ func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings
 			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, o.ID, n, refusal, at))
 		}
 	}
-	if at, ok := o.repeatCommand(n, &out); ok && !planted.On(planted.VerdictRecomputed) {
+	if at, ok := o.repeatCommand(n, &out); ok {
 		verdict("", at)
 		return out
 	}
@@ -225,10 +224,6 @@ func (o *Order) tellAgain(out *Out, these func(*Entry) bool) (found bool) {
 		}
 	}
 	out.Repeat = found
-	if planted.On(planted.VersionSkipped) && found {
-		o.Version++
-		out.Changed = true
-	}
 	return found
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"baedal/domain"
-	"baedal/internal/planted"
 )
 
 // MaxProducts and MaxReservedLines bound the row of one store, which is written
@@ -93,7 +92,7 @@ func (s *Inventory) command(c *Command, n domain.Name, now domain.Time) (out Out
 		v := domain.NewVerdict(Stream, s.StoreID, n, n.Refusal(), s.Decided[taken].At)
 		return Out{Verdict: &v}
 	}
-	if i < 0 || planted.On(planted.StockAddedTwice) {
+	if i < 0 {
 		d := Decision{ID: n.ID, Mark: n.Mark, At: now}
 		if s.Store == nil && c.Type != Register {
 			d.Reason = fmt.Sprintf("store %q is not registered: register it first", s.StoreID)
