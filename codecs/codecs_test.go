@@ -1,6 +1,8 @@
 package codecs_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -181,4 +183,42 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The digest is of what a command says, however it is written; what it is called, when, and whether it is answered is left out.
+func TestDigest(t *testing.T) {
+	digest := func(s string) string {
+		d, err := codecs.Digest([]byte(s))
+		require.NoError(t, err, s)
+		return d
+	}
+	const same = `{"type":"cancel","by":"customer","reason":"é"}`
+	want := sha256.Sum256([]byte(`{"by":"customer","reason":"é","type":"cancel"}`))
+	require.Equal(t, hex.EncodeToString(want[:]), digest(same), "whoever knows RFC 8785 can compute it")
+	for _, s := range []string{
+		`{"by":"customer","reason":"é","type":"cancel"}`, ` { "type" : "cancel","by":"customer",` + "\n" + `"reason":"\u00e9"} `,
+		`{"id":"c-1","at":"2026-01-02T15:04:05Z","verdict":true,"type":"cancel","by":"customer","reason":"é"}`,
+	} {
+		require.Equal(t, digest(same), digest(s), s)
+	}
+	for _, s := range []string{
+		`{"type":"cancel","by":"store","reason":"é"}`, `{"type":"cancel","by":"customer","reason":"e"}`, `{"type":"cancel","by":"customer"}`,
+		`{"type":"cancel","by":"customer","reason":"é","color":"red"}`, `{}`, `{"type":"cancel","by":"customer","reason":{"id":"é"}}`,
+	} {
+		require.NotEqual(t, digest(same), digest(s), s)
+	}
+	require.NotEqual(t, digest(`{"a":{"id":1}}`), digest(`{"a":{"id":2}}`), "only the command's own id is left out")
+	for _, s := range []string{"", "[]", "null", `"x"`, "{", "\xff"} {
+		_, err := codecs.Digest([]byte(s))
+		require.Error(t, err, "%q", s)
+	}
+	c, err := codecs.Decode[order.Command]([]byte(`{"type":"confirm","id":"c-1"}`))
+	require.NoError(t, err)
+	require.Equal(t, digest(`{"type":"confirm"}`), c.Digest)
+}
+
+func BenchmarkDigest(b *testing.B) {
+	for b.Loop() {
+		_, _ = codecs.Digest([]byte(place))
+	}
 }

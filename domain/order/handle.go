@@ -59,7 +59,7 @@ func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings
 	version := o.Version
 	refusal := s.apply()
 	if o.Version > version {
-		o.Commands = append(o.Commands, Cause{Version: version + 1, Mark: n.Mark})
+		o.Commands = append(o.Commands, Cause{Version: version + 1, Last: o.Version, Mark: n.Mark})
 	}
 	if refusal != "" {
 		o.Recent = append(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Reason: refusal, At: now})
@@ -200,8 +200,7 @@ func (s *step) apply() (refusal string) {
 func (o *Order) repeatCommand(n domain.Name, out *Out) (at domain.Time, found bool) {
 	for _, c := range o.Commands {
 		if e := o.entry(c.Version); e != nil && n.Is(e.CauseID, c.Mark) {
-			o.tellAgain(c.Version, out)
-			return e.At, true
+			return e.At, o.tellAgain(out, c.caused)
 		}
 	}
 	return 0, false
@@ -210,28 +209,22 @@ func (o *Order) repeatCommand(n domain.Name, out *Out) (at domain.Time, found bo
 // repeat sends again what a message of another group or of the clock has
 // caused. It reports whether there was any.
 func (o *Order) repeat(id string, out *Out) (found bool) {
-	for _, e := range o.Timeline {
-		if e.CauseID == id && !slices.ContainsFunc(o.Commands, func(c Cause) bool { return c.Version == e.Version }) {
-			o.tellAgain(e.Version, out)
-			return true
-		}
-	}
-	return false
+	return o.tellAgain(out, func(e *Entry) bool {
+		return e.CauseID == id && !slices.ContainsFunc(o.Commands, func(c Cause) bool { return c.caused(e) })
+	})
 }
 
-// tellAgain sends again what the message that caused a version, the first of
-// its own, has caused, as it was: the events from the timeline, and what goes to
-// other groups as far as it is still wanted.
-func (o *Order) tellAgain(version int, out *Out) {
-	id := o.entry(version).CauseID
+// tellAgain sends again what was sent for entries of the timeline, as it was:
+// the events, and what goes to other groups as far as it is still wanted.
+func (o *Order) tellAgain(out *Out, these func(*Entry) bool) (found bool) {
 	for i := range o.Timeline {
-		if e := &o.Timeline[i]; e.Version >= version && e.CauseID == id {
+		if these(&o.Timeline[i]) {
 			out.tell(o, i, true)
-		} else if e.Version > version {
-			break // its versions follow one another
+			found = true
 		}
 	}
-	out.Repeat = true
+	out.Repeat = found
+	return found
 }
 
 // Event returns the event of the i-th entry of the timeline, as it was sent.

@@ -1,6 +1,11 @@
 package order
 
 import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
 	"baedal/domain"
 	"baedal/domain/stock"
 )
@@ -61,12 +66,34 @@ func (o *Order) Again(from int, id string) (out Out) {
 	return out
 }
 
-// Cause is a command that made the order enter a version, and maybe others after
-// it; the timeline has its id. What else is in the timeline came from the engine.
+// Cause is a command that made transitions, from a version to a last one; the
+// timeline has its id. What else is in the timeline came from the engine. A row
+// is written with every transition: there a Cause is VERSION/LAST/MARK.
 type Cause struct {
-	Version int    `json:"version"`
-	Mark    string `json:"mark"` // see domain.Name
+	Version int
+	Last    int
+	Mark    string // see domain.Name
 }
+
+// MarshalText implements encoding.TextMarshaler.
+func (c Cause) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%d/%d/%s", c.Version, c.Last, c.Mark), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *Cause) UnmarshalText(b []byte) error {
+	version, rest, _ := strings.Cut(string(b), "/")
+	last, mark, _ := strings.Cut(rest, "/")
+	from, err := strconv.Atoi(version)
+	to, err2 := strconv.Atoi(last)
+	*c = Cause{Version: from, Last: to, Mark: mark}
+	if err := errors.Join(err, err2); err != nil {
+		return fmt.Errorf("%q is no command of an order's row: %w", b, err)
+	}
+	return nil
+}
+
+func (c Cause) caused(e *Entry) bool { return c.Version <= e.Version && e.Version <= c.Last }
 
 // Wait says until when an order waits in its status, and what happens then.
 type Wait struct {

@@ -30,11 +30,25 @@ type Note struct {
 	OrderID  string `json:"orderId"`
 	Version  int    `json:"version,omitzero"` // of the order's event
 	Quantity int    `json:"quantity,omitzero"`
-	// Of an Eaten note: where on order-events it comes from. A food's notes
-	// from one partition come in the order of their offsets, so an offset that
-	// is not above the last one has been counted.
-	Partition int32 `json:"partition,omitzero"`
-	Offset    int64 `json:"offset,omitzero"`
+	Spot            // of an Eaten note
+}
+
+// Spot is where on order-events an order was first seen as paid. A food's notes
+// from one partition come in the order of their offsets, so an offset that is
+// not above the last one has been counted. A topic that is made anew begins with
+// offset 0 again: Topic tells those of one name apart.
+type Spot struct {
+	Topic     string `json:"topic,omitempty"`
+	Partition int32  `json:"partition,omitzero"`
+	Offset    int64  `json:"offset,omitzero"`
+}
+
+// lane names the partition.
+func (s Spot) lane() string {
+	if s.Topic == "" {
+		return strconv.Itoa(int(s.Partition))
+	}
+	return s.Topic + "/" + strconv.Itoa(int(s.Partition))
 }
 
 // Names returns the key that the message itself claims.
@@ -91,12 +105,12 @@ type Model struct {
 	// brings one back.
 	Gone []Ref `json:"gone,omitempty"`
 	// Count and Quantity of a food: how many orders, how many pieces.
-	Count    int64           `json:"count,omitzero"`
-	Quantity int64           `json:"quantity,omitzero"`
-	Seen     map[int32]int64 `json:"seen,omitempty"`
-	// Counted is the offset at which an order was first seen as paid, Ended
-	// when it came to an end.
-	Counted *int64      `json:"counted,omitempty"`
+	Count    int64            `json:"count,omitzero"`
+	Quantity int64            `json:"quantity,omitzero"`
+	Seen     map[string]int64 `json:"seen,omitempty"` // the highest offset by the Spot's lane
+	// Counted is where an order was first seen as paid, Ended when it came to
+	// an end.
+	Counted *Spot       `json:"counted,omitempty"`
 	Ended   domain.Time `json:"endedAt,omitzero"`
 }
 
@@ -114,15 +128,14 @@ func FoodKey(id string) string  { return "food/" + id }
 // FoodPrefix is what the keys of foods begin with.
 const FoodPrefix = "food/"
 
-// CountAt is called with an order's row when the order is paid. It returns the
-// offset under which its foods are counted: the first one, however often the
-// event is sent.
-func (m *Model) CountAt(offset int64) (first int64, changed bool) {
+// CountAt is called with an order's row when the order is paid. It returns where
+// its foods are counted: where the event was first, however often it is sent.
+func (m *Model) CountAt(at Spot) (first Spot, changed bool) {
 	if m.Counted != nil {
 		return *m.Counted, false
 	}
-	m.Counted = &offset
-	return offset, true
+	m.Counted = &at
+	return at, true
 }
 
 // End is called with an order's row when the order has ended, and reports
@@ -164,13 +177,13 @@ func Notes(e *order.Event) (all []Note) {
 	return all
 }
 
-// Foods returns the notes for the foods of a paid order that was first seen as
-// paid at an offset of a partition.
-func Foods(e *order.Event, partition int32, offset int64) (all []Note) {
+// Foods returns the notes for the foods of a paid order, by where it was first
+// seen as paid.
+func Foods(e *order.Event, first Spot) (all []Note) {
 	for _, l := range e.Lines {
 		key := FoodKey(l.Product)
 		all = append(all, Note{Meta: domain.Meta{Type: Eaten, ID: e.ID + "/" + key, At: e.At}, Key: key, OrderID: e.OrderID,
-			Quantity: l.Quantity, Partition: partition, Offset: offset})
+			Quantity: l.Quantity, Spot: first})
 	}
 	return all
 }
@@ -207,13 +220,13 @@ func (m *Model) Apply(n *Note) bool {
 		m.Gone = append(m.Gone, ref)
 		m.Gone = slices.Clone(m.Gone[max(0, len(m.Gone)-Remembered):])
 	case Eaten:
-		if last, ok := m.Seen[n.Partition]; ok && n.Offset <= last {
+		if last, ok := m.Seen[n.lane()]; ok && n.Offset <= last {
 			return false
 		}
 		if m.Seen == nil {
-			m.Seen = map[int32]int64{}
+			m.Seen = map[string]int64{}
 		}
-		m.Seen[n.Partition] = n.Offset
+		m.Seen[n.lane()] = n.Offset
 		m.Count++
 		m.Quantity += int64(n.Quantity)
 	}

@@ -251,9 +251,9 @@ func (w *town) projections(c *context) {
 	notes := projection.Notes(e)
 	switch {
 	case e.Type == string(order.Paid):
-		at, changed := m.CountAt(c.record.offset)
+		at, changed := m.CountAt(projection.Spot{Partition: int32(c.lane.partition), Offset: c.record.offset})
 		save(c, m, changed)
-		notes = append(notes, projection.Foods(e, int32(c.lane.partition), at)...)
+		notes = append(notes, projection.Foods(e, at)...)
 	case e.Type == string(e.Status) && e.Status.Final():
 		changed := m.End(e)
 		save(c, m, changed)
