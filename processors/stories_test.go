@@ -43,8 +43,8 @@ func TestStock(t *testing.T) {
 		out := b.once(in, "s-1", reserve("o-1", 4))
 		require.Equal(t, []string{"stock-replies o-1"}, b.toTopics(out))
 		reply := only(b, b.StockReplies, out)[0]
-		require.Equal(t, []domain.Line{{Product: "bibimbap", Quantity: 4, Name: "Bibimbap", Price: 9000}}, reply.Lines)
-		require.Equal(t, domain.Money(36000), reply.Total)
+		require.Equal(t, []domain.Line{{Product: "bibimbap", Quantity: 4, Name: "Bibimbap", Price: new(domain.Money(9000))}}, reply.Lines)
+		require.Equal(t, domain.Money(36000), *reply.Total)
 		require.Equal(t, "a-1", reply.Store.Area)
 		out = b.once(in, "s-1", reserve("o-2", 12))
 		require.Equal(t, []domain.Shortage{{Product: "bibimbap", Wanted: 12, Available: 11}}, only(b, b.StockReplies, out)[0].Short)

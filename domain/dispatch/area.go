@@ -88,6 +88,7 @@ type Gone struct {
 	RiderID string `json:"id"`
 	Shift   int    `json:"shift"`
 	At      Millis `json:"at"`
+	Full    bool   `json:"full,omitzero"` // never came in: there was no room
 }
 
 // Answer is what was decided about a message that left no other trace.
@@ -182,10 +183,15 @@ func (t *turn) request() bool {
 	if t.delivery() != nil && !planted.On(planted.DeliveryDoubled) {
 		return false
 	}
-	t.Deliveries = append(t.Deliveries, &Delivery{
-		OrderID: t.c.OrderID, Attempt: t.c.Attempt, Pickup: *t.c.Pickup, Drop: *t.c.Drop,
+	d := &Delivery{
+		OrderID: t.c.OrderID, Attempt: t.c.Attempt, Pickup: t.c.Pickup.Place(), Drop: t.c.Drop.Place(),
 		ReadyAt: Millis(t.c.ReadyAt), RequestedAt: Millis(t.now),
-	})
+	}
+	full := t.deliveryBytes()+d.written() > RequestBytes
+	t.Deliveries = append(t.Deliveries, d)
+	if full {
+		t.finish(d, Step{Type: Failed, Reason: AreaFull})
+	}
 	return true
 }
 
@@ -240,11 +246,15 @@ func (t *turn) enter() bool {
 		return false
 	}
 	if r == nil {
+		if !t.mayEnter(t.c.RiderID) {
+			t.went(true)
+			return true
+		}
 		r = &Rider{ID: t.c.RiderID, IdleSince: t.now}
 		t.Riders = append(t.Riders, r)
 	}
 	r.Shift, r.Capacity, r.EnteredAt, r.Leaving = t.c.Shift, max(1, t.c.Capacity), t.now, false
-	r.Place, r.PlaceAt = *t.c.Place, t.said()
+	r.Place, r.PlaceAt = t.c.Place.Place(), t.said()
 	return true
 }
 
@@ -264,18 +274,23 @@ func (t *turn) leave() bool {
 		}
 		t.Riders = slices.DeleteFunc(t.Riders, func(o *Rider) bool { return o == r })
 	}
-	t.Gone = slices.DeleteFunc(t.Gone, func(g Gone) bool { return g.RiderID == t.c.RiderID })
-	t.Gone = capped(append(t.Gone, Gone{RiderID: t.c.RiderID, Shift: t.c.Shift, At: Millis(t.now)}), KeepGone)
+	t.went(false)
 	return true
+}
+
+// went remembers that the shift is over; full, that it never began.
+func (t *turn) went(full bool) {
+	t.Gone = slices.DeleteFunc(t.Gone, func(g Gone) bool { return g.RiderID == t.c.RiderID })
+	t.Gone = capped(append(t.Gone, Gone{RiderID: t.c.RiderID, Shift: t.c.Shift, At: Millis(t.now), Full: full}), KeepGone)
 }
 
 // move is idle when the area knows a newer place: the message comes again.
 func (t *turn) move() bool {
-	at, r := t.said(), t.rider(t.c.RiderID)
-	if r == nil || r.Shift != t.c.Shift || at < r.PlaceAt || at == r.PlaceAt && *t.c.Place == r.Place {
+	at, r, place := t.said(), t.rider(t.c.RiderID), t.c.Place.Place()
+	if r == nil || r.Shift != t.c.Shift || at < r.PlaceAt || at == r.PlaceAt && place == r.Place {
 		return false
 	}
-	r.Place, r.PlaceAt = *t.c.Place, at
+	r.Place, r.PlaceAt = place, at
 	return true
 }
 
@@ -320,6 +335,9 @@ func (t *turn) decide() (reason string, traced bool) {
 		return "", true
 	case t.c.Type == Decline && d.State() == StateOpen:
 		if !d.declinedBy(me) {
+			if !t.mayAssign(me) {
+				return fmt.Sprintf("order %s can't be declined now: area %q is full", order, t.ID), false
+			}
 			d.Declined = append(d.Declined, me)
 		}
 		return "", false
@@ -357,6 +375,8 @@ func (t *turn) mayClaim(r *Rider, d *Delivery) string {
 		return "can't be claimed: you gave it back"
 	case n >= r.Capacity:
 		return fmt.Sprintf("can't be claimed: you have %d of %d in hand", n, r.Capacity)
+	case !t.mayAssign(r.ID):
+		return "can't be claimed now: the area is full, and other deliveries must end first"
 	}
 	return ""
 }
@@ -377,8 +397,13 @@ func (t *turn) assign(d *Delivery, r *Rider) {
 	})
 }
 
-// unassign opens the delivery again, for anyone but who has it.
+// unassign opens the delivery again, for anyone but who has it. One that
+// MaxTries riders have lost has failed.
 func (t *turn) unassign(d *Delivery, reason string) {
+	if d.tries() >= MaxTries {
+		t.finish(d, Step{Type: Failed, Reason: NoRider})
+		return
+	}
 	rider := d.Rider()
 	d.Declined = append(d.Declined, rider)
 	t.step(d, Step{Type: Unassigned, Reason: reason})
@@ -389,7 +414,7 @@ func (t *turn) finish(d *Delivery, s Step) {
 	rider := d.Rider()
 	t.step(d, s)
 	t.Deliveries = slices.DeleteFunc(t.Deliveries, func(o *Delivery) bool { return o == d })
-	t.Done = capped(append(t.Done, newPast(d)), KeepDone)
+	t.Done = newest(capped(append(t.Done, newPast(d)), KeepDone), DoneBytes)
 	t.freed(rider)
 }
 
@@ -412,6 +437,11 @@ func (t *turn) fill() {
 		return r.Leaving || load[r.ID] >= r.Capacity && !planted.On(planted.RiderOverloaded)
 	})
 
+	if len(free) == 0 {
+		return
+	}
+
+	room := DeliveryBytes - t.deliveryBytes()
 	for _, d := range t.Deliveries {
 		if len(free) == 0 {
 			return
@@ -420,10 +450,11 @@ func (t *turn) fill() {
 			continue
 		}
 		r := t.choose(d, free, load)
-		if r == nil {
+		if r == nil || assignBytes(r.ID) > room {
 			continue
 		}
 		t.assign(d, r)
+		room -= assignBytes(r.ID)
 		if load[r.ID]++; load[r.ID] >= r.Capacity && !planted.On(planted.RiderOverloaded) {
 			free = slices.DeleteFunc(free, func(o *Rider) bool { return o == r })
 		}

@@ -16,7 +16,7 @@ import (
 const t0 = domain.Time(1_760_000_000_000)
 
 // Places along a meridian; 0.001 degrees are 111 m.
-func at(km float64) *domain.Place { return &domain.Place{Lat: 37.5 + km/111.195, Lon: 127.03} }
+func at(km float64) *domain.Point { return domain.PointAt(domain.Place{Lat: 37.5 + km/111.195, Lon: 127.03}) }
 
 // town is an area, its planner and its clock. Every command goes through JSON
 // and is repeated: the repeat must change nothing and say the same.
@@ -218,7 +218,7 @@ func TestArea_Delivered(t *testing.T) {
 	out := w.do(says("r-1", dispatch.Delivered, "o-1"))
 	require.Equal(t, []string{"o-1/delivered/1 r-1", "o-2/assigned/1/1 r-1", "> r-1/o-1/delivered/1", "> r-1/o-2/assigned/1/1", "r-1: accepted"}, said(out))
 	assert.True(t, *out.Deliveries[0].Success)
-	assert.Equal(t, *at(2), w.place(), "he is at the drop now")
+	assert.Equal(t, at(2).Place(), w.place(), "he is at the drop now")
 
 	// Asked again, orders is told all of it, as it was.
 	r := request("o-1", 1)
@@ -300,10 +300,10 @@ func TestArea_Move(t *testing.T) {
 		w.do(c)
 		return w.place()
 	}
-	assert.Equal(t, *at(3), move(3, 2, 2*time.Second))
-	assert.Equal(t, *at(3), move(4, 2, time.Second), "older than what is known")
-	assert.Equal(t, *at(3), move(4, 1, time.Hour), "of another shift")
-	assert.Equal(t, *at(5), move(5, 2, 3*time.Second))
+	assert.Equal(t, at(3).Place(), move(3, 2, 2*time.Second))
+	assert.Equal(t, at(3).Place(), move(4, 2, time.Second), "older than what is known")
+	assert.Equal(t, at(3).Place(), move(4, 1, time.Hour), "of another shift")
+	assert.Equal(t, at(5).Place(), move(5, 2, 3*time.Second))
 }
 
 func TestArea_ForgetsTheOldest(t *testing.T) {

@@ -26,7 +26,7 @@ func event(typ string) *order.Event {
 	e := &order.Event{
 		Meta:    domain.Meta{Type: typ, ID: "o-7/4", At: 1_767_355_200_000},
 		Version: 4, OrderID: "o-7", UserID: "u-7", StoreID: "s-7", RiderID: "r-7", Status: order.Cooking, Attempt: 1,
-		Total: 18000, Reason: "the reason", CauseID: "c",
+		Total: new(domain.Money(18000)), Reason: "the reason", CauseID: "c",
 	}
 	if slices.Contains(order.Statuses, order.Status(typ)) {
 		e.Status = order.Status(typ)

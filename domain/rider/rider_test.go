@@ -19,7 +19,7 @@ func km(n float64) float64 { return 37.5 + n/111.195 }
 
 func online(id, area string, n float64, capacity int) *rider.Command {
 	lat, lon := km(n), 127.03
-	return &rider.Command{Meta: domain.Meta{Type: rider.Online, ID: id}, Verdict: true, Area: area, Lat: &lat, Lon: &lon, Capacity: capacity}
+	return &rider.Command{Meta: domain.Meta{Type: rider.Online, ID: id}, Verdict: true, Area: area, Lat: &lat, Lon: &lon, Capacity: &capacity}
 }
 
 func move(id string, n float64) *rider.Command {
@@ -224,7 +224,7 @@ func TestRider_Handle(t *testing.T) {
 func TestRider_Commands(t *testing.T) {
 	s := newShift(t)
 	enter := s.do(online("c-1", "a-1", 2, 3)).Dispatch[0]
-	assert.Equal(t, []any{"r-1", 1, 3, domain.Place{Lat: km(2), Lon: 127.03}}, []any{enter.RiderID, enter.Shift, enter.Capacity, *enter.Place})
+	assert.Equal(t, []any{"r-1", 1, 3, domain.Place{Lat: km(2), Lon: 127.03}}, []any{enter.RiderID, enter.Shift, enter.Capacity, enter.Place.Place()})
 	s.do(entered("a-1", 1))
 	for _, kind := range []string{rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered} {
 		c := s.do(says(kind, kind+"-1", "o-1")).Dispatch[0]

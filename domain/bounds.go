@@ -1,0 +1,167 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The bounds of all fields. Rows and messages are built from fields, so these
+// bound them too: what a row holds at most, written as JSON, is shorter than a
+// record may be (see TestFits in domain/town). In bytes where not said otherwise.
+const (
+	MaxID        = 200  // of a thing
+	MaxMessageID = 500  // of a message, as its sender names it
+	MaxMadeID    = 1000 // of a message of a group to another: it may be made of two others
+
+	MaxName   = 500  // of a store, a product or a person; no control characters
+	MaxText   = 1000 // of an address
+	MaxReason = 1000 // of a command
+	MaxURL    = 2000
+
+	MaxWhy    = 200  // a gateway's reason
+	MaxReply  = 5000 // a refusal, which may quote ids and what was said
+	MaxPhrase = 5000 // a sentence for people
+
+	MaxLines        = 100       // of an order, each another product
+	MaxLineQuantity = 1_000_000 // of one line
+	MaxQuantity     = 1_000_000_000
+
+	MaxPrice = Money(10_000_000_000)
+	MaxTotal = MaxLines * MaxLineQuantity * MaxPrice // 10^18, and fits
+
+	MaxAttempts = 9             // of one order
+	MaxCount    = 1_000_000_000 // versions, shifts, tries
+
+	MaxCookingTime = Duration(24 * time.Hour) // a slip must not make an order wait for days
+)
+
+// CheckName says what is wrong with a name that is needed.
+func CheckName(field, name string) error {
+	switch {
+	case name == "":
+		return Wrong(field, "is missing")
+	case len(name) > MaxName:
+		return Wrong(field, fmt.Sprintf("must be 1 to %d bytes long", MaxName))
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return Wrong(field, "must not contain control characters")
+	}
+	return CheckText(field, name, MaxName)
+}
+
+// CheckText says what is wrong with a text that may be left out.
+func CheckText(field, text string, most int) error {
+	if len(text) > most {
+		return Wrong(field, fmt.Sprintf("is longer than %d bytes", most))
+	}
+	if !utf8.ValidString(text) {
+		return Wrong(field, "is not UTF-8")
+	}
+	return nil
+}
+
+// CheckMadeID says what is wrong with the id of a message between groups.
+func CheckMadeID(id string) error { return CheckText("id", id, MaxMadeID) }
+
+// CheckCount says what is wrong with a number that counts from 1.
+func CheckCount(field string, n, most int) error {
+	if n < 1 {
+		return Wrong(field, "must be 1 or more")
+	}
+	if n > most {
+		return Wrong(field, fmt.Sprintf("must be at most %d", most))
+	}
+	return nil
+}
+
+// CheckMoney says what is wrong with an amount that is needed.
+func CheckMoney(field string, m *Money, most Money) error {
+	if m == nil {
+		return Wrong(field, "is missing")
+	}
+	if *m < 0 || *m > most {
+		return Wrong(field, fmt.Sprintf("must be from 0 to %d", most))
+	}
+	return nil
+}
+
+// CheckCookingTime says what is wrong with a cooking time that was said.
+func CheckCookingTime(d Duration) error {
+	if d < 0 || d > MaxCookingTime {
+		return Wrong("cookingTime", "must be from 0s to 24h")
+	}
+	return nil
+}
+
+// CheckPriced says what is wrong with lines as a store has reserved them.
+func CheckPriced(lines []Line) error {
+	if err := CheckLines(lines); err != nil {
+		return err
+	}
+	for i, l := range lines {
+		if err := CheckName(fmt.Sprintf("lines[%d].name", i), l.Name); err != nil {
+			return err
+		}
+		if err := CheckMoney(fmt.Sprintf("lines[%d].price", i), l.Price, MaxPrice); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckShort says what is wrong with a list of what is short.
+func CheckShort(short []Shortage) error {
+	if len(short) > MaxLines {
+		return Wrong("short", fmt.Sprintf("has %d entries: at most %d", len(short), MaxLines))
+	}
+	for i, s := range short {
+		if err := CheckID(fmt.Sprintf("short[%d].product", i), s.Product); err != nil {
+			return err
+		}
+		if s.Wanted < 0 || s.Wanted > MaxLineQuantity || s.Available < 0 || s.Available > MaxQuantity {
+			return Wrong(fmt.Sprintf("short[%d]", i), fmt.Sprintf("must be of quantities from 0 to %d", MaxQuantity))
+		}
+	}
+	return nil
+}
+
+// CheckOneOf says what is wrong with a word that must be one of a list.
+func CheckOneOf(field, word string, all ...string) error {
+	for _, w := range all {
+		if w == word {
+			return nil
+		}
+	}
+	return Wrong(field, fmt.Sprintf("%q must be one of %s", Clip(word), strings.Join(all, ", ")))
+}
+
+// Clip keeps a long word from making its own refusal long.
+func Clip(s string) string { return Cut(s, 50) }
+
+// Cut returns s, or as much of its beginning as fits into n bytes.
+func Cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// Written returns how many bytes a string takes in JSON, quotes included. Rows
+// that are bounded in bytes count with it.
+func Written(s string) int {
+	n := len(s) + 2
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t' || c == '\b' || c == '\f':
+			n++
+		case c < ' ':
+			n += 5
+		}
+	}
+	return n
+}
