@@ -35,15 +35,15 @@ var valid = map[string]string{
 	"store-commands":    `{"type":"open","id":"c-1","storeId":%q}`,
 	"rider-commands":    `{"type":"offline","id":"c-1","riderId":%q}`,
 	"payment-requests":  `{"type":"void","id":"c-1","attempt":1,"orderId":%q}`,
-	"payments-loop":     `{"type":"result","id":"c-1","attempt":1,"kind":"void","answer":"ok","orderId":%q}`,
-	"dispatch-commands": `{"type":"leave","id":"c-1","riderId":"r-1","area":%q}`,
-	"stock-replies":     `{"type":"reserved","id":"c-1","attempt":1,"orderId":%q}`,
+	"payments-loop":     `{"type":"result","id":"c-1","attempt":1,"try":1,"kind":"void","answer":"ok","orderId":%q}`,
+	"dispatch-commands": `{"type":"leave","id":"c-1","riderId":"r-1","shift":1,"area":%q}`,
+	"stock-replies":     `{"type":"refused","id":"c-1","attempt":1,"reason":"short","orderId":%q}`,
 	"payment-replies":   `{"type":"approved","id":"c-1","attempt":1,"orderId":%q}`,
-	"delivery-events":   `{"type":"assigned","id":"c-1","attempt":1,"orderId":%q}`,
+	"delivery-events":   `{"type":"assigned","id":"c-1","attempt":1,"area":"a","riderId":"r","orderId":%q}`,
 	"orders-loop":       `{"type":"deadline","id":"c-1","version":1,"orderId":%q}`,
-	"rider-events":      `{"type":"entered","id":"c-1","riderId":%q}`,
-	"order-events":      `{"type":"placed","status":"placed","id":"c-1","userId":"u","storeId":"s","orderId":%q}`,
-	"notifications":     `{"type":"placed","id":"c-1","recipient":%q}`,
+	"rider-events":      `{"type":"entered","id":"c-1","area":"a","shift":1,"riderId":%q}`,
+	"order-events":      `{"type":"placed","status":"placed","id":"c-1","version":1,"attempt":1,"userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"orderId":%q}`,
+	"notifications":     `{"type":"placed","id":"c-1","audience":"customer","orderId":"o","recipient":%q}`,
 	"projections-loop":  `{"type":"ordered","id":"c-1","orderId":"o","key":%q}`,
 }
 
@@ -98,7 +98,7 @@ func TestDeadLetters_BadKey(t *testing.T) {
 		{topics.Orders, "order-commands", `{"type":"confirm"}`},
 		{topics.Stock, "store-commands", `{"type":"open"}`},
 		{topics.Riders, "rider-commands", `{"type":"offline"}`},
-		{topics.Dispatch, "dispatch-commands", `{"type":"leave","riderId":"r-1"}`},
+		{topics.Dispatch, "dispatch-commands", `{"type":"leave","riderId":"r-1","shift":1}`},
 	} {
 		t.Run(c.group, func(t *testing.T) {
 			b := newBench(t, c.group)
@@ -126,7 +126,7 @@ func TestDeadLetters_Stale(t *testing.T) {
 	require.Equal(t, "stale: the record is 73h0m0s old, and rows are kept for 72h0m0s", string(r.headers[stream.HeaderError]))
 	require.NotEmpty(t, b.send(b.OrderCommands.Name(), "o-1", placeJSON("p", 1), tester.WithTime(b.clock.Add(-71*time.Hour))))
 	require.NotNil(t, row(b, b.OrdersTable, "o-1"))
-	require.Empty(t, b.send(b.StoreCommands.Name(), "s-2", `{"type":"register","name":"x","area":"a-1"}`, tester.WithTime(old)))
+	require.Empty(t, b.send(b.StoreCommands.Name(), "s-2", `{"type":"register","name":"x","area":"a-1","lat":0,"lon":0,"autoAccept":false,"cookingTime":"0s"}`, tester.WithTime(old)))
 	require.NotNil(t, row(b, b.StockTable, "s-2"))
 }
 
@@ -151,7 +151,7 @@ func TestDeadLetters_Panic(t *testing.T) {
 	topic := b.DispatchCommands.Name()
 	request := `{"type":"request","id":"o-1/request/1","orderId":"o-1","attempt":1,"pickup":{"lat":37.5,"lon":127},"drop":{"lat":37.5,"lon":127}}`
 	enter := func(rider string) string {
-		return fmt.Sprintf(`{"type":"enter","id":"%s/enter/1","riderId":%q,"shift":1,"place":{"lat":37.5,"lon":127}}`, rider, rider)
+		return fmt.Sprintf(`{"type":"enter","id":"%s/enter/1","riderId":%q,"shift":1,"capacity":1,"place":{"lat":37.5,"lon":127}}`, rider, rider)
 	}
 	require.Empty(t, b.send(topic, "a-1", request))
 	before := b.rows()

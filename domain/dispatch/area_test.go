@@ -286,7 +286,7 @@ func TestArea_Etas(t *testing.T) {
 			assert.InDelta(t, c.wantPickup.Seconds(), e.EtaPickup.Sub(asked).Seconds(), 0.1)
 			assert.InDelta(t, 200, e.EtaDrop.Sub(e.EtaPickup).Seconds(), 0.1)
 			assert.Equal(t, []any{e.EtaPickup, e.EtaDrop, r.ReadyAt, 1}, []any{re.EtaPickup, re.EtaDrop, re.ReadyAt, re.Attempt})
-			assert.Equal(t, []any{r.Pickup, r.Drop}, []any{re.Pickup, re.Drop})
+			assert.Equal(t, []any{r.Pickup.Place(), r.Drop.Place()}, []any{*re.Pickup, *re.Drop})
 		})
 	}
 }

@@ -160,7 +160,7 @@ func (c *Command) Own() *Command {
 			own.Lines = append(own.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
 		}
 	case Cancel:
-		own.By = c.By
+		own.By = cmp.Or(c.By, Customer)
 	case Accept:
 		own.CookingTime = c.CookingTime
 	case RequestRefund:
@@ -251,10 +251,12 @@ func (e *Event) Validate() error {
 	if !slices.Contains(Statuses, e.Status) {
 		return domain.Wrong("status", fmt.Sprintf("%q is not a status of an order", domain.Clip(string(e.Status))))
 	}
-	lines := domain.CheckLines
-	var total error
-	if e.Total != nil { // the store has reserved
-		lines, total = domain.CheckPriced, domain.CheckMoney("total", e.Total, domain.MaxTotal)
+	var lines, total error
+	switch {
+	case e.Total != nil: // the store has reserved
+		lines, total = domain.CheckPriced(e.Lines), domain.CheckMoney("total", e.Total, domain.MaxTotal)
+	case len(e.Lines) > 0:
+		lines = domain.CheckLines(e.Lines)
 	}
 	return cmp.Or(
 		domain.CheckMadeID(e.ID),
@@ -263,7 +265,7 @@ func (e *Event) Validate() error {
 		domain.CheckID("userId", e.UserID),
 		domain.CheckID("storeId", e.StoreID),
 		domain.CheckCount("attempt", e.Attempt, domain.MaxAttempts),
-		lines(e.Lines),
+		lines,
 		total,
 		domain.CheckText("area", e.Area, domain.MaxID),
 		domain.CheckText("riderId", e.RiderID, domain.MaxID),

@@ -141,10 +141,12 @@ func (r *Result) Validate() error {
 	if !slices.Contains([]string{Authorize, Capture, Void, Refund, Forget}, r.Call.Kind) {
 		return domain.Wrong("kind", fmt.Sprintf("%q is no call to a gateway: authorize, capture, void, refund or forget", domain.Clip(r.Call.Kind)))
 	}
+	if r.Try < 0 || r.Try > domain.MaxCount {
+		return domain.Wrong("try", fmt.Sprintf("must be from 0 to %d", domain.MaxCount))
+	}
 	return cmp.Or(
 		domain.CheckText("id", r.ID, domain.MaxMadeID),
 		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts),
-		domain.CheckCount("try", r.Try, domain.MaxCount),
 		domain.CheckMoney("amount", &r.Amount, domain.MaxTotal),
 		domain.CheckText("userId", r.UserID, domain.MaxID),
 		domain.CheckText("reason", r.Reason, domain.MaxWhy),

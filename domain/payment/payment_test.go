@@ -330,7 +330,7 @@ func TestPayment_FailingGateway(t *testing.T) {
 		require.Equal(t, try+1, c.Try)
 		require.Equal(t, []payment.Reply{{
 			Meta:    domain.Meta{Type: payment.Delayed, ID: fmt.Sprintf("o-1/delayed/1/%d", try), At: m.now},
-			OrderID: "o-1", Attempt: 1, Amount: 9000, Reason: "because it is failed", RetryAt: at,
+			OrderID: "o-1", Attempt: 1, Amount: new(domain.Money(9000)), Reason: "because it is failed", RetryAt: at,
 		}}, out.Replies)
 		require.Equal(t, out.Replies, m.request(payment.Authorize, 1).Replies, "asked again it says what it waits for")
 		waits = append(waits, at.Sub(out.Replies[0].At))
@@ -471,7 +471,7 @@ func TestPayment_Attempts(t *testing.T) {
 func TestPayment_NothingToPay(t *testing.T) {
 	m := unpaid(t)
 	r := request(payment.Authorize, 1)
-	r.Amount = 0
+	r.Amount = new(domain.Money(0))
 	require.NoError(t, r.Validate())
 	m.row.Handle(r, noon, settings)
 	m.request(payment.Capture, 1)
@@ -515,7 +515,7 @@ func TestMessages_Validate(t *testing.T) {
 	good := request(payment.Authorize, 1)
 	for field, spoil := range map[string]func(*payment.Request){
 		"type":    func(r *payment.Request) { r.Type = "gift" },
-		"amount":  func(r *payment.Request) { r.Amount = -1 },
+		"amount":  func(r *payment.Request) { r.Amount = new(domain.Money(-1)) },
 		"attempt": func(r *payment.Request) { r.Attempt = 0 },
 		"orderId": func(r *payment.Request) { r.OrderID = "" },
 	} {

@@ -5,11 +5,11 @@ import "baedal/domain"
 // How many bytes the parts of a row take when it is written, numbers at their
 // longest: what changes only a number needs no room.
 const (
-	productBytes     = 250 // of a product beside its id and name
-	lineBytes        = 60  // of a line beside its product
-	keptBytes        = 40  // of the name and price that a line keeps, beside the name
+	productBytes     = 180 // of a product beside its id and name
+	lineBytes        = 35  // of a line beside its product
+	keptBytes        = 30  // of the name and price that a line keeps, beside the name
 	storeBytes       = 160 // of the store that a reservation keeps, beside its name and area
-	reservationBytes = 120 // of a reservation beside its order and lines
+	reservationBytes = 80  // of a reservation beside its order and lines
 	decisionBytes    = 60
 	refusalBytes     = 120
 	shortageBytes    = 80 // of a shortage beside its product

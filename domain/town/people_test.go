@@ -112,7 +112,7 @@ func (w *town) anyOrderCommand() {
 	c := order.Command{Meta: typed(w.pick("command", order.CommandTypes)), UserID: w.pick("user", users), Reason: "because"}
 	switch c.Type {
 	case order.Place:
-		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{}, []domain.Line{{Product: foods[0], Quantity: 1}}
+		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{Lat: new(0.0), Lon: new(0.0)}, []domain.Line{{Product: foods[0], Quantity: 1}}
 	case order.Cancel:
 		c.By = order.Customer
 	case order.RequestRefund:
