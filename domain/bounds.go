@@ -10,7 +10,7 @@ import (
 
 // The bounds of all fields. Rows and messages are built from fields, so these
 // bound them too: what a row holds at most, written as JSON, is shorter than a
-// record may be (see TestFits in domain/town). In bytes where not said otherwise.
+// record may be (see TestFits in package processors). In bytes where not said otherwise.
 const (
 	MaxID        = 200  // of a thing
 	MaxMessageID = 500  // of a message, as its sender names it

@@ -127,6 +127,9 @@ func Loop[M any](c Sender, t Topic[M], key string, m *M) {
 // acknowledged, and its message be handled again for ever.
 const maxRecord = 900_000
 
+// MaxRecord is the longest value of a record, in bytes.
+const MaxRecord = maxRecord
+
 func encode[M any](t Topic[M], m *M) []byte {
 	data, err := t.Encode(m)
 	if err != nil {

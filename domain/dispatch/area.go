@@ -442,6 +442,9 @@ func (t *turn) fill() {
 	}
 
 	room := DeliveryBytes - t.deliveryBytes()
+	if room < assignBytes("") {
+		return
+	}
 	for _, d := range t.Deliveries {
 		if len(free) == 0 {
 			return
@@ -450,8 +453,11 @@ func (t *turn) fill() {
 			continue
 		}
 		r := t.choose(d, free, load)
-		if r == nil || assignBytes(r.ID) > room {
+		if r == nil {
 			continue
+		}
+		if assignBytes(r.ID) > room {
+			return
 		}
 		t.assign(d, r)
 		room -= assignBytes(r.ID)

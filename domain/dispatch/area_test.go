@@ -16,7 +16,9 @@ import (
 const t0 = domain.Time(1_760_000_000_000)
 
 // Places along a meridian; 0.001 degrees are 111 m.
-func at(km float64) *domain.Point { return domain.PointAt(domain.Place{Lat: 37.5 + km/111.195, Lon: 127.03}) }
+func at(km float64) *domain.Point {
+	return domain.PointAt(domain.Place{Lat: 37.5 + km/111.195, Lon: 127.03})
+}
 
 // town is an area, its planner and its clock. Every command goes through JSON
 // and is repeated: the repeat must change nothing and say the same.
