@@ -581,6 +581,9 @@ func TestFits_Area(t *testing.T) {
 		"ShortOrders/ClaimedByMany": {id: short, who: short, mode: dispatch.ClaimOnly, riders: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && !strings.HasPrefix(name, "Riders") {
+				t.Skip("takes some seconds each")
+			}
 			q := &quarter{t: t, a: dispatch.NewArea(worstID(0)), plan: dispatch.Planner{Mode: c.mode}, id: c.id, who: c.who, done: map[string]dispatch.DeliveryEvent{}}
 			riders, orders := 0, 0
 			if c.riders {
@@ -593,7 +596,7 @@ func TestFits_Area(t *testing.T) {
 			}
 			q.max = max(q.max, fits(t, q.a))
 			t.Logf("%d orders, %d riders, %d bytes", orders, riders, q.max)
-			require.Greater(t, orders, 500)
+			require.Greater(t, orders, 200)
 			require.Greater(t, riders, 200)
 
 			// A rider who is in may move, and come again with another shift.

@@ -138,11 +138,14 @@ var reasons = map[string]sentence{
 	stock.Busy:           say("the store has too many orders", "매장에 주문이 너무 많습니다"),
 }
 
-func inWords(reason string, l Language) string {
-	if s, ok := reasons[reason]; ok {
-		return s[l]
+func inWords(e *order.Event, l Language) string {
+	switch e.Type { // in the others people have a say, who may use these words too
+	case string(order.RefusedStatus), string(order.DeliveryFailed), order.RiderLost:
+		if s, ok := reasons[e.Reason]; ok {
+			return s[l]
+		}
 	}
-	return reason
+	return e.Reason
 }
 
 func everyone(en, ko string, audiences ...string) map[string]sentence {
@@ -174,7 +177,7 @@ func fill(s string, e *order.Event, l Language) string {
 		case "store":
 			b = append(b, e.StoreID...)
 		case "reason":
-			b = append(b, inWords(e.Reason, l)...)
+			b = append(b, inWords(e, l)...)
 		case "total":
 			if e.Total != nil {
 				b = strconv.AppendInt(b, *e.Total, 10)

@@ -1,6 +1,7 @@
 package order_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -393,4 +394,64 @@ func TestFixtures(t *testing.T) {
 	for _, typ := range order.CommandTypes {
 		require.NoError(t, command(typ).Validate(), typ)
 	}
+}
+
+// 0s is ready now, and not what the store has registered.
+func TestOrder_ReadyNow(t *testing.T) {
+	c := command(order.Accept)
+	c.CookingTime = new(domain.Duration(0))
+	l := live(t, with(toPaid, c)...)
+	require.Equal(t, l.now, l.o.ReadyAt)
+	require.Equal(t, l.o.ReadyAt, MustReload(t, l.o).ReadyAt)
+	l = live(t, with(toPaid, command(order.Accept))...)
+	require.Equal(t, l.now.Add(cookingTime), l.o.ReadyAt)
+}
+
+// What costs nothing is said to cost 0, and nothing is said of what is not known.
+func TestOrder_FreeOfCharge(t *testing.T) {
+	r := reserved(Manual, 1)
+	for i := range r.Lines {
+		r.Lines[i].Price = new(domain.Money(0))
+	}
+	r.Total = new(domain.Money(0))
+	place := command(order.Place)
+	place.ExpectedTotal = new(domain.Money(0))
+	l := live(t, place, r)
+	placed, paying := MustJSON(t, &l.log[0].out.Events[0]), MustJSON(t, &l.log[1].out.Events[0])
+	require.NotContains(t, placed, `"total"`)
+	require.NotContains(t, placed, `"price"`)
+	require.Contains(t, paying, `"total":0`)
+	require.Contains(t, paying, `"price":0`)
+	require.Contains(t, MustJSON(t, &l.log[0].out.Stock[0]), `"expectedTotal":0`)
+	require.Contains(t, MustJSON(t, &l.log[1].out.Payments[0]), `"amount":0`)
+	require.Contains(t, MustJSON(t, l.o), `"total":0`)
+	require.NotContains(t, MustJSON(t, live(t, command(order.Place), command(order.Cancel)).o), `"total":`)
+}
+
+// Riders that come and go without end leave no trace without end; what ever
+// happened is still known, and the newest is said again as it was.
+func TestOrder_TimelineIsBounded(t *testing.T) {
+	l := live(t, toAccepted...)
+	for n := range 200 {
+		who := fmt.Sprint("r-", n)
+		a, u := delivery(dispatch.Assigned, who, 1), delivery(dispatch.Unassigned, who, 1)
+		l.do(a)
+		last := sent(t, l.do(u))
+		require.Equal(t, last, sent(t, l.do(u)), "a repeat")
+		require.LessOrEqual(t, len(l.o.Timeline), order.MaxTimeline)
+	}
+	require.Equal(t, 404, l.o.Version)
+	for i := 1; i < len(l.o.Timeline); i++ {
+		require.Less(t, l.o.Timeline[i-1].Version, l.o.Timeline[i].Version)
+	}
+	var first []string
+	for _, e := range l.o.Timeline[:6] {
+		first = append(first, e.Type)
+	}
+	require.Equal(t, []string{"placed", "paying", "paid", "accepted", "rider_assigned", "rider_lost"}, first)
+	l.do(command(order.StartCooking))
+	l.do(command(order.FinishCooking))
+	out := l.do(delivery(dispatch.Failed, "", 1))
+	require.Equal(t, order.DeliveryFailed, l.o.Status)
+	require.Equal(t, []string{"event delivery_failed, no_rider", "payment void, no_rider"}, said(out))
 }
