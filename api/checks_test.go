@@ -302,3 +302,125 @@ func TestMissingNullAndZero_Every(t *testing.T) {
 		}
 	}
 }
+
+// No field of any message is without a bound, by its stream and by HTTP the same.
+func TestBounds(t *testing.T) {
+	for _, m := range messages {
+		t.Run(m.name, func(t *testing.T) {
+			for _, field := range paths("", parsed(m.json)) {
+				var far []any
+				switch v, _ := zeroOf(m.json, field); v {
+				case "":
+					far = append(far, "https://a.example/"+strings.Repeat("x", 898_060))
+				case 0:
+					far = append(far, 2_000_000_000_000_000_000, -1)
+				case "0s":
+					far = append(far, "24h0m0.001s", "-1ns", "99999999h")
+				}
+				switch field[strings.LastIndexByte(field, '.')+1:] {
+				case "lat", "lon":
+					far = []any{180.1, -180.1}
+				case "offset": // Kafka's
+					far = []any{-1}
+				}
+				for _, value := range far {
+					data := changed(m.json, field, value, false)
+					v, err := m.decode([]byte(data))
+					require.Error(t, err, "%s of %.30v…", field, value)
+					named, _ := domain.WrongField(err)
+					require.True(t, strings.HasPrefix(dotted(named), field), "%s: %.300v", field, err)
+					require.Less(t, len(err.Error()), 1000, "the refusal is short")
+					if field != "type" {
+						m.overHTTP(t, field, data, v, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Fields that a command's type does not have are ignored, and not passed on: what
+// HTTP accepts fits a record.
+func TestBounds_OtherFields(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	junk, _ := json.Marshal(map[string]any{"name": long, "area": long, "product": "p-1", "userId": long, "wish": long, "photoUrl": long, "by": "store",
+		"address": map[string]any{"text": long}, "lines": []any{map[string]any{"product": long, "name": long}}})
+	for _, path := range []string{"/v1/orders/o-1/confirm", "/v1/stores/s-1/open", "/v1/riders/r-1/offline"} {
+		f := newFixture(t)
+		a := f.do("POST", path, string(junk))
+		require.Equal(t, http.StatusAccepted, a.Code, a.Body)
+		sent, _ := json.Marshal(f.commands.all()[0].command)
+		require.Less(t, len(sent), 300)
+	}
+	f := newFixture(t)
+	a := f.do("POST", "/v1/orders", changed(placeBody, "lines.0.name", long, false))
+	require.Equal(t, http.StatusAccepted, a.Code, a.Body)
+	require.NotContains(t, f.commands.all()[0].command["lines"].([]any)[0], "name")
+}
+
+// A reason is bounded in every command.
+func TestBounds_Reason(t *testing.T) {
+	for _, kind := range order.CommandTypes {
+		c := parsed(messages[slices.Index(order.CommandTypes, kind)].json)
+		require.Equal(t, kind, c["type"])
+		for n, wrong := range map[int]bool{domain.MaxReason: false, domain.MaxReason + 1: true} {
+			c["reason"] = strings.Repeat("x", n)
+			data, _ := json.Marshal(c)
+			_, err := codecs.Decode[order.Command](data)
+			require.Equal(t, wrong, err != nil, "%s %d: %v", kind, n, err)
+		}
+	}
+}
+
+// Times that RFC 3339 allows are accepted by both ways in, and others refused by
+// both, before anything is sent.
+func TestTimes(t *testing.T) {
+	for at, good := range map[string]bool{
+		"2016-12-31T23:59:60Z": true, "2026-01-02t03:04:05z": true, "2026-01-02T03:04:05.123456789-00:00": true, "0000-01-01T00:00:00Z": true,
+		"2026-01-02T23:59:60Z": false, "9999-12-31T23:59:59-01:00": false, "0000-01-01T00:00:00+01:00": false, "soon": false,
+	} {
+		body := fmt.Sprintf(`{"at":%q}`, at)
+		_, err := codecs.Decode[order.Command]([]byte(changed(body, "type", order.Confirm, false)))
+		require.Equal(t, good, err == nil, "%s: %v", at, err)
+		f := newFixture(t)
+		a := f.do("POST", "/v1/orders/o-1/confirm", body)
+		if !good {
+			require.Equal(t, http.StatusBadRequest, a.Code, a.Body)
+			require.Equal(t, "at", a.json["field"])
+			continue
+		}
+		require.Equal(t, http.StatusAccepted, a.Code, a.Body)
+		sent, _ := json.Marshal(f.commands.all()[0].command)
+		_, err = codecs.Decode[order.Command](sent)
+		require.NoError(t, err, "what is sent can be read")
+	}
+}
+
+// . and .. are no ids of anything: every client takes them for another address.
+func TestDotIDs(t *testing.T) {
+	for _, id := range []string{".", ".."} {
+		for _, m := range messages {
+			for _, field := range paths("", parsed(m.json)) {
+				name := field[strings.LastIndexByte(field, '.')+1:]
+				if !slices.Contains([]string{"userId", "storeId", "orderId", "riderId", "area", "product", "recipient"}, name) {
+					continue
+				}
+				if of := strings.Fields(m.name)[0]; of == "stock" && name == "storeId" || of == "order" && name != "userId" && strings.HasSuffix(m.name, "event") || strings.HasSuffix(m.name, "result") {
+					continue // copied from what was checked
+				}
+				data := changed(m.json, field, id, false)
+				v, err := m.decode([]byte(data))
+				require.ErrorContains(t, err, "must not be", "%s %s", m.name, field)
+				m.overHTTP(t, field, data, v, err)
+			}
+		}
+		f := newFixture(t)
+		f.do("POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, strconv.Quote(id), 1)).problem(t, http.StatusBadRequest, "must not be")
+		for _, path := range []string{"/v1/orders/%s/cancel", "/v1/stores/%s/open", "/v1/riders/%s/offline", "/v1/stores/s-1/products/%s/sold-out"} {
+			escaped := strings.ReplaceAll(id, ".", "%2E")
+			a := f.do("POST", fmt.Sprintf(path, escaped), "")
+			require.GreaterOrEqual(t, a.Code, 400, path)
+		}
+		require.Empty(t, f.commands.all())
+	}
+}

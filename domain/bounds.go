@@ -88,9 +88,9 @@ func CheckMoney(field string, m *Money, most Money) error {
 }
 
 // CheckCookingTime says what is wrong with a cooking time that was said.
-func CheckCookingTime(d Duration) error {
+func CheckCookingTime(field string, d Duration) error {
 	if d < 0 || d > MaxCookingTime {
-		return Wrong("cookingTime", "must be from 0s to 24h")
+		return Wrong(field, "must be from 0s to 24h")
 	}
 	return nil
 }
@@ -120,8 +120,10 @@ func CheckShort(short []Shortage) error {
 		if err := CheckID(fmt.Sprintf("short[%d].product", i), s.Product); err != nil {
 			return err
 		}
-		if s.Wanted < 0 || s.Wanted > MaxLineQuantity || s.Available < 0 || s.Available > MaxQuantity {
-			return Wrong(fmt.Sprintf("short[%d]", i), fmt.Sprintf("must be of quantities from 0 to %d", MaxQuantity))
+		for field, n := range map[string]int{"wanted": s.Wanted, "available": s.Available} {
+			if n < 0 || n > MaxQuantity {
+				return Wrong(fmt.Sprintf("short[%d].%s", i, field), fmt.Sprintf("must be from 0 to %d", MaxQuantity))
+			}
 		}
 	}
 	return nil

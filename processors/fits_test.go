@@ -211,7 +211,7 @@ func TestFits_Order(t *testing.T) {
 		},
 		"Delivered": func(l *worstLife) order.Status {
 			l.stock(stock.Reserved, 2)
-			l.riders(60)
+			l.riders(40)
 			l.says(order.StartCooking)
 			l.says(order.FinishCooking)
 			l.delivery(dispatch.Assigned, worstID(1))
@@ -231,16 +231,16 @@ func TestFits_Order(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newWorstLife(t)
 			l.stock(stock.Reserved, 1)
-			for range 120 {
+			for range 60 {
 				l.money(payment.Delayed)
 			}
 			l.money(payment.Approved)
 			l.says(order.Accept)
-			l.riders(60)
+			l.riders(40)
 			l.says(order.StartCooking)
-			l.riders(60)
+			l.riders(40)
 			l.says(order.FinishCooking)
-			l.riders(60)
+			l.riders(40)
 			l.delivery(dispatch.Assigned, worstID(1))
 			l.delivery(dispatch.PickedUp, worstID(1))
 			l.waits(120)

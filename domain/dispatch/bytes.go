@@ -24,7 +24,7 @@ const MaxTries = 20
 
 // How many bytes the parts take at most, beside ids.
 const (
-	deliveryBytes = 130 // beside its places
+	deliveryBytes = 140 // beside its places
 	stepBytes     = 75
 	assignedBytes = 55 // more
 	riderBytes    = 125

@@ -122,7 +122,7 @@ func (c *Command) Validate() error {
 		}
 	case Accept:
 		if c.CookingTime != nil {
-			return domain.CheckCookingTime(*c.CookingTime)
+			return domain.CheckCookingTime("cookingTime", *c.CookingTime)
 		}
 	case RequestRefund:
 		if err := domain.CheckID("userId", c.UserID); err != nil {

@@ -145,6 +145,7 @@ func (r *Result) Validate() error {
 		return domain.Wrong("try", fmt.Sprintf("must be from 0 to %d", domain.MaxCount))
 	}
 	return cmp.Or(
+		domain.CheckOneOf("type", r.Type, ResultType),
 		domain.CheckText("id", r.ID, domain.MaxMadeID),
 		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts),
 		domain.CheckMoney("amount", &r.Amount, domain.MaxTotal),

@@ -109,7 +109,7 @@ func (c *Command) validateSettings() error {
 	if c.CookingTime == nil {
 		return domain.Wrong("cookingTime", "is missing")
 	}
-	return domain.CheckCookingTime(*c.CookingTime)
+	return domain.CheckCookingTime("cookingTime", *c.CookingTime)
 }
 
 // settings of a register that was checked.
@@ -189,7 +189,8 @@ type Reply struct {
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (r *Reply) Validate() error {
 	err := cmp.Or(domain.CheckOneOf("type", r.Type, Reserved, Refused), domain.CheckText("id", r.ID, domain.MaxMessageID),
-		domain.CheckID("orderId", r.OrderID), domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts))
+		domain.CheckID("orderId", r.OrderID), domain.CheckText("storeId", r.StoreID, domain.MaxID),
+		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts))
 	switch {
 	case err != nil:
 		return err
@@ -206,7 +207,7 @@ func (r *Reply) Validate() error {
 		domain.CheckName("store.name", r.Store.Name),
 		domain.CheckID("store.area", r.Store.Area),
 		r.Store.Place().Check("store."),
-		domain.CheckCookingTime(r.Store.CookingTime))
+		domain.CheckCookingTime("store.cookingTime", r.Store.CookingTime))
 }
 
 // Names returns the key that the message itself claims.
