@@ -86,6 +86,19 @@ func TestDecode_NoMessage(t *testing.T) {
 	}
 }
 
+// An error goes into a header of a dead letter: it quotes no message at length.
+func TestDecode_ShortErrors(t *testing.T) {
+	long := strings.Repeat("x", 800_000)
+	for _, s := range []string{
+		`{"` + long + `":1,"` + long + `":2}`, `{"` + long + `":[}`, `{"type":"` + long + `"}`, `{"type":"confirm","at":"` + long + `"}`,
+		`{"type":"accept","cookingTime":"` + long + `"}`, `{"type":"confirm","id":"` + long + `"}`, long, `"` + long, `{"lines":[{"quantity":1` + strings.Repeat("0", 800_000) + `}]}`,
+	} {
+		_, err := codecs.Decode[order.Command]([]byte(s))
+		require.Error(t, err)
+		require.Less(t, len(err.Error()), 1000)
+	}
+}
+
 func TestTimesAndDurations(t *testing.T) {
 	want := domain.At(time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC))
 	for _, s := range []string{"2026-01-02T03:04:05.678Z", "2026-01-02T12:04:05.678+09:00", "2026-01-02T03:04:05.6789Z"} {

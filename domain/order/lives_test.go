@@ -455,3 +455,19 @@ func TestOrder_TimelineIsBounded(t *testing.T) {
 	require.Equal(t, order.DeliveryFailed, l.o.Status)
 	require.Equal(t, []string{"event delivery_failed, no_rider", "payment void, no_rider"}, said(out))
 }
+
+// What a full area doesn't take ends the order, nobody pays, and the reason is told.
+func TestOrder_AreaIsFull(t *testing.T) {
+	for _, before := range [][]message{toAccepted, with(toAccepted, command(order.StartCooking)), toReady} {
+		e := delivery(dispatch.Failed, "", 1)
+		e.Reason = dispatch.AreaFull
+		require.NoError(t, e.Validate())
+		l := live(t, with(before, e)...)
+		require.Equal(t, order.DeliveryFailed, l.o.Status)
+		require.Equal(t, "area_full", l.o.Reason)
+		out := l.log[len(before)].out
+		require.Equal(t, "area_full", out.Events[0].Reason)
+		require.Equal(t, payment.Void, out.Payments[0].Type)
+		require.Empty(t, out.Dispatch, "there is nothing to withdraw")
+	}
+}
