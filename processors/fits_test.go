@@ -52,6 +52,13 @@ func worstPoint(i int) *domain.Point {
 	return domain.PointAt(domain.Place{Lat: -1.2345678901234567e-7 - float64(i)*1e-12, Lon: -123.45678901234567})
 }
 
+// skipShort leaves out what takes some seconds more.
+func skipShort(t *testing.T, more bool) {
+	if more && testing.Short() {
+		t.Skip("takes some seconds")
+	}
+}
+
 // fits checks a row or a message.
 func fits(t *testing.T, what any) int {
 	t.Helper()
@@ -229,6 +236,7 @@ func TestFits_Order(t *testing.T) {
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
+			skipShort(t, name != "Delivered")
 			l := newWorstLife(t)
 			l.stock(stock.Reserved, 1)
 			for range 60 {
@@ -440,6 +448,7 @@ func (s *shop) register(i int) string {
 func TestFits_Inventory(t *testing.T) {
 	for name, perOrder := range map[string]int{"LongOrders": domain.MaxLines, "ShortOrders": 1} {
 		t.Run(name, func(t *testing.T) {
+			skipShort(t, name != "LongOrders")
 			s := &shop{t: t, s: stock.NewInventory(worstID(0))}
 			require.Empty(t, s.register(0))
 			products := 0
@@ -581,9 +590,7 @@ func TestFits_Area(t *testing.T) {
 		"ShortOrders/ClaimedByMany": {id: short, who: short, mode: dispatch.ClaimOnly, riders: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if testing.Short() && !strings.HasPrefix(name, "Riders") {
-				t.Skip("takes some seconds each")
-			}
+			skipShort(t, name != "RidersLast")
 			q := &quarter{t: t, a: dispatch.NewArea(worstID(0)), plan: dispatch.Planner{Mode: c.mode}, id: c.id, who: c.who, done: map[string]dispatch.DeliveryEvent{}}
 			riders, orders := 0, 0
 			if c.riders {
