@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"baedal/domain"
-	"baedal/internal/planted"
 )
 
 // How much an area remembers of what is over. A message that comes again after
@@ -180,7 +179,7 @@ func capped[S ~[]E, E any](s S, n int) S { return slices.Delete(s, 0, max(0, len
 // From orders.
 
 func (t *turn) request() bool {
-	if t.delivery() != nil && !planted.On(planted.DeliveryDoubled) {
+	if t.delivery() != nil {
 		return false
 	}
 	d := &Delivery{
@@ -434,7 +433,7 @@ func (t *turn) fill() {
 		load[d.Rider()]++
 	}
 	free := slices.DeleteFunc(slices.Clone(t.Riders), func(r *Rider) bool {
-		return r.Leaving || load[r.ID] >= r.Capacity && !planted.On(planted.RiderOverloaded)
+		return r.Leaving || load[r.ID] >= r.Capacity
 	})
 
 	if len(free) == 0 {
@@ -456,12 +455,11 @@ func (t *turn) fill() {
 		if r == nil {
 			continue
 		}
-		if assignBytes(r.ID) > room {
+		if room -= assignBytes(r.ID); room < 0 {
 			return
 		}
 		t.assign(d, r)
-		room -= assignBytes(r.ID)
-		if load[r.ID]++; load[r.ID] >= r.Capacity && !planted.On(planted.RiderOverloaded) {
+		if load[r.ID]++; load[r.ID] >= r.Capacity {
 			free = slices.DeleteFunc(free, func(o *Rider) bool { return o == r })
 		}
 	}
