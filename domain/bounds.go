@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ const (
 	MaxName   = 500  // of a store, a product or a person; no control characters
 	MaxText   = 1000 // of an address
 	MaxReason = 1000 // of a command
+	MaxTold   = 1100 // of an event: a command's reason, and whose it is
 	MaxURL    = 2000
 
 	MaxWhy    = 200  // a gateway's reason
@@ -101,11 +103,8 @@ func CheckPriced(lines []Line) error {
 		return err
 	}
 	for i, l := range lines {
-		if err := CheckName(fmt.Sprintf("lines[%d].name", i), l.Name); err != nil {
-			return err
-		}
-		if err := CheckMoney(fmt.Sprintf("lines[%d].price", i), l.Price, MaxPrice); err != nil {
-			return err
+		if err := cmp.Or(CheckName("name", l.Name), CheckMoney("price", l.Price, MaxPrice)); err != nil {
+			return within("lines", i, err)
 		}
 	}
 	return nil
@@ -117,14 +116,16 @@ func CheckShort(short []Shortage) error {
 		return Wrong("short", fmt.Sprintf("has %d entries: at most %d", len(short), MaxLines))
 	}
 	for i, s := range short {
-		if err := CheckID(fmt.Sprintf("short[%d].product", i), s.Product); err != nil {
-			return err
+		if err := cmp.Or(CheckID("product", s.Product), checkQuantity("wanted", s.Wanted), checkQuantity("available", s.Available)); err != nil {
+			return within("short", i, err)
 		}
-		for field, n := range map[string]int{"wanted": s.Wanted, "available": s.Available} {
-			if n < 0 || n > MaxQuantity {
-				return Wrong(fmt.Sprintf("short[%d].%s", i, field), fmt.Sprintf("must be from 0 to %d", MaxQuantity))
-			}
-		}
+	}
+	return nil
+}
+
+func checkQuantity(field string, n int) error {
+	if n < 0 || n > MaxQuantity {
+		return Wrong(field, fmt.Sprintf("must be from 0 to %d", MaxQuantity))
 	}
 	return nil
 }

@@ -312,19 +312,26 @@ func CheckLines(lines []Line) error {
 	}
 	seen := make(map[string]bool, len(lines))
 	for i, l := range lines {
-		at := fmt.Sprintf("lines[%d].", i)
-		if err := CheckID(at+"product", l.Product); err != nil {
-			return err
+		err := CheckID("product", l.Product)
+		switch {
+		case err != nil:
+		case l.Quantity < 1 || l.Quantity > MaxLineQuantity:
+			err = Wrong("quantity", fmt.Sprintf("must be from 1 to %d", MaxLineQuantity))
+		case seen[l.Product]:
+			err = Wrong("product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
 		}
-		if l.Quantity < 1 || l.Quantity > MaxLineQuantity {
-			return Wrong(at+"quantity", fmt.Sprintf("must be from 1 to %d", MaxLineQuantity))
-		}
-		if seen[l.Product] {
-			return Wrong(at+"product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
+		if err != nil {
+			return within("lines", i, err)
 		}
 		seen[l.Product] = true
 	}
 	return nil
+}
+
+// within names the entry of a list that has a wrong field.
+func within(list string, i int, err error) error {
+	field, _ := WrongField(err)
+	return Wrong(fmt.Sprintf("%s[%d].%s", list, i, field), strings.TrimPrefix(err.Error(), field+": "))
 }
 
 // Total adds up the prices of lines.

@@ -269,7 +269,7 @@ func (e *Event) Validate() error {
 		total,
 		domain.CheckText("area", e.Area, domain.MaxID),
 		domain.CheckText("riderId", e.RiderID, domain.MaxID),
-		domain.CheckText("reason", e.Reason, domain.MaxReply),
+		domain.CheckText("reason", e.Reason, domain.MaxTold),
 		domain.CheckShort(e.Short),
 		domain.CheckText("causeId", e.CauseID, domain.MaxMadeID),
 	)
