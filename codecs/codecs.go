@@ -128,12 +128,15 @@ func Unmarshal(data []byte, v any) error {
 	if errors.As(err, &se) && se.JSONPointer != "" {
 		field := strings.ReplaceAll(strings.TrimPrefix(string(se.JSONPointer), "/"), "/", ".")
 		if se.Err != nil {
-			return domain.Wrong(field, se.Err.Error())
+			return domain.Wrong(field, domain.Cut(se.Err.Error(), maxError))
 		}
 		return domain.Wrong(field, fmt.Sprintf("must not be a JSON %s", kind(byte(se.JSONKind))))
 	}
-	return fmt.Errorf("not the JSON of a message: %w", err)
+	return fmt.Errorf("not the JSON of a message: %s", domain.Cut(err.Error(), maxError))
 }
+
+// maxError keeps an error from quoting a message at length: it goes into a header.
+const maxError = 500
 
 func kind(k byte) string {
 	switch k {

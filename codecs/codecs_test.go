@@ -88,6 +88,19 @@ func TestDecode_NoMessage(t *testing.T) {
 	}
 }
 
+// An error goes into a header of a dead letter: it quotes no message at length.
+func TestDecode_ShortErrors(t *testing.T) {
+	long := strings.Repeat("x", 800_000)
+	for _, s := range []string{
+		`{"` + long + `":1,"` + long + `":2}`, `{"` + long + `":[}`, `{"type":"` + long + `"}`, `{"type":"confirm","at":"` + long + `"}`,
+		`{"type":"accept","cookingTime":"` + long + `"}`, `{"type":"confirm","id":"` + long + `"}`, long, `"` + long, `{"lines":[{"quantity":1` + strings.Repeat("0", 800_000) + `}]}`,
+	} {
+		_, err := codecs.Decode[order.Command]([]byte(s))
+		require.Error(t, err)
+		require.Less(t, len(err.Error()), 1000)
+	}
+}
+
 func TestTimesAndDurations(t *testing.T) {
 	want := domain.At(time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC))
 	for _, s := range []string{"2026-01-02T03:04:05.678Z", "2026-01-02T12:04:05.678+09:00", "2026-01-02T03:04:05.6789Z"} {
@@ -98,9 +111,9 @@ func TestTimesAndDurations(t *testing.T) {
 	for s, d := range map[string]time.Duration{"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "250ms": 250 * time.Millisecond, "0": 0} {
 		c, err := codecs.Decode[order.Command]([]byte(`{"type":"accept","cookingTime":"` + s + `"}`))
 		require.NoError(t, err)
-		require.Equal(t, d, time.Duration(c.CookingTime), s)
+		require.Equal(t, d, time.Duration(*c.CookingTime), s)
 	}
-	data, err := codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "accept", At: want}, CookingTime: domain.Duration(90 * time.Second)})
+	data, err := codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "accept", At: want}, CookingTime: new(domain.Duration(90 * time.Second))})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"type":"accept","at":"2026-01-02T03:04:05.678Z","cookingTime":"1m30s"}`, string(data))
 	data, err = codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "confirm"}})

@@ -356,6 +356,11 @@ func (w *world) place(id, store, product string, n int) {
 func (w *world) openStore(id, area, more string) {
 	w.t.Helper()
 	s := w.cat.StoreCommands.Name()
+	for field, usual := range map[string]string{"autoAccept": "false", "cookingTime": `"0s"`} {
+		if !strings.Contains(more, field) {
+			more += fmt.Sprintf(`,%q:%s`, field, usual)
+		}
+	}
 	w.say(s, id, `{"type":"register","name":"%s","area":"%s","lat":37.5,"lon":127.03%s}`, id, area, more)
 	w.say(s, id, `{"type":"put_product","product":"bibimbap","name":"Bibimbap","price":9000}`)
 	w.say(s, id, `{"type":"add_stock","id":"%s-stock","product":"bibimbap","quantity":10,"verdict":true}`, id)

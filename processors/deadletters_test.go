@@ -39,13 +39,13 @@ var valid = map[string]string{
 	"payment-requests":  `{"type":"void","id":"%[1]s/void/1","attempt":1,"orderId":%[1]q}`,
 	"payments-loop":     `{"type":"result","id":"%[1]s/void/1/1/result","attempt":1,"try":1,"kind":"void","answer":"ok","orderId":%[1]q}`,
 	"dispatch-commands": `{"type":"leave","id":"r-1/leave/1/1","riderId":"r-1","shift":1,"area":%q}`,
-	"stock-replies":     `{"type":"reserved","id":"%[1]s/reserved/1","attempt":1,"orderId":%[1]q}`,
+	"stock-replies":     `{"type":"refused","id":"%[1]s/reserved/1","attempt":1,"reason":"short","orderId":%[1]q}`,
 	"payment-replies":   `{"type":"approved","id":"%[1]s/approved/1","attempt":1,"orderId":%[1]q}`,
-	"delivery-events":   `{"type":"assigned","id":"%[1]s/assigned/1/1","attempt":1,"orderId":%[1]q}`,
+	"delivery-events":   `{"type":"assigned","id":"%[1]s/assigned/1/1","attempt":1,"area":"a","riderId":"r","orderId":%[1]q}`,
 	"orders-loop":       `{"type":"deadline","id":"deadline/%[1]s/1","version":1,"orderId":%[1]q}`,
-	"rider-events":      `{"type":"entered","id":"%[1]s/entered/1","shift":1,"riderId":%[1]q}`,
-	"order-events":      `{"type":"placed","status":"placed","id":"%[1]s/1","version":1,"userId":"u","storeId":"s","orderId":%[1]q}`,
-	"notifications":     `{"type":"placed","id":"o/1/customer","orderId":"o","audience":"customer","recipient":%q}`,
+	"rider-events":      `{"type":"entered","id":"%[1]s/entered/1","area":"a","shift":1,"riderId":%[1]q}`,
+	"order-events":      `{"type":"placed","status":"placed","id":"%[1]s/1","version":1,"attempt":1,"userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"orderId":%[1]q}`,
+	"notifications":     `{"type":"placed","id":"o/1/customer","audience":"customer","orderId":"o","recipient":%q}`,
 	"projections-loop":  `{"type":"ordered","id":"o/1/%[1]s","orderId":"o","key":%[1]q}`,
 }
 
@@ -145,7 +145,7 @@ func TestDeadLetters_Stale(t *testing.T) {
 	require.Equal(t, "stale: the record is 73h0m0s old, and rows are kept for 72h0m0s", string(r.headers[stream.HeaderError]))
 	require.NotEmpty(t, b.send(b.OrderCommands.Name(), "o-1", placeJSON("p", 1), tester.WithTime(b.clock.Add(-71*time.Hour))))
 	require.NotNil(t, row(b, b.OrdersTable, "o-1"))
-	require.Empty(t, b.send(b.StoreCommands.Name(), "s-2", `{"type":"register","name":"x","area":"a-1"}`, tester.WithTime(old)))
+	require.Empty(t, b.send(b.StoreCommands.Name(), "s-2", `{"type":"register","name":"x","area":"a-1","lat":0,"lon":0,"autoAccept":false,"cookingTime":"0s"}`, tester.WithTime(old)))
 	require.NotNil(t, row(b, b.StockTable, "s-2"))
 }
 
@@ -170,7 +170,7 @@ func TestDeadLetters_Panic(t *testing.T) {
 	topic := b.DispatchCommands.Name()
 	request := `{"type":"request","id":"o-1/request/1","orderId":"o-1","attempt":1,"pickup":{"lat":37.5,"lon":127},"drop":{"lat":37.5,"lon":127}}`
 	enter := func(rider string) string {
-		return fmt.Sprintf(`{"type":"enter","id":"%s/enter/1","riderId":%q,"shift":1,"place":{"lat":37.5,"lon":127}}`, rider, rider)
+		return fmt.Sprintf(`{"type":"enter","id":"%s/enter/1","riderId":%q,"shift":1,"capacity":1,"place":{"lat":37.5,"lon":127}}`, rider, rider)
 	}
 	require.Empty(t, b.send(topic, "a-1", request))
 	before := b.rows()

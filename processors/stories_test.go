@@ -45,8 +45,8 @@ func TestStock(t *testing.T) {
 		out := b.once(in, "s-1", reserve("o-1", 4))
 		require.Equal(t, []string{"stock-replies o-1"}, b.toTopics(out))
 		reply := only(b, b.StockReplies, out)[0]
-		require.Equal(t, []domain.Line{{Product: "bibimbap", Quantity: 4, Name: "Bibimbap", Price: 9000}}, reply.Lines)
-		require.Equal(t, domain.Money(36000), reply.Total)
+		require.Equal(t, []domain.Line{{Product: "bibimbap", Quantity: 4, Name: "Bibimbap", Price: new(domain.Money(9000))}}, reply.Lines)
+		require.Equal(t, domain.Money(36000), *reply.Total)
 		require.Equal(t, "a-1", reply.Store.Area)
 		out = b.once(in, "s-1", reserve("o-2", 12))
 		require.Equal(t, []domain.Shortage{{Product: "bibimbap", Wanted: 12, Available: 11}}, only(b, b.StockReplies, out)[0].Short)
@@ -174,7 +174,7 @@ func TestDispatch(t *testing.T) {
 	}
 
 	require.Empty(t, b.once(in, "a-1", `{"type":"request","id":"o-1/request/1","orderId":"o-1","attempt":1,"pickup":{"lat":37.5,"lon":127},"drop":{"lat":37.51,"lon":127}}`))
-	out := b.once(in, "a-1", `{"type":"enter","id":"r-1/enter/1","riderId":"r-1","shift":1,`+place+`}`)
+	out := b.once(in, "a-1", `{"type":"enter","id":"r-1/enter/1","riderId":"r-1","shift":1,"capacity":1,`+place+`}`)
 	require.Equal(t, []string{"o-1 assigned r-1"}, events(out))
 	require.ElementsMatch(t, []string{"delivery-events o-1", "rider-events r-1", "rider-events r-1"}, b.toTopics(out))
 
@@ -216,7 +216,7 @@ func TestOrders(t *testing.T) {
 	out = b.once(b.StockReplies.Name(), "o-1", `{"type":"reserved","id":"o-1/reserved/1","orderId":"o-1","storeId":"s-1","attempt":1,"total":18000,
 		"lines":[{"product":"bibimbap","quantity":2,"name":"Bibimbap","price":9000}],"store":{"name":"Kim's","area":"a-1","lat":37.5,"lon":127,"cookingTime":"10m"}}`)
 	require.Equal(t, []string{"2 paying"}, events(out))
-	require.Equal(t, domain.Money(18000), only(b, b.PaymentRequests, out)[0].Amount)
+	require.Equal(t, domain.Money(18000), *only(b, b.PaymentRequests, out)[0].Amount)
 
 	out = b.once(b.PaymentReplies.Name(), "o-1", `{"type":"approved","id":"o-1/approved/1","orderId":"o-1","attempt":1}`)
 	require.Equal(t, []string{"3 paid"}, events(out))
@@ -235,8 +235,8 @@ func TestOrders(t *testing.T) {
 	out = b.once(in, "o-1", `{"type":"cancel","id":"can","by":"customer"}`)
 	require.Contains(t, only(b, b.Verdicts, out)[0].Reason, "until cooking starts")
 
-	require.Equal(t, []string{"9 picked_up"}, events(b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"picked_up","id":"o-1/picked_up/1","orderId":"o-1","attempt":1,"riderId":"r-1"}`)))
-	out = b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"delivered","id":"o-1/delivered/1","orderId":"o-1","attempt":1,"riderId":"r-1","success":true}`)
+	require.Equal(t, []string{"9 picked_up"}, events(b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"picked_up","id":"o-1/picked_up/1","orderId":"o-1","attempt":1,"area":"a-1","riderId":"r-1"}`)))
+	out = b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"delivered","id":"o-1/delivered/1","orderId":"o-1","attempt":1,"area":"a-1","riderId":"r-1","success":true}`)
 	require.Equal(t, payment.Capture, only(b, b.PaymentRequests, out)[0].Type)
 	require.Equal(t, []string{"11 completed"}, events(b.once(in, "o-1", `{"type":"confirm","id":"con"}`)))
 
@@ -297,7 +297,7 @@ func TestNotifier_Language(t *testing.T) {
 	s := settings(nil)
 	s.Language = "ko"
 	b := newBenchWith(t, s, nil, topics.Notifier)
-	out := b.send(b.OrderEvents.Name(), "o-1", `{"type":"placed","id":"o-1/1","version":1,"orderId":"o-1","userId":"u-1","storeId":"s-1","status":"placed"}`)
+	out := b.send(b.OrderEvents.Name(), "o-1", `{"type":"placed","id":"o-1/1","version":1,"orderId":"o-1","userId":"u-1","storeId":"s-1","status":"placed","attempt":1}`)
 	require.Contains(t, only(b, b.Notifications, out)[0].Message, "주문 o-1")
 }
 

@@ -131,7 +131,7 @@ func (e *fakeEngine) store(id string, c *stock.Command) {
 	case stock.Register:
 		e.stores[id] = c
 	case stock.PutProduct:
-		e.prices[id+"/"+c.Product] = c.Price
+		e.prices[id+"/"+c.Product] = *c.Price
 	case stock.AddStock:
 		e.stock[id+"/"+c.Product] += c.Quantity
 	}
@@ -162,7 +162,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		e.event(o, "placed", c.ID)
 		s := e.stores[c.StoreID]
 		for i, l := range o.Lines {
-			o.Lines[i].Name, o.Lines[i].Price = l.Product, e.prices[c.StoreID+"/"+l.Product]
+			o.Lines[i].Name, o.Lines[i].Price = l.Product, new(e.prices[c.StoreID+"/"+l.Product])
 			if s == nil || e.stock[c.StoreID+"/"+l.Product] < l.Quantity {
 				o.Reason = stock.Short
 				o.Short = []domain.Shortage{{Product: l.Product, Wanted: l.Quantity}}
@@ -171,11 +171,11 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 			}
 			e.stock[c.StoreID+"/"+l.Product] -= l.Quantity
 		}
-		o.Area, o.Total, o.pickup = s.Area, domain.Total(o.Lines), domain.Place{Lat: s.Lat, Lon: s.Lon}
+		o.Area, o.Total, o.pickup = s.Area, new(domain.Total(o.Lines)), domain.Place{Lat: *s.Lat, Lon: *s.Lon}
 		e.event(o, "paying", c.ID)
 		e.event(o, "paid", c.ID)
-		if s.AutoAccept {
-			e.accept(o, time.Duration(s.CookingTime), c.ID)
+		if *s.AutoAccept {
+			e.accept(o, time.Duration(*s.CookingTime), c.ID)
 			e.event(o, "cooking", c.ID)
 			e.ready(o, c.ID)
 		}
@@ -203,7 +203,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		o.Reason = c.Reason
 		e.event(o, "rejected", c.ID)
 	case order.Accept:
-		e.accept(o, time.Duration(c.CookingTime), c.ID)
+		e.accept(o, time.Duration(*c.CookingTime), c.ID)
 	case order.StartCooking:
 		e.event(o, "cooking", c.ID)
 	case order.FinishCooking:
@@ -289,7 +289,7 @@ func (e *fakeEngine) rider(id string, c *rider.Command) {
 	o := e.orders[c.OrderID]
 	switch c.Type {
 	case rider.Online:
-		r.area, r.at, r.capacity = c.Area, c.Place(), max(c.Capacity, 1)
+		r.area, r.at, r.capacity = c.Area, c.Place(), *c.Capacity
 		e.tell(id, dispatch.Entered, "", c.ID)
 	case rider.Offline:
 		if r.load > 0 {

@@ -245,8 +245,9 @@ func (r *replay) register() {
 	for i, rest := range r.day.Restaurants {
 		id, at := r.storeID(i), r.globe(rest.At)
 		for _, cmd := range []stock.Command{
-			{Meta: meta(stock.Register, ""), Name: rest.ID, Area: r.area(), Lat: at.Lat, Lon: at.Lon},
-			{Meta: meta(stock.PutProduct, ""), Product: "meal", Name: "Meal", Price: 10},
+			{Meta: meta(stock.Register, ""), Name: rest.ID, Area: r.area(), Lat: &at.Lat, Lon: &at.Lon,
+				AutoAccept: new(false), CookingTime: new(domain.Duration(0))},
+			{Meta: meta(stock.PutProduct, ""), Product: "meal", Name: "Meal", Price: new(domain.Money(10))},
 			{Meta: meta(stock.AddStock, ""), Product: "meal", Quantity: len(r.day.Orders) + 1},
 		} {
 			cmd.ID, cmd.Verdict = commandID(id, cmd.Type), true
@@ -282,7 +283,7 @@ func (r *replay) place(o *liveOrder) {
 	r.placed++
 	r.unheard = append(r.unheard, o)
 	r.c.Order(o.id, order.Command{Meta: meta(order.Place, commandID(o.id, order.Place)), UserID: o.id, StoreID: r.storeID(o.Restaurant),
-		Lines: []domain.Line{{Product: "meal", Quantity: 1}}, Address: &order.Address{Lat: at.Lat, Lon: at.Lon}})
+		Lines: []domain.Line{{Product: "meal", Quantity: 1}}, Address: &order.Address{Lat: &at.Lat, Lon: &at.Lon}})
 }
 
 func (r *replay) handle(batch []*kgo.Record) {
@@ -334,7 +335,7 @@ func (r *replay) orderEvent(o *liveOrder, h head) {
 	case order.Paid:
 		setOnce(&o.paidAt, now)
 		r.c.Order(o.id, order.Command{Meta: meta(order.Accept, commandID(o.id, order.Accept)),
-			CookingTime: domain.Duration(r.clock.wall(max(o.Ready-r.minute(), 0)).Truncate(time.Millisecond))})
+			CookingTime: new(domain.Duration(r.clock.wall(max(o.Ready-r.minute(), 0)).Truncate(time.Millisecond)))})
 	case order.AcceptedStatus:
 		r.c.Order(o.id, order.Command{Meta: meta(order.StartCooking, commandID(o.id, order.StartCooking))})
 	case order.Cooking:
@@ -380,7 +381,7 @@ func (r *replay) say(c *liveCourier, cmd rider.Command) {
 
 func (r *replay) online(c *liveCourier) {
 	r.onShift++
-	cmd := rider.Command{Meta: meta(rider.Online, ""), Area: r.area(), Capacity: r.opt.Capacity}
+	cmd := rider.Command{Meta: meta(rider.Online, ""), Area: r.area(), Capacity: &r.opt.Capacity}
 	cmd.Lat, cmd.Lon = r.position(c.at)
 	r.say(c, cmd)
 }

@@ -181,10 +181,10 @@ func (t *town) settle() {
 			t.setup.add(cmd.ID)
 			t.c.Store(s.id, cmd)
 		}
-		say("register", stock.Command{Meta: meta(stock.Register, ""), Name: s.name, Area: townAreas[s.area].id, Lat: s.at.Lat, Lon: s.at.Lon,
-			AutoAccept: s.auto, CookingTime: domain.Duration(s.cooks)})
+		say("register", stock.Command{Meta: meta(stock.Register, ""), Name: s.name, Area: townAreas[s.area].id, Lat: &s.at.Lat, Lon: &s.at.Lon,
+			AutoAccept: &s.auto, CookingTime: new(domain.Duration(s.cooks))})
 		for _, d := range s.menu {
-			say("put:"+d.id, stock.Command{Meta: meta(stock.PutProduct, ""), Product: d.id, Name: d.name, Price: d.price})
+			say("put:"+d.id, stock.Command{Meta: meta(stock.PutProduct, ""), Product: d.id, Name: d.name, Price: &d.price})
 			say("opening-stock:"+d.id, stock.Command{Meta: meta(stock.AddStock, ""), Product: d.id, Quantity: d.stock})
 		}
 	}
@@ -192,7 +192,7 @@ func (t *town) settle() {
 		id := fmt.Sprintf("r-%d", i+1)
 		area := townAreas[i%len(townAreas)]
 		at := t.near(area.at, 900)
-		t.c.Rider(id, rider.Command{Meta: meta(rider.Online, commandID("town", t.born, id, rider.Online)), Area: area.id, Lat: &at.Lat, Lon: &at.Lon, Capacity: 3})
+		t.c.Rider(id, rider.Command{Meta: meta(rider.Online, commandID("town", t.born, id, rider.Online)), Area: area.id, Lat: &at.Lat, Lon: &at.Lon, Capacity: new(3)})
 	}
 	t.setup.seal()
 }
@@ -224,7 +224,7 @@ func (t *town) place() {
 	o := &townOrder{own: true, Event: order.Event{OrderID: id}}
 	t.orders[id] = o
 	t.c.Order(id, order.Command{Meta: meta(order.Place, commandID(id, order.Place)), UserID: fmt.Sprintf("u-%d", 1+t.rnd.IntN(t.opt.Users)), StoreID: s.id,
-		Lines: lines, Address: &order.Address{Text: townAreas[s.area].id, Lat: at.Lat, Lon: at.Lon}})
+		Lines: lines, Address: &order.Address{Text: townAreas[s.area].id, Lat: &at.Lat, Lon: &at.Lon}})
 	if t.chance(0.05) {
 		t.after(t.between(0.1, 1.5), func() {
 			if !o.done {
@@ -348,7 +348,7 @@ func (t *town) react(o *townOrder) {
 		case t.chance(0.05):
 			while(t.between(0.5, 2), order.Command{Meta: meta(order.Reject, ""), Reason: "too busy"})
 		default:
-			while(t.between(0.5, 1.5), order.Command{Meta: meta(order.Accept, ""), CookingTime: domain.Duration(s.cooks)})
+			while(t.between(0.5, 1.5), order.Command{Meta: meta(order.Accept, ""), CookingTime: new(domain.Duration(s.cooks))})
 		}
 	case order.AcceptedStatus:
 		if !s.auto {

@@ -70,7 +70,7 @@ func (t *turn) shiftEvents(of func() *RiderEvent) []RiderEvent {
 // entered answers enter: what is true of the rider now.
 func (t *turn) entered() *RiderEvent {
 	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
-		return shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+		return t.leftEvent(g)
 	}
 	r := t.rider(t.c.RiderID)
 	if r == nil {
@@ -87,9 +87,17 @@ func (t *turn) left() *RiderEvent {
 		}
 	}
 	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
-		return shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+		return t.leftEvent(g)
 	}
 	return nil
+}
+
+func (t *turn) leftEvent(g *Gone) *RiderEvent {
+	e := shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+	if g.Full {
+		e.Reason = fmt.Sprintf("area %q has as many riders as it can take: try another one, or again when some have left", t.ID)
+	}
+	return e
 }
 
 func shiftEvent(kind, rider string, shift int, at domain.Time) *RiderEvent {

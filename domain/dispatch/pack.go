@@ -48,7 +48,7 @@ func (p *packer) int(n int64) {
 func (p *packer) float(f float64) {
 	p.next()
 	if f != 0 {
-		p.b = strconv.AppendFloat(p.b, f, 'f', -1, 64)
+		p.b = strconv.AppendFloat(p.b, f, 'g', -1, 64) // 1e-300 is short
 		p.end = len(p.b)
 	}
 }

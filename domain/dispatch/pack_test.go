@@ -15,8 +15,8 @@ func TestPast(t *testing.T) {
 	for _, reason := range []string{"", "plain", "a/b/3/c", `"quoted" \ and 늦음`, "12/", "\n"} {
 		row := dispatch.NewArea("a")
 		for _, c := range []dispatch.Command{
-			{Meta: domain.Meta{Type: dispatch.Enter, ID: "r-1/enter/1"}, RiderID: "r-1", Shift: 1, Capacity: 1, Place: &domain.Place{}},
-			{Meta: domain.Meta{Type: dispatch.Request, ID: "o-1/request/2"}, OrderID: "o-1", Attempt: 2, Pickup: &domain.Place{}, Drop: &domain.Place{}},
+			{Meta: domain.Meta{Type: dispatch.Enter, ID: "r-1/enter/1"}, RiderID: "r-1", Shift: 1, Capacity: 1, Place: domain.PointAt(domain.Place{})},
+			{Meta: domain.Meta{Type: dispatch.Request, ID: "o-1/request/2"}, OrderID: "o-1", Attempt: 2, Pickup: domain.PointAt(domain.Place{}), Drop: domain.PointAt(domain.Place{})},
 			{Meta: domain.Meta{Type: dispatch.Withdraw, ID: "o-1/withdraw/2"}, OrderID: "o-1", Attempt: 2, Reason: reason},
 		} {
 			row.Handle(&c, 1_767_355_200_000, dispatch.Planner{})

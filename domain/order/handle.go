@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +55,7 @@ func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings
 	}
 	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: c.Type, id: n.ID, reason: c.Reason, command: c}
 	if c.Type == Cancel {
-		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", c.By, c.Reason), ": ")
+		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", cmp.Or(c.By, Customer), c.Reason), ": ")
 	}
 	version := o.Version
 	refusal := s.apply()
@@ -239,7 +240,7 @@ func (o *Order) Event(i int) Event {
 		ev.Area = o.Store.Area
 	}
 	if e.Version == 1 { // what things cost was not known yet
-		ev.Total, ev.Area = 0, ""
+		ev.Total, ev.Area = nil, ""
 		ev.Lines = make([]domain.Line, len(o.Lines))
 		for i, l := range o.Lines {
 			ev.Lines[i] = domain.Line{Product: l.Product, Quantity: l.Quantity}
@@ -374,9 +375,8 @@ func (o *Order) pay(kind string, at domain.Time) payment.Request {
 }
 
 func (o *Order) request(e Entry) dispatch.Command {
-	pickup, drop := o.Store.Place(), o.Address.Place()
 	return o.toDispatch(dispatch.Command{Meta: domain.Meta{Type: dispatch.Request, ID: o.about("request", e), At: e.At},
-		Pickup: &pickup, Drop: &drop, ReadyAt: o.ReadyAt})
+		Pickup: domain.PointAt(o.Store.Place()), Drop: domain.PointAt(o.Address.Place()), ReadyAt: o.ReadyAt})
 }
 
 func (o *Order) toDispatch(c dispatch.Command) dispatch.Command {

@@ -194,7 +194,7 @@ func (b *bank) handle(r *payment.Request) {
 	require.NoError(b.w.t, r.Validate())
 	switch r.Type {
 	case payment.Authorize:
-		require.Equal(b.w.t, Price, r.Amount)
+		require.Equal(b.w.t, Price, *r.Amount)
 		if b.state == "" && !b.void {
 			b.state = "asked"
 		} else if b.state == "approved" {

@@ -4,6 +4,7 @@
 package projection
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,6 +50,34 @@ func (s Spot) lane() string {
 		return strconv.Itoa(int(s.Partition))
 	}
 	return s.Topic + "/" + strconv.Itoa(int(s.Partition))
+}
+
+// maxPartitions bounds how many partitions a food's row can tell apart.
+const maxPartitions = 10_000
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (n *Note) Validate() error {
+	if err := cmp.Or(
+		domain.CheckOneOf("type", n.Type, Ordered, Ended, Eaten, Forgotten),
+		domain.CheckMadeID(n.ID),
+		domain.CheckText("key", n.Key, len(StoreKey(""))+domain.MaxID),
+		domain.CheckID("orderId", n.OrderID),
+	); err != nil {
+		return err
+	}
+	switch {
+	case n.Type == Eaten && (n.Quantity < 1 || n.Quantity > domain.MaxLineQuantity):
+		return domain.Wrong("quantity", fmt.Sprintf("must be from 1 to %d", domain.MaxLineQuantity))
+	case n.Partition < 0 || n.Partition >= maxPartitions:
+		return domain.Wrong("partition", fmt.Sprintf("must be from 0 to %d", maxPartitions-1))
+	case len(n.Topic) > 100:
+		return domain.Wrong("topic", "must be at most 100 bytes long")
+	case n.Offset < 0:
+		return domain.Wrong("offset", "must not be negative")
+	case n.Version < 0 || n.Version > domain.MaxCount:
+		return domain.Wrong("version", fmt.Sprintf("must be from 0 to %d", domain.MaxCount))
+	}
+	return nil
 }
 
 // Names returns the key that the message itself claims.
@@ -118,6 +147,9 @@ type Model struct {
 const (
 	Listed     = 100
 	Remembered = 50
+	// OpenBytes bounds the open orders of a store, as they are written: some
+	// ten thousand with usual ids. Beyond it the oldest are not listed any more.
+	OpenBytes = 500_000
 )
 
 // Keys of the models.
@@ -188,6 +220,26 @@ func Foods(e *order.Event, first Spot) (all []Note) {
 	return all
 }
 
+// newest returns the last of all that take no more than most bytes.
+func newest(all []Ref, most int) []Ref {
+	if len(all) <= most/maxRef {
+		return all
+	}
+	sum := 0
+	for i := len(all) - 1; i >= 0; i-- {
+		if sum += domain.Written(all[i].OrderID) + refBytes; sum > most {
+			return slices.Clone(all[i+1:])
+		}
+	}
+	return all
+}
+
+// How many bytes a Ref takes when it is written, beside its order and at most.
+const (
+	refBytes = 30
+	maxRef   = 2*domain.MaxID + refBytes
+)
+
 // Apply changes the model by a note and reports whether it has changed.
 func (m *Model) Apply(n *Note) bool {
 	ref := Ref{OrderID: n.OrderID, At: n.At, Version: n.Version}
@@ -206,6 +258,8 @@ func (m *Model) Apply(n *Note) bool {
 		m.Orders = append(m.Orders, ref)
 		if m.Key != "" && m.Key[0] == 'u' { // a store's list is as long as it has open orders
 			m.Orders = slices.Clone(m.Orders[max(0, len(m.Orders)-Listed):])
+		} else {
+			m.Orders = newest(m.Orders, OpenBytes)
 		}
 	case Ended:
 		if find(m.Gone) >= 0 {

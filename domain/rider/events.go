@@ -65,6 +65,9 @@ func (t *turn) left(e *dispatch.RiderEvent) {
 	t.out.Changed = true
 	t.Shift = e.Shift
 	t.Area, t.On, t.Asked = "", false, false
+	if e.Reason != "" && t.Wish != nil && t.Wish.Area == e.Area { // it had no room: asking again at once would bring the same
+		t.settle(e.Reason)
+	}
 	t.pursue()
 }
 
@@ -99,7 +102,7 @@ func (t *turn) assigned(d InHand) {
 		return
 	}
 	t.out.Changed = true
-	t.Deliveries = append(t.Deliveries, d)
+	t.Deliveries = capped(append(t.Deliveries, d), KeepInHand)
 }
 
 // over takes the delivery out of his hands and counts it, once. It may come
@@ -113,6 +116,6 @@ func (t *turn) over(d InHand, count int) {
 	t.Over = capped(append(t.Over, d.mark()), KeepOver)
 	t.DeliveredCount += count
 	if count > 0 { // dispatch believes him at the drop now: it is told of the next move
-		t.Told, t.ToldBy = domain.Place{}, ""
+		t.Told, t.ToldBy = nil, ""
 	}
 }

@@ -17,6 +17,8 @@ const (
 	KeepRecent = 16 // decisions about commands
 	KeepMoves  = 16 // location updates
 	KeepOver   = 32 // deliveries that are no more in hand
+
+	KeepInHand = 64 // deliveries: more than any area gives
 )
 
 // TellMetres is how far a rider moves before dispatch is told.
@@ -27,8 +29,8 @@ const TellMetres = 200
 // He is in Area from asking to enter it until it says `left`, so he is never in
 // two. What he wants beyond that is Wish; the newest wish wins.
 type Rider struct {
-	ID    string       `json:"id"`
-	Place domain.Place `json:"place,omitzero"` // last known
+	ID    string        `json:"id"`
+	Place *domain.Place `json:"place,omitempty"` // last known
 
 	Area   string      `json:"area,omitempty"`
 	On     bool        `json:"on,omitzero"`    // the area has said `entered`
@@ -38,13 +40,13 @@ type Rider struct {
 	Wish   *Wish       `json:"wish,omitempty"`
 	SentAt domain.Time `json:"sentAt,omitzero"` // of the last enter or leave
 
-	// where dispatch was last told he is (zero: it believes something else), and by which move
-	Told   domain.Place  `json:"told,omitzero"`
+	// where dispatch was last told he is (nil: it believes something else), and by which move
+	Told   *domain.Place `json:"told,omitempty"`
 	ToldAt domain.Time   `json:"toldAt,omitzero"`
 	ToldBy dispatch.Mark `json:"toldBy,omitempty"`
 
 	Deliveries     []InHand        `json:"deliveries,omitempty"`
-	DeliveredCount int             `json:"deliveredCount,omitzero"`
+	DeliveredCount int             `json:"deliveredCount"`
 	Over           []dispatch.Mark `json:"over,omitempty"` // deliveries delivered or lost, by InHand.mark
 
 	Recent []Answer `json:"recent,omitempty"`
@@ -54,9 +56,9 @@ type Rider struct {
 // Wish is what an online or offline command asked for and what is not reached
 // yet.
 type Wish struct {
-	Area     string       `json:"area,omitempty"` // "" is offline
-	Place    domain.Place `json:"place,omitzero"`
-	Capacity int          `json:"capacity,omitzero"`
+	Area     string        `json:"area,omitempty"`    // "" is offline
+	Place    *domain.Place `json:"place,omitempty"`   // of online
+	Capacity int           `json:"capacity,omitzero"` // of online, 1 or more
 	Asker
 }
 
@@ -156,8 +158,9 @@ func (r *Rider) Handle(c *Command, n domain.Name, now domain.Time) Out {
 	t.out.Changed = true
 	switch c.Type {
 	case Online:
-		t.Place = c.Place()
-		t.want(Wish{Area: c.Area, Place: t.Place, Capacity: max(1, c.Capacity), Asker: asker(c, n, now)})
+		place := c.Place()
+		t.Place = &place
+		t.want(Wish{Area: c.Area, Place: &place, Capacity: c.capacity(), Asker: asker(c, n, now)})
 	case Offline:
 		t.want(Wish{Asker: asker(c, n, now)})
 	case Move:
@@ -275,10 +278,9 @@ func (t *turn) ask() {
 			Area: t.Area, RiderID: t.ID, Shift: t.Shift,
 		})
 	case t.Wish != nil && t.Wish.Area == t.Area && t.Area != "":
-		place := t.Wish.Place
 		t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
 			Meta: domain.Meta{Type: dispatch.Enter, ID: dispatch.EnterID(t.ID, t.Shift), At: t.SentAt},
-			Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: &place, Capacity: t.Wish.Capacity,
+			Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: domain.PointAt(*t.Wish.Place), Capacity: t.Wish.Capacity,
 		})
 	}
 }
@@ -301,9 +303,10 @@ func (t *turn) settle(reason string) {
 
 // move tells dispatch when the rider is far from where it believes him.
 func (t *turn) move(c *Command, n domain.Name) {
-	t.Place = c.Place()
+	place := c.Place()
+	t.Place = &place
 	t.Moves = capped(append(t.Moves, Moved{dispatch.MarkOf(n.ID), n.Mark, t.now}), KeepMoves)
-	if t.Area == "" || t.Told != (domain.Place{}) && dispatch.Metres(t.Told, t.Place) <= TellMetres {
+	if t.Area == "" || t.Told != nil && dispatch.Metres(*t.Told, place) <= TellMetres {
 		return
 	}
 	t.Told, t.ToldAt, t.ToldBy = t.Place, t.now, t.by
@@ -311,10 +314,9 @@ func (t *turn) move(c *Command, n domain.Name) {
 }
 
 func (t *turn) tell(n domain.Name) {
-	place := t.Told
 	t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
 		Meta: domain.Meta{Type: dispatch.Move, ID: dispatch.MoveID(t.ID, t.Shift, n), At: t.ToldAt},
-		Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: &place,
+		Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: domain.PointAt(*t.Told),
 	})
 }
 

@@ -22,7 +22,7 @@ func km(n float64) float64 { return 37.5 + n/111.195 }
 
 func online(id, area string, n float64, capacity int) *rider.Command {
 	lat, lon := km(n), 127.03
-	return &rider.Command{Meta: domain.Meta{Type: rider.Online, ID: id}, Verdict: true, Area: area, Lat: &lat, Lon: &lon, Capacity: capacity}
+	return &rider.Command{Meta: domain.Meta{Type: rider.Online, ID: id}, Verdict: true, Area: area, Lat: &lat, Lon: &lon, Capacity: &capacity}
 }
 
 func move(id string, n float64) *rider.Command {
@@ -227,7 +227,7 @@ func TestRider_Handle(t *testing.T) {
 func TestRider_Commands(t *testing.T) {
 	s := newShift(t)
 	enter := s.do(online("c-1", "a-1", 2, 3)).Dispatch[0]
-	assert.Equal(t, []any{"r-1", 1, 3, domain.Place{Lat: km(2), Lon: 127.03}}, []any{enter.RiderID, enter.Shift, enter.Capacity, *enter.Place})
+	assert.Equal(t, []any{"r-1", 1, 3, domain.Place{Lat: km(2), Lon: 127.03}}, []any{enter.RiderID, enter.Shift, enter.Capacity, enter.Place.Place()})
 	s.do(entered("a-1", 1))
 	for _, kind := range []string{rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered} {
 		c := s.do(says(kind, kind+"-1", "o-1")).Dispatch[0]
@@ -315,4 +315,40 @@ func TestRider_ForgetsTheOldest(t *testing.T) {
 
 func TestRider_View(t *testing.T) {
 	assert.JSONEq(t, `{"id":"r-1","state":"offline","deliveries":[],"deliveredCount":0}`, string(mustJSON(t, rider.NewRider("r-1").View())))
+}
+
+// An area without room says left to who asks to come in: that is refused, and
+// not asked again at once.
+func TestRider_AreaIsFull(t *testing.T) {
+	s := newShift(t)
+	s.do(online("c-1", "a-1", 0, 1))
+	e := left("a-1", 1)
+	e.Reason = "full"
+	assert.Equal(t, []string{"c-1: refused (full)"}, said(s.do(e)))
+	assert.Equal(t, rider.StateOffline, s.r.View().State)
+	assert.Equal(t, []string{"a-1 enter r-1/enter/2"}, said(s.do(online("c-2", "a-1", 0, 1))), "asked again it tries again")
+
+	s = newShift(t)
+	s.do(online("c-1", "a-1", 0, 1))
+	s.do(online("c-2", "a-2", 0, 1)) // meanwhile it wants elsewhere
+	e = left("a-1", 1)
+	e.Reason = "full"
+	assert.Equal(t, []string{"a-2 enter r-1/enter/2"}, said(s.do(e)))
+}
+
+// The place 0,0 is a place: whoever is there is known to be there.
+func TestRider_NullIsland(t *testing.T) {
+	s := newShift(t)
+	at := func(kind, id string, lat float64) *rider.Command {
+		return &rider.Command{Meta: domain.Meta{Type: kind, ID: id}, Area: "a-1", Lat: &lat, Lon: new(0.0)}
+	}
+	s.do(at(rider.Online, "c-1", 0))
+	s.do(entered("a-1", 1))
+	require.Equal(t, []float64{0, 0}, []float64{*s.r.View().Lat, *s.r.View().Lon})
+	require.Empty(t, said(s.do(at(rider.Move, "m-1", 0.0001))), "dispatch knows where that is")
+	require.Empty(t, said(s.do(at(rider.Move, "m-2", 0))))
+	require.Len(t, said(s.do(at(rider.Move, "m-3", 1))), 1)
+	require.Len(t, said(s.do(at(rider.Move, "m-4", 0))), 1)
+	require.Empty(t, said(s.do(at(rider.Move, "m-5", 0.0001))))
+	require.Nil(t, rider.NewRider("r-2").View().Lat, "of others no place is known")
 }

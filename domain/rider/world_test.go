@@ -144,7 +144,7 @@ func (w *world) order() {
 	w.send("dispatch-commands "+o.area, c)
 }
 
-func place(n float64) *domain.Place { return &domain.Place{Lat: km(n), Lon: 127.03} }
+func place(n float64) *domain.Point { return domain.PointAt(domain.Place{Lat: km(n), Lon: 127.03}) }
 
 // handle takes one message from a log. With crash, the group dies after writing
 // the row: what it sent is lost or not, and the log is read again from its commit.

@@ -28,13 +28,14 @@ func command(kind string) *stock.Command {
 
 func register(name string) *stock.Command {
 	c := command(stock.Register)
-	c.Name, c.Area, c.Lat, c.Lon, c.CookingTime = name, "mapo", 37.5, 127, domain.Duration(10*time.Minute)
+	c.Name, c.Area, c.Lat, c.Lon = name, "mapo", new(37.5), new(127.0)
+	c.AutoAccept, c.CookingTime = new(false), new(domain.Duration(10*time.Minute))
 	return c
 }
 
 func put(product, name string, price domain.Money) *stock.Command {
 	c := command(stock.PutProduct)
-	c.Product, c.Name, c.Price = product, name, price
+	c.Product, c.Name, c.Price = product, name, &price
 	return c
 }
 
@@ -269,10 +270,10 @@ func TestInventory_Reserve(t *testing.T) {
 			if tt.reason == "" {
 				want.Meta.Type, want.Meta.ID = stock.Reserved, "o-1/reserved/1"
 				want.Lines = []domain.Line{
-					{Product: "bibimbap", Quantity: 2, Name: "Bibimbap", Price: 9000},
-					{Product: "mandu", Quantity: 3, Name: "Mandu", Price: 500},
+					{Product: "bibimbap", Quantity: 2, Name: "Bibimbap", Price: new(domain.Money(9000))},
+					{Product: "mandu", Quantity: 3, Name: "Mandu", Price: new(domain.Money(500))},
 				}
-				want.Total = 19_500
+				want.Total = new(domain.Money(19_500))
 				want.Store = &stock.Store{Name: "Kitchen", Area: "mapo", Lat: 37.5, Lon: 127, CookingTime: domain.Duration(10 * time.Minute)}
 				assert.Equal(t, 3, s.level("mandu").Reserved)
 				assert.Equal(t, 2, s.level("mandu").Available)
@@ -301,8 +302,8 @@ func TestInventory_Reserve(t *testing.T) {
 
 func TestInventory_ReserveTrustsOnlyItsOwnPrices(t *testing.T) {
 	s := kitchen(t)
-	out := s.do(order(stock.Reserve, "o-1", 1, domain.Line{Product: "mandu", Quantity: 1, Name: "free", Price: 1}))
-	assert.Equal(t, []domain.Line{{Product: "mandu", Quantity: 1, Name: "Mandu", Price: 500}}, out.Reply.Lines)
+	out := s.do(order(stock.Reserve, "o-1", 1, domain.Line{Product: "mandu", Quantity: 1, Name: "free", Price: new(domain.Money(1))}))
+	assert.Equal(t, []domain.Line{{Product: "mandu", Quantity: 1, Name: "Mandu", Price: new(domain.Money(500))}}, out.Reply.Lines)
 }
 
 func TestInventory_End(t *testing.T) {
@@ -440,6 +441,6 @@ func TestInventory_RowRepeatsNothing(t *testing.T) {
 	was := *out.Reply.Store
 	s.do(register("Bistro"))
 	s.do(put("mandu", "Wang mandu", 700))
-	want.Store, want.Lines = &was, []domain.Line{{Product: "mandu", Quantity: 3, Name: "Mandu", Price: 500}}
+	want.Store, want.Lines = &was, []domain.Line{{Product: "mandu", Quantity: 3, Name: "Mandu", Price: new(domain.Money(500))}}
 	assert.Equal(t, []stock.Reservation{want}, s.row.Reservations, "but what it was granted with, once that has changed")
 }

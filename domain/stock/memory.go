@@ -50,7 +50,7 @@ func recent(all []Decision, now domain.Time) []Decision {
 	for rest := len(all); rest > KeepDecided && (rest > MaxDecided || now.Sub(all[n].At) > DecidedWindow); rest-- {
 		n++
 	}
-	return all[n:]
+	return newest(all[n:], KeepDecided, MaxDecidedBytes, (*Decision).written)
 }
 
 // Refusal is the answer to a reservation that was refused.

@@ -253,7 +253,9 @@ func (w *town) checkMoney() {
 		var total domain.Money
 		for _, e := range w.book.events[c.order] {
 			was[e.Type] = true
-			total = e.Total
+			if e.Total != nil {
+				total = *e.Total
+			}
 		}
 		final := w.book.final[c.order]
 		if entry(payment.Authorize) {

@@ -122,7 +122,7 @@ func (w *town) customerOrders() {
 	}
 	user := w.pick("user", users)
 	w.customers = append(w.customers, customer{order: id, user: user})
-	c := order.Command{Meta: typed(order.Place), UserID: user, StoreID: w.pick("store", stores), Address: &order.Address{Lat: 37.5, Lon: 127.03}}
+	c := order.Command{Meta: typed(order.Place), UserID: user, StoreID: w.pick("store", stores), Address: &order.Address{Lat: new(37.5), Lon: new(127.03)}}
 	first := w.upTo("food", len(foods)-1)
 	for i := range 1 + w.upTo("more foods", 1) {
 		c.Lines = append(c.Lines, domain.Line{Product: foods[(first+i)%len(foods)], Quantity: 1 + w.upTo("more pieces", 2)})
@@ -147,7 +147,7 @@ func (w *town) anyOrderCommand() {
 	c := order.Command{Meta: typed(w.pick("command", order.CommandTypes)), UserID: w.pick("user", users), Reason: "because"}
 	switch c.Type {
 	case order.Place:
-		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{}, []domain.Line{{Product: foods[0], Quantity: 1}}
+		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{Lat: new(0.0), Lon: new(0.0)}, []domain.Line{{Product: foods[0], Quantity: 1}}
 	case order.Cancel:
 		c.By = order.Customer
 	case order.RequestRefund:
@@ -206,12 +206,12 @@ func (w *town) patient(what ...any) bool {
 // Stores.
 
 func (w *town) register(store string, area string, auto bool) {
-	w.storeSays(store, stock.Command{Meta: typed(stock.Register), Name: store, Area: area, Lat: 37.5, Lon: 127.03,
-		AutoAccept: auto, CookingTime: domain.Duration(10 * time.Minute)})
+	w.storeSays(store, stock.Command{Meta: typed(stock.Register), Name: store, Area: area, Lat: new(37.5), Lon: new(127.03),
+		AutoAccept: &auto, CookingTime: new(domain.Duration(10 * time.Minute))})
 }
 
 func (w *town) putProduct(store, food string) {
-	w.storeSays(store, stock.Command{Meta: typed(stock.PutProduct), Product: food, Name: food, Price: 1000})
+	w.storeSays(store, stock.Command{Meta: typed(stock.PutProduct), Product: food, Name: food, Price: new(domain.Money(1000))})
 }
 
 func (w *town) addStock(store, food string, n int) {
@@ -225,7 +225,7 @@ func (w *town) anyStoreCommand() {
 	case stock.Register:
 		w.register(store, w.pick("area", areas), w.upTo("auto", 1) == 1)
 	case stock.PutProduct:
-		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Name: food, Price: domain.Money(1000 + w.upTo("price", 2))})
+		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Name: food, Price: new(domain.Money(1000 + w.upTo("price", 2)))})
 	default:
 		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Quantity: 1 + w.upTo("quantity", 4)})
 	}
@@ -239,7 +239,7 @@ func (w *town) anyRiderCommand() {
 	lon := 127.03
 	c := rider.Command{Meta: typed(w.pick("rider says", rider.CommandTypes)), Lat: &at, Lon: &lon, OrderID: w.anOrder()}
 	if c.Type == rider.Online {
-		c.Area, c.Capacity = w.pick("area", areas), w.upTo("capacity", 2)
+		c.Area, c.Capacity = w.pick("area", areas), new(1+w.upTo("capacity", 1))
 	}
 	if row := one[rider.Rider](w.bus, "riders", r); row != nil && len(row.Deliveries) > 0 && !w.rarely("of another order") {
 		c.OrderID = row.Deliveries[0].OrderID
@@ -249,7 +249,7 @@ func (w *town) anyRiderCommand() {
 
 func (w *town) online(r, area string, capacity int) {
 	lat, lon := 37.5, 127.03
-	w.riderSays(r, rider.Command{Meta: typed(rider.Online), Area: area, Capacity: capacity, Lat: &lat, Lon: &lon})
+	w.riderSays(r, rider.Command{Meta: typed(rider.Online), Area: area, Capacity: &capacity, Lat: &lat, Lon: &lon})
 }
 
 // helpRider lets a rider bring what he has, and fetch what he may.
