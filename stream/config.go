@@ -57,6 +57,12 @@ type Config struct {
 	// CacheRows is how many decoded rows of a table partition stay in memory.
 	// Default 4000.
 	CacheRows int
+	// Reach knows whether brokers answer. Default one of its own for each Engine
+	// and each Emitter.
+	Reach *Reach
+	// Agree holds settings, by name, that all members of a group should share, as
+	// they decide on the same rows. Members with other ones are warned of.
+	Agree map[string]string
 	// Logger defaults to slog's.
 	Logger *slog.Logger
 	// Registerer takes the metrics; nil keeps them unregistered.
@@ -93,6 +99,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Reach == nil {
+		c.Reach = NewReach(c.Brokers, c.Logger)
 	}
 	return c
 }

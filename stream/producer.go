@@ -128,39 +128,3 @@ func (p *producer) Close() error {
 	})
 	return nil
 }
-
-// Emitter sends messages from outside of a group. It is safe for concurrent use.
-type Emitter struct{ p *producer }
-
-// NewEmitter prepares an emitter. Nothing is contacted yet.
-func NewEmitter(c Config) (*Emitter, error) {
-	client, err := c.WithDefaults().newClient()
-	if err != nil {
-		return nil, err
-	}
-	return &Emitter{newProducer(client, newTables(), "", nil)}, nil
-}
-
-// Emit sends m and blocks until it is acknowledged by all replicas, or ctx is
-// done; then it is not known whether it arrived.
-func Emit[M any](ctx context.Context, e *Emitter, t Topic[M], key string, m *M) error {
-	data, err := t.Encode(m)
-	if err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	e.p.Emit(t.Name(), key, data).Then(func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%s did not acknowledge in time: %w", t.Name(), context.Cause(ctx))
-	}
-}
-
-// Close sends what is buffered.
-func (e *Emitter) Close() error {
-	err := e.p.Close()
-	e.p.client.Close()
-	return err
-}

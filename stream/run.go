@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer e.cfg.Reach.use()()
 	var wg sync.WaitGroup
 	clients := map[time.Duration]*client{} // groups with the same Linger share one
 	for _, g := range e.groups {
@@ -75,10 +77,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ready returns nil when every group has its partitions and its tables are
-// recovered, or an error that names those that have not.
+// Ready returns nil when brokers answer, every group has its partitions and its
+// tables are recovered, or an error that says what is not so.
 func (e *Engine) Ready() error {
 	var waiting []error
+	if err := e.cfg.Reach.Err(); err != nil {
+		waiting = append(waiting, err)
+	}
 	for _, g := range e.groups {
 		if p := g.processor.Load(); p == nil || !p.Recovered() {
 			waiting = append(waiting, fmt.Errorf("group %s is still recovering its tables", g.group))
@@ -143,7 +148,12 @@ func (r *run) supervise(ctx context.Context) error {
 			pause = firstPause
 		}
 		r.meter.restarts.WithLabelValues(r.group).Inc()
-		r.cfg.Logger.Error("a group stopped and is started again", "group", r.group, "in", pause, "error", err)
+		level := slog.LevelError
+		if r.cfg.Reach.disturbed(began) { // which was said
+			level, pause = slog.LevelDebug, firstPause
+		}
+		r.cfg.Logger.Log(ctx, level, "a group stopped and is started again", "group", r.group, "in", pause, "error", err)
+		r.cfg.Reach.wait(ctx)
 		select {
 		case <-ctx.Done():
 			r.leave()
