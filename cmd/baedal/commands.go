@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	"baedal/api"
 	"baedal/domain/order"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
@@ -22,13 +25,24 @@ func newCommands(t *topics.Catalog, cfg stream.Config) (*commands, error) {
 }
 
 func (c *commands) SendOrder(ctx context.Context, id string, m *order.Command) error {
-	return stream.Emit(ctx, c.Emitter, c.t.OrderCommands, id, m)
+	return told(stream.Emit(ctx, c.Emitter, c.t.OrderCommands, id, m))
 }
 
 func (c *commands) SendStore(ctx context.Context, id string, m *stock.Command) error {
-	return stream.Emit(ctx, c.Emitter, c.t.StoreCommands, id, m)
+	return told(stream.Emit(ctx, c.Emitter, c.t.StoreCommands, id, m))
 }
 
 func (c *commands) SendRider(ctx context.Context, id string, m *rider.Command) error {
-	return stream.Emit(ctx, c.Emitter, c.t.RiderCommands, id, m)
+	return told(stream.Emit(ctx, c.Emitter, c.t.RiderCommands, id, m))
+}
+
+// told says in the API's words what became of a command.
+func told(err error) error {
+	switch {
+	case errors.Is(err, stream.ErrNotSent):
+		return fmt.Errorf("%w: %w", api.ErrNotSent, err)
+	case errors.Is(err, stream.ErrUnacknowledged):
+		return fmt.Errorf("%w: %w", api.ErrUnacknowledged, err)
+	}
+	return err
 }

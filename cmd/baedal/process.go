@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,6 +89,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
 		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
 	cfg.CopySpace = viewSpace
+	cfg.Reach = stream.NewReach(p.brokers, p.log)
 	if own != nil {
 		cfg.Dial = own.Dial
 	}
@@ -154,7 +156,8 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 			return err
 		}
 		defer commands.Close()
-		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: engine.Ready, Metrics: p.registry, Logger: p.log})
+		ready := func() error { return cmp.Or(engine.Ready(), commands.Ready()) }
+		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: ready, Metrics: p.registry, Logger: p.log})
 		before.Go(func() {
 			fail("HTTP", api.Serve(front, p.http, handler, func(a string) { address <- a }))
 		})
