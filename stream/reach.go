@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,6 +28,7 @@ type Reach struct {
 	start   time.Time
 	heard   atomic.Int64 // when a broker answered last, since start
 	probing atomic.Bool
+	refused atomic.Bool // the last question, by all addresses, at once
 
 	mu    sync.Mutex
 	users int
@@ -38,7 +40,7 @@ type Reach struct {
 
 // How soon it is known that no broker answers.
 const (
-	reachQuiet  = time.Second             // without an answer before the brokers are asked
+	reachQuiet  = time.Second             // without an answer before the brokers are asked, and lost where all refuse
 	reachLost   = 2500 * time.Millisecond // without an answer before they are lost
 	reachTick   = 100 * time.Millisecond
 	reachAnswer = time.Second // an answer takes at most
@@ -81,6 +83,25 @@ func (r *Reach) wait(ctx context.Context) {
 	}
 }
 
+// silent reports whether the brokers turn out to be lost. It blocks until one
+// answers, or that is known, or ctx is done.
+func (r *Reach) silent(ctx context.Context) bool {
+	began := time.Since(r.start)
+	t := time.NewTicker(reachTick)
+	defer t.Stop()
+	for r.Err() == nil {
+		if time.Duration(r.heard.Load()) > began || time.Since(r.start) > began+2*reachLost {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.C:
+		}
+	}
+	return true
+}
+
 // disturbed reports whether the brokers were away at any time since t.
 func (r *Reach) disturbed(t time.Time) bool {
 	if t.IsZero() {
@@ -97,6 +118,7 @@ func (r *Reach) OnBrokerE2E(_ kgo.BrokerMetadata, _ int16, e kgo.BrokerE2E) {
 		return
 	}
 	r.heard.Store(int64(time.Since(r.start)))
+	r.refused.Store(false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.since.IsZero() {
@@ -153,7 +175,7 @@ func (r *Reach) watch(ctx context.Context) {
 		if quiet > reachQuiet && r.probing.CompareAndSwap(false, true) {
 			asking.Go(func() { defer r.probing.Store(false); p.ask(ctx) })
 		}
-		if quiet > reachLost {
+		if quiet > reachLost || quiet > reachQuiet && r.refused.Load() {
 			r.lose(now.Add(-quiet))
 		}
 	}
@@ -188,19 +210,23 @@ func (p *prober) ask(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, reachAnswer)
 	defer cancel()
 	var wg sync.WaitGroup
-	var answered atomic.Bool
+	var answered, hangs atomic.Bool
 	for _, b := range p.client.SeedBrokers() {
 		wg.Go(func() {
 			req := kmsg.NewPtrMetadataRequest()
 			req.Topics = []kmsg.MetadataRequestTopic{}
-			if _, err := b.Request(asking, req); err == nil {
+			switch _, err := b.Request(asking, req); {
+			case err == nil:
 				answered.Store(true)
 				cancel()
+			case !errors.Is(err, syscall.ECONNREFUSED):
+				hangs.Store(true)
 			}
 		})
 	}
 	wg.Wait()
 	if !answered.Load() {
+		p.reach.refused.Store(!hangs.Load())
 		p.close()
 		select { // a refusal comes at once
 		case <-time.After(reachTick):

@@ -149,7 +149,7 @@ func (r *run) supervise(ctx context.Context) error {
 		}
 		r.meter.restarts.WithLabelValues(r.group).Inc()
 		level := slog.LevelError
-		if r.cfg.Reach.disturbed(began) { // which was said
+		if r.cfg.Reach.silent(ctx) || r.cfg.Reach.disturbed(began) { // which was said
 			level, pause = slog.LevelDebug, firstPause
 		}
 		r.cfg.Logger.Log(ctx, level, "a group stopped and is started again", "group", r.group, "in", pause, "error", err)
@@ -167,7 +167,7 @@ func (r *run) supervise(ctx context.Context) error {
 // leave gives the partitions to the other instances at once. A member with an
 // id of its own is waited for otherwise.
 func (r *run) leave() {
-	if r.cfg.InstanceID == "" {
+	if r.cfg.InstanceID == "" || r.cfg.Reach.Err() != nil {
 		return
 	}
 	cfg := r.cfg.Client()

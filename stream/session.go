@@ -28,7 +28,7 @@ type consumerGroup struct {
 
 func (g *consumerGroup) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
 	for {
-		if err := g.run.endLost(ctx); err != nil && ctx.Err() == nil {
+		if err := g.run.endLost(ctx); err != nil && !g.run.cfg.Reach.silent(ctx) && ctx.Err() == nil {
 			g.run.cfg.Logger.Warn("the transactions of lost instances can't be ended: the brokers will", "group", g.run.group, "error", err)
 		}
 		err := g.ConsumerGroup.Consume(ctx, topics, &sessionHandler{inner: h, run: g.run})
