@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/google/uuid"
 	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -69,6 +70,9 @@ type Config struct {
 	Registerer prometheus.Registerer
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
+
+	who   string // names the process among the members of its groups
+	since int64  // when it started
 }
 
 // WithDefaults fills in what was left out.
@@ -100,6 +104,9 @@ func (c Config) WithDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.who == "" {
+		c.who, c.since = uuid.NewString(), time.Now().UnixNano()
+	}
 	if c.Reach == nil {
 		c.Reach = NewReach(c.Brokers, c.Logger)
 	}
@@ -129,6 +136,7 @@ func (c Config) Client() *sarama.Config {
 	s.Consumer.MaxWaitTime = 500 * time.Millisecond
 	s.Consumer.Return.Errors = true
 	s.Consumer.Group.InstanceId = c.InstanceID
+	s.Consumer.Group.Member.UserData = c.userData()
 	s.Consumer.Group.Session.Timeout = c.SessionTimeout
 	s.Consumer.Group.Heartbeat.Interval = min(300*time.Millisecond, c.SessionTimeout/4) // how soon a member learns that others come and go
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}

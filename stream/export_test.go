@@ -11,3 +11,7 @@ func (e *Emitter) Waiting() (n int) {
 	}
 	return n
 }
+
+// Unchecked lets an engine join without a look at who is there: as if both did
+// at the same time.
+func (e *Engine) Unchecked() { e.checked = true }

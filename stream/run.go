@@ -14,19 +14,23 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/google/uuid"
 	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // Engine runs groups until it is told to stop.
 type Engine struct {
 	cfg    Config
 	groups []*run
+
+	checked    bool          // nobody in the groups has another guarantee
+	rebalanced chan struct{} // a group has got its partitions
 }
 
 // New prepares groups to be run. Nothing is contacted yet.
 func New(cfg Config, groups ...Definition) *Engine {
-	e := &Engine{cfg: cfg.WithDefaults()}
+	e := &Engine{cfg: cfg.WithDefaults(), rebalanced: make(chan struct{}, 1)}
 	for _, g := range groups {
-		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), prompt: e.cfg, offbeat: g.offbeat(), instance: g.instance(e.cfg)}
+		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), prompt: e.cfg, offbeat: g.offbeat(), instance: g.instance(e.cfg), joined: e.joined}
 		if cfg.Registerer != nil {
 			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
 		}
@@ -50,6 +54,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer e.cfg.Reach.use()()
+	if !e.checked {
+		if err := e.Check(ctx); err != nil {
+			return err
+		}
+	}
 	var wg sync.WaitGroup
 	clients := map[time.Duration]*client{} // groups with the same Linger share one
 	for _, g := range e.groups {
@@ -65,7 +74,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		g.client, clients[g.cfg.Linger] = client, client
 	}
 	wg.Go(func() { e.tellRecovery(ctx, e.groups[0].client) })
-	errs := make([]error, len(e.groups))
+	errs := make([]error, len(e.groups)+1)
+	wg.Go(func() {
+		if errs[len(e.groups)] = e.compareSettings(ctx, kadm.NewClient(e.groups[0].client.Client)); errs[len(e.groups)] != nil {
+			stop()
+		}
+	})
 	for i, g := range e.groups {
 		wg.Go(func() {
 			if errs[i] = g.supervise(ctx); errs[i] != nil {
@@ -105,6 +119,7 @@ type run struct {
 	producer  atomic.Pointer[producer]
 	cause     atomic.Pointer[error] // why the run is ended before its time
 	stop      context.CancelFunc
+	joined    func() // is called when the group has got its partitions
 	// ownTransactions is the transactional id. It is stable: the instance that
 	// is started again fences the one before.
 	ownTransactions string

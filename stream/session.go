@@ -65,6 +65,7 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 	}
 	h.s.wg.Go(h.s.commitEvery)
 	h.s.wg.Go(h.s.watch)
+	h.run.joined()
 	failpoint.Hit(failpoint.Assigned, h.run.group)
 	return nil
 }
