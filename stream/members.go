@@ -114,6 +114,9 @@ const (
 // would read what the other one must not have written. It is asked before the
 // groups are joined, also by Run.
 func (e *Engine) Check(ctx context.Context) error {
+	if len(e.groups) == 0 {
+		return nil
+	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(e.cfg.Brokers...), kgo.ClientID(e.cfg.ClientID), kgo.WithLogger(clientLogger{e.cfg.Logger}))
 	if err != nil {
 		return err
