@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,6 +82,7 @@ type flight struct {
 	left     int  // messages whose outcome is open
 	senders  int  // those who still wait for an outcome
 	acked    bool // one of them is
+	ctx      context.Context // done: it is given up
 	cancel   context.CancelFunc
 	stall    *time.Timer
 }
@@ -225,19 +227,18 @@ func (e *Emitter) launch(l *sendLane) {
 	}
 	// Cancelled, the client drops what it has not begun to write, and goes on
 	// trying with the rest: that may be at the brokers already.
-	var ctx context.Context
-	ctx, f.cancel = context.WithCancel(e.abandoning)
+	f.ctx, f.cancel = context.WithCancel(e.abandoning)
 	f.stall = time.AfterFunc(emitStall, func() { e.stall(f) })
 	go func() {
 		for _, s := range f.messages {
-			e.client.Produce(ctx, s.record, func(_ *kgo.Record, err error) { e.landed(f, s, err) })
+			e.client.Produce(f.ctx, s.record, func(_ *kgo.Record, err error) { e.landed(f, s, err) })
 		}
 	}()
 }
 
 // landed is called with what became of one message.
 func (e *Emitter) landed(f *flight, s *sending, err error) {
-	s.tell(outcome(err))
+	s.tell(outcome(err, f.ctx.Err() != nil))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
@@ -267,13 +268,17 @@ func (e *Emitter) landed(f *flight, s *sending, err error) {
 	e.launch(l)
 }
 
-// outcome says what an error of the client means for a message. The client tells
-// one of a record that it has written only when the brokers have refused it.
-func outcome(err error) error {
+// outcome says what an error of the client means for a message. A batch that is
+// given up the client drops only where it has written nothing of it, or the
+// brokers have said that they did not take it. Other errors leave it open, but
+// for those with which the brokers refuse a message itself.
+func outcome(err error, givenUp bool) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, kgo.ErrClientClosed), errors.As(err, new(*kerr.Error)) && !refusal(err):
+	case refusal(err):
+		return notSent(err)
+	case !givenUp, errors.Is(err, kgo.ErrClientClosed), errors.As(err, new(*kerr.Error)), strings.Contains(err.Error(), "purged"):
 		return unacknowledged(err)
 	}
 	return notSent(err)
