@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,10 @@ type Emitter struct {
 }
 
 const (
-	emitStall = 2 * time.Second        // a batch must be acknowledged within
-	emitTrial = 500 * time.Millisecond // from a failure to the next try in its partition
-	emitGrace = 50 * time.Millisecond  // for the client to drop what it has not written
-	emitQuiet = 5 * time.Second        // from a failure, without a try, to being ready for one
+	emitStall = 1800 * time.Millisecond // a batch must be acknowledged within
+	emitTrial = 500 * time.Millisecond  // from a failure to the next try in its partition
+	emitGrace = 200 * time.Millisecond  // for the client to drop what it has not written
+	emitQuiet = 5 * time.Second         // from a failure, without a try, to being ready for one
 
 	emitBatch      = 1000    // messages in a batch
 	emitBatchBytes = 500_000 // so that it is one batch for the client, too
@@ -79,9 +80,9 @@ type flight struct {
 	lane     *sendLane
 	messages []*sending
 	began    time.Time
-	left     int  // messages whose outcome is open
-	senders  int  // those who still wait for an outcome
-	acked    bool // one of them is
+	left     int             // messages whose outcome is open
+	senders  int             // those who still wait for an outcome
+	acked    bool            // one of them is
 	ctx      context.Context // done: it is given up
 	cancel   context.CancelFunc
 	stall    *time.Timer
@@ -141,18 +142,24 @@ func (e *Emitter) send(ctx context.Context, at tp, r *kgo.Record) error {
 	if err != nil {
 		return err
 	}
+	giveUp := make(<-chan time.Time)
+	if end, ok := ctx.Deadline(); ok {
+		left := time.Until(end)
+		giveUp = time.After(left - min(emitGrace, left/2))
+	}
 	select {
 	case err := <-s.result:
 		return err
 	case <-ctx.Done():
+	case <-giveUp:
 	}
 	if e.leave(l, s) {
-		return notSent(context.Cause(ctx))
+		return notSent(cmp.Or(context.Cause(ctx), context.DeadlineExceeded))
 	}
-	select { // the client may say yet that it has not written it
+	select { // an acknowledgement counts yet, and the client may say that it has not written it
 	case err := <-s.result:
 		return err
-	case <-time.After(emitGrace):
+	case <-ctx.Done():
 		return unacknowledged(context.Cause(ctx))
 	}
 }
@@ -260,9 +267,9 @@ func (e *Emitter) landed(f *flight, s *sending, err error) {
 	switch {
 	case f.acked:
 		l.stalled, l.since = false, time.Time{}
-	case now.Sub(f.began) < emitTrial: // its senders had hardly any time
+	case !l.stalled && now.Sub(f.began) < emitTrial: // its senders had hardly any time
 		l.since = time.Time{}
-	case now.Sub(l.since) > emitStall && !l.stalled:
+	case now.Sub(l.since) > emitStall:
 		e.fail(l)
 	}
 	e.launch(l)

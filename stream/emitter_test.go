@@ -215,3 +215,78 @@ func (w *world) ends(topic string) (n int64) {
 	all.Each(func(o kadm.ListedOffset) { n += o.Offset })
 	return n
 }
+
+// The brokers answer and take nothing: in one partition, which leaves the others alone, and in all.
+func TestEmitter_NotEnoughReplicas(t *testing.T) {
+	b, gate := kafkatest.Gated(t)
+	w := newWorld(t, b)
+	log := &lines{}
+	cfg := w.config()
+	cfg.Logger = log.logger()
+	e, err := stream.NewEmitter(cfg)
+	require.NoError(t, err)
+	defer e.Close()
+	seq, there := 0, []int{}
+	send := func(key string, limit time.Duration) (time.Duration, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		began := time.Now()
+		seq++
+		err := stream.Emit(ctx, e, w.hits, key, &hit{Seq: seq})
+		if err == nil {
+			there = append(there, seq)
+		}
+		return time.Since(began), err
+	}
+	poor := stream.Partition("k-0", partitions)
+	var others []string
+	for _, key := range keys(20) {
+		if stream.Partition(key, partitions) != poor {
+			others = append(others, key)
+		}
+		_, err := send(key, time.Minute)
+		require.NoError(t, err)
+	}
+
+	gate.Refuse(func(p int32) bool { return p == poor })
+	began := time.Now()
+	for time.Since(began) < 5*time.Second {
+		took, err := send("k-0", time.Second)
+		require.ErrorIs(t, err, stream.ErrNotSent)
+		require.Less(t, took, 1500*time.Millisecond)
+		if time.Since(began) > 3*time.Second {
+			took, err = send("k-0", time.Second)
+			require.ErrorIs(t, err, stream.ErrNotSent)
+			require.Less(t, took, 100*time.Millisecond, "it is known, and the next try is due later")
+		}
+		for _, key := range others {
+			took, err := send(key, time.Minute)
+			require.NoError(t, err)
+			require.Less(t, took, time.Second)
+		}
+		require.NoError(t, e.Ready())
+	}
+
+	gate.Refuse(func(int32) bool { return true })
+	w.eventually("it is not ready", func() bool {
+		for _, key := range keys(20) {
+			_, err := send(key, 700*time.Millisecond)
+			require.ErrorIs(t, err, stream.ErrNotSent)
+		}
+		return e.Ready() != nil && log.containing("acknowledge no command") > 0
+	})
+	gate.Open()
+	w.eventually("all partitions take what is sent", func() bool {
+		for _, key := range keys(20) {
+			if _, err := send(key, time.Second); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	require.NoError(t, e.Ready())
+	require.Equal(t, 1, log.containing("acknowledge no command"), log)
+	require.Equal(t, 1, log.containing("the brokers acknowledge again"), log)
+	require.Equal(t, 2, log.containing("level="), log)
+	require.ElementsMatch(t, there, w.sequences())
+}

@@ -6,7 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Gate is the way to a broker of its own, to be shut and opened by a test.
@@ -20,6 +22,7 @@ type Gate struct {
 	closed bool
 	inner  net.Listener
 	conns  map[net.Conn]bool
+	refuse func(partition int32) bool
 }
 
 // Gated starts a broker in memory behind a Gate. It ends with the test.
@@ -33,6 +36,10 @@ func Gated(t testing.TB) (Broker, *Gate) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(func(_, _ string) (net.Listener, error) { return g, nil }),
 		kfake.BrokerConfigs(map[string]string{"group.min.session.timeout.ms": "1000", "default.replication.factor": "1"}))
 	require.NoError(t, err)
+	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return g.produce(req.(*kmsg.ProduceRequest))
+	})
 	t.Cleanup(func() { g.Open(); c.Close() })
 	return Broker{Name: EmbeddedName, Addr: g.addr}, g
 }
@@ -52,8 +59,32 @@ func (g *Gate) Cut() {
 	})
 }
 
+// Refuse lets the broker refuse requests to produce into some partitions, as one
+// that has too few replicas in sync.
+func (g *Gate) Refuse(partitions func(int32) bool) { g.set(func() { g.refuse = partitions }) }
+
+func (g *Gate) produce(req *kmsg.ProduceRequest) (kmsg.Response, error, bool) {
+	g.mu.Lock()
+	refuse := g.refuse
+	g.mu.Unlock()
+	refused := false
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range req.Topics {
+		topic := kmsg.NewProduceResponseTopic()
+		topic.Topic, topic.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			one := kmsg.NewProduceResponseTopicPartition()
+			one.Partition, one.ErrorCode = p.Partition, kerr.NotEnoughReplicas.Code
+			topic.Partitions = append(topic.Partitions, one)
+			refused = refused || refuse != nil && refuse(p.Partition)
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp, nil, refused
+}
+
 // Open lets everything pass again.
-func (g *Gate) Open() { g.set(func() { g.frozen, g.gone = false, false }) }
+func (g *Gate) Open() { g.set(func() { g.frozen, g.gone, g.refuse = false, false, nil }) }
 
 func (g *Gate) set(change func()) {
 	g.mu.Lock()
