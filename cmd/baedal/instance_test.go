@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -119,7 +120,9 @@ func TestInstanceID(t *testing.T) {
 	member := func() *kgo.Client {
 		cl := b.Client(t, kgo.ConsumerGroup(prefix+"stock"), kgo.InstanceID(id), kgo.ConsumeTopics(prefix+"x"), kgo.SessionTimeout(3*time.Second), kgo.HeartbeatInterval(300*time.Millisecond))
 		require.Eventually(t, func() bool {
-			cl.PollFetches(nil)
+			ready, cancel := context.WithCancel(t.Context())
+			cancel() // what is there, without waiting
+			cl.PollFetches(ready)
 			all, err := stream.Members(t.Context(), stream.Config{Brokers: []string{b.Addr}}, prefix+"stock", prefix+"orders")
 			return err == nil && len(all) == 1 && all[0].InstanceID == id
 		}, time.Minute, 20*time.Millisecond)
