@@ -73,17 +73,29 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, id, location strin
 	})
 }
 
+// hand hands a command to its stream. It takes no longer than the client waits.
+// That brokers are away is said once by who notices, not for each request.
 func (s *server) hand(r *http.Request, id string, send func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(r.Context(), sendTimeout)
+	limit, err := timeout(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), max(limit, leastSend))
 	defer cancel()
-	err := send(ctx)
-	switch {
+	switch err = send(ctx); {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrTooLong):
 		return problemf(http.StatusRequestEntityTooLarge, "the command is longer than a record may be, and was not sent: send less")
+	case errors.Is(err, ErrNotSent):
+		p := problemf(http.StatusServiceUnavailable, "the brokers acknowledge nothing, and the command was not sent: send it again (id %q)", id)
+		p.ID, p.Sent = id, "no"
+		return p
 	}
 	p := problemf(http.StatusServiceUnavailable, "the broker did not acknowledge the command, which may have arrived or not: send it again with the id %q", id)
-	p.ID, p.cause = id, err
+	p.ID, p.Sent = id, "unknown"
+	if !errors.Is(err, ErrUnacknowledged) {
+		p.cause = err
+	}
 	return p
 }

@@ -26,14 +26,23 @@ import (
 var ErrTooLong = errors.New("too long for its stream")
 
 // Commands hands commands to their streams. Each call blocks until the broker
-// has acknowledged the command, or ctx is done. After an error it is not known
-// whether the command arrived; to send it again, with the same id, is safe. It
-// must be safe for concurrent use.
+// has acknowledged the command, or ctx is done, and not where it is known that
+// nothing is acknowledged. After ErrNotSent the command never arrives; after any
+// other error it is not known whether it did. To send it again, with the same
+// id, is safe. It must be safe for concurrent use.
 type Commands interface {
 	SendOrder(ctx context.Context, orderID string, c *order.Command) error
 	SendStore(ctx context.Context, storeID string, c *stock.Command) error
 	SendRider(ctx context.Context, riderID string, c *rider.Command) error
 }
+
+// What an error of Commands says.
+var (
+	// ErrNotSent: the command was never sent, and never will be.
+	ErrNotSent = errors.New("the command was not sent")
+	// ErrUnacknowledged: it was sent, and may have arrived.
+	ErrUnacknowledged = errors.New("the command was not acknowledged")
+)
 
 // Deps are what the API stands on. Tables and Commands must be given.
 type Deps struct {

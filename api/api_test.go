@@ -222,16 +222,22 @@ func grow(o *order.Order, statuses ...order.Status) *order.Order {
 	return &next
 }
 
-func newFixture(t *testing.T) *fixture {
-	f := &fixture{t: t, log: &strings.Builder{}}
+// with returns the fixture with other commands.
+func (f *fixture) with(commands api.Commands) *fixture {
 	f.handler = api.New(api.Deps{
 		Tables: api.Tables{Orders: &f.orders, Stock: &f.stock, Riders: &f.riders, Areas: &f.areas, Messages: &f.messages, Models: &f.models,
 			Progress: func() []views.Progress { return f.progress }},
-		Commands: &f.commands,
+		Commands: commands,
 		Ready:    func() error { return f.ready },
 		Metrics:  prometheus.NewRegistry(),
 		Logger:   slog.New(slog.NewTextHandler(f.log, nil)),
 	})
+	return f
+}
+
+func newFixture(t *testing.T) *fixture {
+	f := &fixture{t: t, log: &strings.Builder{}}
+	f.with(&f.commands)
 	paid := lifeOf("o-1", order.Placed, order.Paying, order.Paid)
 	paid.Total, paid.Store = new(domain.Money(18000)), &stock.Store{Name: "Mine", Area: "a-1"}
 	paid.Deadline = &order.Wait{At: noon.Add(time.Hour), Then: "rejected"}

@@ -3,10 +3,12 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -96,16 +98,21 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c = c.Own()
-	known := false
+	known, claimed := false, false
 	if !mine {
-		if known, err = s.placedBefore(c, id); err != nil {
+		if known, claimed, err = s.placedBefore(c, id); err != nil {
 			return err
 		}
 	}
 	if !known {
+		began := time.Now()
 		if err := s.hand(r, id, func(ctx context.Context) error { return s.Commands.SendOrder(ctx, id, c) }); err != nil {
+			if p := (*problem)(nil); claimed && errors.As(err, &p) && p.Sent == "no" {
+				s.recent.release(id)
+			}
 			return err
 		}
+		until.timeout -= time.Since(began)
 	}
 	w.Header().Set("Location", orderPath(id))
 	if until.asked {
@@ -115,32 +122,34 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 }
 
 // placedBefore reports whether the order shows in its table already, so that it
-// need not be sent again. Another order under the same id is a conflict.
+// need not be sent again, and whether this request is the first that this process
+// knows under the id. Another order under the same id is a conflict.
 //
 // Between the moment an order is accepted and the one it shows, this process
 // remembers what was ordered. An order that was accepted by another process and
 // does not show yet is not noticed (see recent).
-func (s *server) placedBefore(c *order.Command, id string) (bool, error) {
+func (s *server) placedBefore(c *order.Command, id string) (known, claimed bool, err error) {
 	conflict := problemf(http.StatusConflict, "order %q was placed with another content: choose another id, or leave it out", id)
 	sum, err := fingerprint(c)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	// While the table cannot be read, orders are still taken.
 	if o, err := s.Tables.Orders.Get(id); err == nil && placed(o) {
 		was, err := fingerprint(placedAs(o))
 		if err != nil {
-			return false, err
+			return false, false, err
 		}
 		if was != sum {
-			return false, conflict
+			return false, false, conflict
 		}
-		return true, nil
+		return true, false, nil
 	}
-	if !s.recent.claim(id, sum) {
-		return false, conflict
+	claimed, same := s.recent.claim(id, sum)
+	if !same {
+		return false, false, conflict
 	}
-	return false, nil
+	return false, claimed, nil
 }
 
 func acceptedOrder(w http.ResponseWriter, id string) error {

@@ -27,7 +27,8 @@ type problem struct {
 	Field  string `json:"field,omitempty"` // where one thing is wrong
 
 	// Of a command that could not be decided or was refused.
-	ID     string       `json:"id,omitempty"` // to repeat it with
+	ID     string       `json:"id,omitempty"`   // to repeat it with
+	Sent   string       `json:"sent,omitempty"` // no, or unknown: it may have arrived
 	Reason string       `json:"reason,omitempty"`
 	Order  *orderAnswer `json:"order,omitempty"`
 

@@ -31,12 +31,13 @@ func newRecent(size int) *recent {
 	return &recent{sums: make(map[string][sha256.Size]byte), ring: make([]string, size)}
 }
 
-// claim notes what is ordered under an id. It is false when something else was.
-func (m *recent) claim(id string, sum [sha256.Size]byte) bool {
+// claim notes what is ordered under an id, and reports whether nothing was
+// before, and whether it is the same now.
+func (m *recent) claim(id string, sum [sha256.Size]byte) (first, same bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if was, ok := m.sums[id]; ok {
-		return was == sum
+		return false, was == sum
 	}
 	if oldest := m.ring[m.place]; oldest != "" {
 		delete(m.sums, oldest)
@@ -44,7 +45,17 @@ func (m *recent) claim(id string, sum [sha256.Size]byte) bool {
 	m.ring[m.place] = id
 	m.place = (m.place + 1) % len(m.ring)
 	m.sums[id] = sum
-	return true
+	return true, true
+}
+
+// release forgets what was claimed and not sent after all.
+func (m *recent) release(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sums, id)
+	if i := slices.Index(m.ring, id); i >= 0 {
+		m.ring[i] = ""
+	}
 }
 
 // fingerprint is the same for two place commands that order the same, whatever

@@ -24,13 +24,13 @@ import (
 
 const (
 	maxBody     = 1 << 20
-	bodyTimeout = 15 * time.Second // to read it
-	sendTimeout = 10 * time.Second // until the broker has acknowledged a command
+	bodyTimeout = 15 * time.Second       // to read it
+	leastSend   = 100 * time.Millisecond // for the broker to acknowledge a command, even where nobody waits
 
 	defaultLimit = 50
 	maxLimit     = 500
 
-	defaultWait = 10 * time.Second
+	defaultWait = 5 * time.Second
 	maxWait     = time.Minute
 )
 
@@ -148,17 +148,38 @@ func cursor(r *http.Request, kind string) (string, error) {
 	return at, nil
 }
 
-// timeout returns how long the client wants to wait.
+// timeout returns how long the client wants to wait: for the broker to
+// acknowledge a command as for what it asks for.
 func timeout(r *http.Request) (time.Duration, error) {
 	q := r.URL.Query()
 	if !q.Has("timeout") {
-		return defaultWait, nil
+		return preferredWait(r.Header), nil
 	}
 	d, err := time.ParseDuration(q.Get("timeout"))
 	if err != nil || d < 0 || d > maxWait {
 		return 0, wrong("timeout", fmt.Sprintf("must be a duration such as 5s, at most %v", maxWait))
 	}
 	return d, nil
+}
+
+// preferredWait returns the seconds of "Prefer: wait=SECONDS" (RFC 7240). It is a
+// preference: one that can't be understood is none, and too much is the most.
+func preferredWait(h http.Header) time.Duration {
+	for _, line := range h.Values("Prefer") {
+		for preference := range strings.SplitSeq(line, ",") {
+			token, _, _ := strings.Cut(preference, ";")
+			name, value, _ := strings.Cut(token, "=")
+			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+				continue
+			}
+			seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+			if err != nil {
+				return defaultWait
+			}
+			return min(time.Duration(seconds)*time.Second, maxWait)
+		}
+	}
+	return defaultWait
 }
 
 type drainKey struct{}

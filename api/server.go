@@ -33,7 +33,7 @@ func Serve(ctx context.Context, addr string, handler http.Handler, ready func(ad
 		ReadHeaderTimeout: 5 * time.Second,
 		// The longest wait, and time to send the answer. A stream of events moves
 		// its deadline on.
-		WriteTimeout:   maxWait + sendTimeout + 30*time.Second,
+		WriteTimeout:   maxWait + 30*time.Second,
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),

@@ -50,6 +50,7 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 		})),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
+		kgo.WithHooks(c.Reach),
 	}, opts...)...)
 	if err != nil {
 		return nil, fmt.Errorf("starting a producer: %w", err)
@@ -68,8 +69,9 @@ func (c Config) dialer() (opts []kgo.Opt) {
 // stall is how long nothing may be acknowledged before it is said.
 const stall = 5 * time.Second
 
-// tellStalls logs, until ctx is done, that nothing is acknowledged. What waits
-// is not lost, but nobody should have to guess.
+// tellStalls logs, until ctx is done, when nothing is acknowledged and when
+// something is again. What waits is not lost, but nobody should have to guess.
+// That no broker answers at all is said by Reach.
 func (c *client) tellStalls(ctx context.Context) {
 	t := time.NewTicker(stall)
 	defer t.Stop()
@@ -83,8 +85,10 @@ func (c *client) tellStalls(ctx context.Context) {
 		acked := c.acked.Load()
 		switch waiting := c.BufferedProduceRecords(); {
 		case waiting > 0 && acked == was:
-			stalled = true
-			c.cfg.Logger.Warn("the brokers acknowledge nothing: handling waits for them", "records", waiting, "brokers", c.cfg.Brokers)
+			if !stalled && c.cfg.Reach.Err() == nil {
+				stalled = true
+				c.cfg.Logger.Warn("the brokers answer and acknowledge nothing: handling waits for them", "records", waiting, "brokers", c.cfg.Brokers)
+			}
 		case stalled:
 			stalled = false
 			c.cfg.Logger.Info("the brokers acknowledge again")
@@ -146,8 +150,8 @@ func partitionOf(key []byte, partitions int) int32 {
 	return p
 }
 
-// clientLogger passes on what a user must know. What he sees when brokers are
-// away is told by tellStalls; the client's own warnings guess at reasons.
+// clientLogger passes on what a user must know. That brokers are away is said by
+// Reach and tellStalls; the client's own warnings guess at reasons.
 type clientLogger struct{ *slog.Logger }
 
 func (l clientLogger) Level() kgo.LogLevel {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/google/uuid"
 	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -57,12 +58,21 @@ type Config struct {
 	// CacheRows is how many decoded rows of a table partition stay in memory.
 	// Default 4000.
 	CacheRows int
+	// Reach knows whether brokers answer. Default one of its own for each Engine
+	// and each Emitter.
+	Reach *Reach
+	// Agree holds settings, by name, that all members of a group should share, as
+	// they decide on the same rows. Members with other ones are warned of.
+	Agree map[string]string
 	// Logger defaults to slog's.
 	Logger *slog.Logger
 	// Registerer takes the metrics; nil keeps them unregistered.
 	Registerer prometheus.Registerer
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
+
+	who   string // names the process among the members of its groups
+	since int64  // when it started
 }
 
 // WithDefaults fills in what was left out.
@@ -94,6 +104,12 @@ func (c Config) WithDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.who == "" {
+		c.who, c.since = uuid.NewString(), time.Now().UnixNano()
+	}
+	if c.Reach == nil {
+		c.Reach = NewReach(c.Brokers, c.Logger)
+	}
 	return c
 }
 
@@ -120,6 +136,7 @@ func (c Config) Client() *sarama.Config {
 	s.Consumer.MaxWaitTime = 500 * time.Millisecond
 	s.Consumer.Return.Errors = true
 	s.Consumer.Group.InstanceId = c.InstanceID
+	s.Consumer.Group.Member.UserData = c.userData()
 	s.Consumer.Group.Session.Timeout = c.SessionTimeout
 	s.Consumer.Group.Heartbeat.Interval = min(300*time.Millisecond, c.SessionTimeout/4) // how soon a member learns that others come and go
 	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}

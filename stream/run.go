@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,19 +14,23 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/google/uuid"
 	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // Engine runs groups until it is told to stop.
 type Engine struct {
 	cfg    Config
 	groups []*run
+
+	checked    bool          // nobody in the groups has another guarantee
+	rebalanced chan struct{} // a group has got its partitions
 }
 
 // New prepares groups to be run. Nothing is contacted yet.
 func New(cfg Config, groups ...Definition) *Engine {
-	e := &Engine{cfg: cfg.WithDefaults()}
+	e := &Engine{cfg: cfg.WithDefaults(), rebalanced: make(chan struct{}, 1)}
 	for _, g := range groups {
-		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), prompt: e.cfg, offbeat: g.offbeat(), instance: g.instance(e.cfg)}
+		r := &run{group: g.name(), cfg: e.cfg.gathering(g.gather()), prompt: e.cfg, offbeat: g.offbeat(), instance: g.instance(e.cfg), joined: e.joined}
 		if cfg.Registerer != nil {
 			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
 		}
@@ -48,6 +53,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer e.cfg.Reach.use()()
+	if !e.checked {
+		if err := e.Check(ctx); err != nil {
+			return err
+		}
+	}
 	var wg sync.WaitGroup
 	clients := map[time.Duration]*client{} // groups with the same Linger share one
 	for _, g := range e.groups {
@@ -63,7 +74,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		g.client, clients[g.cfg.Linger] = client, client
 	}
 	wg.Go(func() { e.tellRecovery(ctx, e.groups[0].client) })
-	errs := make([]error, len(e.groups))
+	errs := make([]error, len(e.groups)+1)
+	wg.Go(func() {
+		if errs[len(e.groups)] = e.compareSettings(ctx, kadm.NewClient(e.groups[0].client.Client)); errs[len(e.groups)] != nil {
+			stop()
+		}
+	})
 	for i, g := range e.groups {
 		wg.Go(func() {
 			if errs[i] = g.supervise(ctx); errs[i] != nil {
@@ -75,10 +91,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ready returns nil when every group has its partitions and its tables are
-// recovered, or an error that names those that have not.
+// Ready returns nil when brokers answer, every group has its partitions and its
+// tables are recovered, or an error that says what is not so.
 func (e *Engine) Ready() error {
 	var waiting []error
+	if err := e.cfg.Reach.Err(); err != nil {
+		waiting = append(waiting, err)
+	}
 	for _, g := range e.groups {
 		if p := g.processor.Load(); p == nil || !p.Recovered() {
 			waiting = append(waiting, fmt.Errorf("group %s is still recovering its tables", g.group))
@@ -100,6 +119,7 @@ type run struct {
 	producer  atomic.Pointer[producer]
 	cause     atomic.Pointer[error] // why the run is ended before its time
 	stop      context.CancelFunc
+	joined    func() // is called when the group has got its partitions
 	// ownTransactions is the transactional id. It is stable: the instance that
 	// is started again fences the one before.
 	ownTransactions string
@@ -143,7 +163,12 @@ func (r *run) supervise(ctx context.Context) error {
 			pause = firstPause
 		}
 		r.meter.restarts.WithLabelValues(r.group).Inc()
-		r.cfg.Logger.Error("a group stopped and is started again", "group", r.group, "in", pause, "error", err)
+		level := slog.LevelError
+		if r.cfg.Reach.silent(ctx) || r.cfg.Reach.disturbed(began) { // which was said
+			level, pause = slog.LevelDebug, firstPause
+		}
+		r.cfg.Logger.Log(ctx, level, "a group stopped and is started again", "group", r.group, "in", pause, "error", err)
+		r.cfg.Reach.wait(ctx)
 		select {
 		case <-ctx.Done():
 			r.leave()
@@ -157,7 +182,7 @@ func (r *run) supervise(ctx context.Context) error {
 // leave gives the partitions to the other instances at once. A member with an
 // id of its own is waited for otherwise.
 func (r *run) leave() {
-	if r.cfg.InstanceID == "" {
+	if r.cfg.InstanceID == "" || r.cfg.Reach.Err() != nil {
 		return
 	}
 	cfg := r.cfg.Client()

@@ -28,7 +28,7 @@ type consumerGroup struct {
 
 func (g *consumerGroup) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
 	for {
-		if err := g.run.endLost(ctx); err != nil && ctx.Err() == nil {
+		if err := g.run.endLost(ctx); err != nil && !g.run.cfg.Reach.silent(ctx) && ctx.Err() == nil {
 			g.run.cfg.Logger.Warn("the transactions of lost instances can't be ended: the brokers will", "group", g.run.group, "error", err)
 		}
 		err := g.ConsumerGroup.Consume(ctx, topics, &sessionHandler{inner: h, run: g.run})
@@ -65,6 +65,7 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 	}
 	h.s.wg.Go(h.s.commitEvery)
 	h.s.wg.Go(h.s.watch)
+	h.run.joined()
 	failpoint.Hit(failpoint.Assigned, h.run.group)
 	return nil
 }

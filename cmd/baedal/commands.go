@@ -25,21 +25,26 @@ func newCommands(t *topics.Catalog, cfg stream.Config) (*commands, error) {
 }
 
 func (c *commands) SendOrder(ctx context.Context, id string, m *order.Command) error {
-	return sent(stream.Emit(ctx, c.Emitter, c.t.OrderCommands, id, m))
+	return told(stream.Emit(ctx, c.Emitter, c.t.OrderCommands, id, m))
 }
 
 func (c *commands) SendStore(ctx context.Context, id string, m *stock.Command) error {
-	return sent(stream.Emit(ctx, c.Emitter, c.t.StoreCommands, id, m))
+	return told(stream.Emit(ctx, c.Emitter, c.t.StoreCommands, id, m))
 }
 
 func (c *commands) SendRider(ctx context.Context, id string, m *rider.Command) error {
-	return sent(stream.Emit(ctx, c.Emitter, c.t.RiderCommands, id, m))
+	return told(stream.Emit(ctx, c.Emitter, c.t.RiderCommands, id, m))
 }
 
-// sent says in the API's words why a command was not sent.
-func sent(err error) error {
-	if errors.Is(err, stream.ErrTooLong) {
+// told says in the API's words what became of a command.
+func told(err error) error {
+	switch {
+	case errors.Is(err, stream.ErrTooLong):
 		return fmt.Errorf("%w: %w", api.ErrTooLong, err)
+	case errors.Is(err, stream.ErrNotSent):
+		return fmt.Errorf("%w: %w", api.ErrNotSent, err)
+	case errors.Is(err, stream.ErrUnacknowledged):
+		return fmt.Errorf("%w: %w", api.ErrUnacknowledged, err)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/lovoo/goka/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -88,6 +88,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
 		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
 	cfg.CopySpace = viewSpace
+	cfg.Reach = stream.NewReach(p.brokers, p.log)
 	if own != nil {
 		cfg.Dial = own.Dial
 	}
@@ -95,10 +96,11 @@ func (p *process) run(ctx context.Context) (err error) {
 		return err
 	}
 	rules.ExactlyOnce = cfg.Guarantee == stream.ExactlyOnce
+	cfg.Agree = p.agreed(rules)
 	if err := p.prepareTopics(ctx, cfg); err != nil {
 		return err
 	}
-	if cfg.InstanceID, err = instanceID(p.dataDir); err != nil {
+	if cfg.InstanceID, err = p.instanceID(ctx, cfg); err != nil {
 		return err
 	}
 	if cfg.State, err = state.Open(filepath.Join(p.dataDir, "state"), p.die); err != nil {
@@ -114,6 +116,9 @@ func (p *process) run(ctx context.Context) (err error) {
 		definitions = append(definitions, processors.All(p.catalog, rules)[name])
 	}
 	engine := stream.New(cfg, definitions...)
+	if err := engine.Check(ctx); err != nil {
+		return err
+	}
 	follow := cfg
 	follow.FetchPause = 20 * time.Millisecond // nothing waits for a view but its readers
 	opts := views.Options{Brokers: p.brokers, Catalog: p.catalog, Logger: p.log,
@@ -154,7 +159,8 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 			return err
 		}
 		defer commands.Close()
-		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: engine.Ready, Metrics: p.registry, Logger: p.log})
+		ready := func() error { return cmp.Or(engine.Ready(), commands.Ready()) }
+		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: ready, Metrics: p.registry, Logger: p.log})
 		before.Go(func() {
 			fail("HTTP", api.Serve(front, p.http, handler, func(a string) { address <- a }))
 		})
@@ -304,17 +310,6 @@ func (p *process) promise() (stream.Guarantee, error) {
 func (p *process) die(err error) {
 	fmt.Fprintf(p.err, "baedal: %v: make room on the disk of %s and start again; nothing is lost\n", err, p.dataDir)
 	os.Exit(exitFailed)
-}
-
-// instanceID returns the name of the instance that a data directory belongs to.
-// It is made at the first start.
-func instanceID(dir string) (string, error) {
-	path := filepath.Join(dir, "instance-id")
-	if data, err := os.ReadFile(path); err == nil && len(data) > 0 {
-		return string(data), nil
-	}
-	id := uuid.NewString()
-	return id, os.WriteFile(path, []byte(id), 0o644)
 }
 
 // viewSpace is where views keep their rows.
