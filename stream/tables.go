@@ -94,7 +94,7 @@ func (t *tables) builder(cfg Config) storage.Builder {
 	return func(topic string, partition int32) (storage.Storage, error) {
 		if cfg.CopySpace != "" {
 			began := time.Now()
-			rows, err := cfg.State.Seed("group", cfg.CopySpace, topic, partition, worthCopying)
+			rows, err := cfg.State.Seed("group", cfg.CopySpace, topic, partition, "", worthCopying)
 			if err != nil {
 				return nil, err
 			}
