@@ -58,6 +58,16 @@ func (c *Context[R]) Partition() int32 { return c.g.Partition() }
 // Offset returns the record's offset in its partition.
 func (c *Context[R]) Offset() int64 { return c.g.Offset() }
 
+// Incarnation returns the id of the topic that the record was read from, in the
+// spelling of Kafka's tools: a topic that is deleted and made anew is another
+// one. It is empty where brokers know no ids.
+func (c *Context[R]) Incarnation() string {
+	if s, ok := c.g.(*sessionContext); ok {
+		return s.s.ids[string(c.g.Topic())]
+	}
+	return ""
+}
+
 // Row returns the row of the message's key, or nil. It may be changed in place
 // when Save follows; it is dropped and read anew if the handler panics.
 func (c *Context[R]) Row() *R {

@@ -96,6 +96,7 @@ type instance struct {
 	meter   *meter
 	timers  *timers // nil without a timer
 	letters letters
+	dead    string // the topic of its dead letters
 	outbox  atomic.Pointer[outbox]
 }
 
@@ -115,7 +116,7 @@ func (c inputCodec) Decode(data []byte) (any, error) {
 }
 
 func (g Group[R]) instance(cfg Config) *instance {
-	in := &instance{meter: newMeter(g.Name, cfg.Registerer), tables: newTables()}
+	in := &instance{meter: newMeter(g.Name, cfg.Registerer), tables: newTables(), dead: g.DeadLetters.Name()}
 	h := &handler[R]{Group: g, cfg: cfg, instance: in}
 
 	var edges []goka.Edge

@@ -138,6 +138,9 @@ func NewEmitter(c Config) (*Emitter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Watch != nil {
+		c.Watch.onReplaced(client.forgetTopic)
+	}
 	return &Emitter{newProducer(client, newTables(), "", nil)}, nil
 }
 

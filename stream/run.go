@@ -19,6 +19,7 @@ import (
 type Engine struct {
 	cfg    Config
 	groups []*run
+	own    bool // the watch is this engine's
 }
 
 // New prepares groups to be run. Nothing is contacted yet.
@@ -30,6 +31,12 @@ func New(cfg Config, groups ...Definition) *Engine {
 			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
 		}
 		e.groups = append(e.groups, r)
+	}
+	if e.own = e.cfg.Watch == nil; e.own {
+		e.cfg.Watch = NewWatch(e.cfg, topicsOf(e.groups)...)
+		for _, r := range e.groups {
+			r.cfg.Watch, r.prompt.Watch = e.cfg.Watch, e.cfg.Watch
+		}
 	}
 	return e
 }
@@ -49,6 +56,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
+	if e.own {
+		defer e.cfg.Watch.Close()
+		wg.Go(func() { e.cfg.Watch.Run(ctx) })
+	}
 	clients := map[time.Duration]*client{} // groups with the same Linger share one
 	for _, g := range e.groups {
 		if g.client = clients[g.cfg.Linger]; g.client != nil {
@@ -60,9 +71,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		defer client.Close()
 		wg.Go(func() { client.tellStalls(ctx) })
+		e.cfg.Watch.onReplaced(client.forgetTopic)
 		g.client, clients[g.cfg.Linger] = client, client
 	}
 	wg.Go(func() { e.tellRecovery(ctx, e.groups[0].client) })
+	wg.Go(func() { e.forwardStrays(ctx) })
 	errs := make([]error, len(e.groups))
 	for i, g := range e.groups {
 		wg.Go(func() {
@@ -76,9 +89,13 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // Ready returns nil when every group has its partitions and its tables are
-// recovered, or an error that names those that have not.
+// recovered and the topics are as they should be, or an error that names what is
+// not so.
 func (e *Engine) Ready() error {
 	var waiting []error
+	if err := e.cfg.Watch.Err(); err != nil {
+		waiting = append(waiting, err)
+	}
 	for _, g := range e.groups {
 		if p := g.processor.Load(); p == nil || !p.Recovered() {
 			waiting = append(waiting, fmt.Errorf("group %s is still recovering its tables", g.group))
@@ -129,6 +146,7 @@ const (
 func (r *run) supervise(ctx context.Context) error {
 	pause := firstPause
 	for {
+		r.cfg.Watch.await(ctx, r.topics())
 		began := time.Now()
 		err := r.once(ctx)
 		if ctx.Err() != nil {
