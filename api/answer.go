@@ -73,6 +73,13 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, id, location strin
 }
 
 func (s *server) hand(r *http.Request, id string, send func(context.Context) error) error {
+	if s.Damaged != nil {
+		if err := s.Damaged(); err != nil {
+			p := problemf(http.StatusServiceUnavailable, "%v; the command was not sent", err)
+			p.ID = id
+			return p
+		}
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), sendTimeout)
 	defer cancel()
 	err := send(ctx)

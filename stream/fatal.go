@@ -65,7 +65,7 @@ func faultOf(group string, err error) *Fault {
 	for _, f := range faults {
 		for _, known := range f.errs {
 			if errors.Is(err, known) || strings.Contains(err.Error(), known.Error()) {
-				return &Fault{group, err, f.remedy}
+				return &Fault{group, err, strings.ReplaceAll(f.remedy, "NAME", group)}
 			}
 		}
 	}

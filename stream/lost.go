@@ -264,7 +264,16 @@ func (s *session) identify(ctx context.Context) error {
 		return err
 	}
 	s.ids = s.run.cfg.Watch.ids(s.run.topics())
+	for topic, id := range s.ids {
+		if other(id, s.run.ids[topic]) { // a transaction's producer takes no other topic of the same name
+			return madeAnewWhileRunning(topic)
+		}
+	}
 	return nil
+}
+
+func madeAnewWhileRunning(topic string) error {
+	return fmt.Errorf("topic %s was deleted and made anew", topic)
 }
 
 // untilReplaced ends the run when one of its topics was deleted and made anew:
@@ -276,7 +285,7 @@ func (s *session) untilReplaced() {
 			return
 		}
 		if topic != "" {
-			s.run.fail(fmt.Errorf("topic %s was deleted and made anew", topic))
+			s.run.fail(madeAnewWhileRunning(topic))
 			return
 		}
 		select {

@@ -92,10 +92,12 @@ func (e *Engine) Run(ctx context.Context) error {
 // recovered and the topics are as they should be, or an error that names what is
 // not so.
 func (e *Engine) Ready() error {
+	return errors.Join(e.cfg.Watch.Err(), e.Recovered())
+}
+
+// Recovered is Ready whatever the topics are like.
+func (e *Engine) Recovered() error {
 	var waiting []error
-	if err := e.cfg.Watch.Err(); err != nil {
-		waiting = append(waiting, err)
-	}
 	for _, g := range e.groups {
 		if p := g.processor.Load(); p == nil || !p.Recovered() {
 			waiting = append(waiting, fmt.Errorf("group %s is still recovering its tables", g.group))
@@ -112,6 +114,7 @@ type run struct {
 	offbeat bool
 	client  *client // of all groups with the same Linger
 	*instance
+	ids       map[string]string // of the topics, when it began
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]
 	producer  atomic.Pointer[producer]
@@ -194,6 +197,7 @@ func (r *run) leave() {
 // once runs the group until it fails or ctx is done.
 func (r *run) once(ctx context.Context) error {
 	r.cause.Store(nil)
+	r.ids = r.cfg.Watch.ids(r.topics())
 	ctx, r.stop = context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	defer telling.Wait()
