@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/broker"
+	"baedal/state"
 	"baedal/stream"
 	"baedal/topics"
 )
@@ -385,23 +386,58 @@ func (w *world) commit(t *testing.T, o kadm.Offset) {
 
 // Records that are taken from under a running engine, as by retention: it goes on, and says what it has not read.
 func TestEngine_RecordsTakenWhileRunning(t *testing.T) {
+	for _, guarantee := range []stream.Guarantee{stream.AtLeastOnce, stream.ExactlyOnce} {
+		t.Run(string(guarantee), func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				log, change := w.log()
+				hold := make(chan struct{})
+				var once, release sync.Once
+				defer release.Do(func() { close(hold) })
+				e := w.startHeld("", func(c *stream.Config) { change(c); c.Guarantee = guarantee }, func() { once.Do(func() { <-hold }) })
+				w.eventually("the engine is ready", func() bool { return e.Ready() == nil })
+				key := "k-0"
+				p := stream.Partition(key, partitions)
+				var all []*kgo.Record
+				for seq := range 3000 { // much more than what is read ahead
+					all = append(all, record(key, p, fmt.Sprintf(`{"seq":%d,"id":"%s"}`, seq, strings.Repeat("x", 4000))))
+				}
+				w.put(all...)
+				var o kadm.Offsets
+				o.AddOffset(w.hits.Name(), p, 3000, -1)
+				require.NoError(t, must(w.admin().DeleteRecords(t.Context(), o))(t).Error())
+				w.right([]string{key}, 3000, 3001)
+				release.Do(func() { close(hold) })
+				w.eventually("the last one is counted", func() bool { s := w.row(key).Seqs; return len(s) > 0 && s[len(s)-1] == 3000 })
+				n := w.row(key).N
+				require.Less(t, n, 3001, "some must be gone")
+				require.Len(t, log.lines("records are not as they were left", fmt.Sprintf("offsets %d to 2999 are gone unread", n-1)), 1)
+			})
+		})
+	}
+}
+
+// stable reports whether the group has members that have their partitions.
+func (w *world) stable() bool {
+	d, err := w.admin().DescribeGroups(w.t.Context(), w.prefix+"counts")
+	return err == nil && d[w.prefix+"counts"].State == "Stable"
+}
+
+// A group's name that other consumers use ends the engine with what to do.
+func TestEngine_GroupInUse(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		log, change := w.log()
-		hold := make(chan struct{})
-		var once sync.Once
-		w.startHeld("", change, func() { once.Do(func() { <-hold }) })
-		key := "k-0"
-		p := stream.Partition(key, partitions)
-		w.right([]string{key}, 0, 3000)
-		var o kadm.Offsets
-		o.AddOffset(w.hits.Name(), p, 3000, -1)
-		require.NoError(t, must(w.admin().DeleteRecords(t.Context(), o))(t).Error())
-		w.right([]string{key}, 3000, 3001)
-		close(hold)
-		w.eventually("the last one is counted", func() bool { s := w.row(key).Seqs; return len(s) > 0 && s[len(s)-1] == 3000 })
-		if n := w.row(key).N; n < 3001 {
-			lines := log.lines("records are not as they were left", fmt.Sprintf("offsets %d to 2999 are gone unread", n-1))
-			require.Len(t, lines, 1, "%d were counted", n)
-		}
+		plain := w.b.Client(t, kgo.ConsumerGroup(w.prefix+"counts"), kgo.ConsumeTopics(w.hits.Name()), kgo.Balancers(kgo.RangeBalancer()))
+		go plain.PollFetches(t.Context())
+		w.eventually("others are in the group", func() bool { return w.stable() })
+		db := must(state.OpenMemory())(t)
+		defer db.Close()
+		cfg := w.config()
+		cfg.State = db
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		err := stream.Run(ctx, cfg, w.group(w.prefix, nil))
+		var fault *stream.Fault
+		require.ErrorAs(t, err, &fault)
+		require.ErrorContains(t, err, "take another --prefix")
+		require.ErrorContains(t, err, "--group "+w.prefix+"counts")
 	})
 }
