@@ -216,10 +216,10 @@ func (w *Watch) judge() error {
 		wrong = append(wrong, fmt.Sprintf("missing: %s: start again, and they are made anew; what they held is gone", strings.Join(missing, ", ")))
 	}
 	if len(fewer) > 0 {
-		wrong = append(wrong, fmt.Sprintf("with fewer than %d partitions: %s: delete them and start again, and they are made anew", w.cfg.Partitions, strings.Join(fewer, ", ")))
+		wrong = append(wrong, fmt.Sprintf("fewer than %d partitions: %s: delete them and start again, and they are made anew", w.cfg.Partitions, strings.Join(fewer, ", ")))
 	}
 	if len(raised) > 0 {
-		wrong = append(wrong, fmt.Sprintf("with more than the %d partitions of this installation, as they were raised: %s: go over to another --prefix, as partitions can't be taken back; what is in the new ones is read until then",
+		wrong = append(wrong, fmt.Sprintf("raised to more than %d partitions: %s: take another --prefix, as partitions can't be taken back; what comes into the new ones is read until then",
 			w.cfg.Partitions, strings.Join(raised, ", ")))
 	}
 	if len(wrong) == 0 {
