@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -230,7 +231,6 @@ func (s *session) lookAtChangelog(ctx context.Context) error {
 		return nil
 	}
 	admin := kadm.NewClient(s.run.client.Client)
-	log := &changelog{id: s.ids[topic], ends: map[int32]int64{}, start: map[int32]int64{}}
 	starts, err := admin.ListStartOffsets(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("asking for the oldest offsets of %s: %w", topic, err)
@@ -239,18 +239,56 @@ func (s *session) lookAtChangelog(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking for the newest offsets of %s: %w", topic, err)
 	}
-	starts.Each(func(o kadm.ListedOffset) {
-		if o.Err == nil {
-			log.start[o.Partition] = o.Offset
-		}
-	})
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Err == nil {
-			log.ends[o.Partition] = o.Offset
-		}
-	})
-	s.run.tables.changelog.Store(log)
+	s.run.tables.changelog.Store(&changelog{id: s.ids[topic], start: known(starts), ends: known(ends)})
 	return nil
+}
+
+func known(listed kadm.ListedOffsets) map[int32]int64 {
+	all := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil {
+			all[o.Partition] = o.Offset
+		}
+	})
+	return all
+}
+
+// cutEvery is the time between two looks at the oldest offsets of a changelog.
+const cutEvery = 8 * time.Second
+
+// watchChangelog says, until the session ends, when a changelog has lost its
+// beginning: it is to be compacted, not to be deleted from. Nothing here notices
+// otherwise, as the rows are on this machine, too.
+func (s *session) watchChangelog() {
+	topic, was := s.run.tableName(), map[int32]int64{}
+	if topic == "" {
+		return
+	}
+	if log := s.run.tables.changelog.Load(); log != nil {
+		was = maps.Clone(log.start)
+	}
+	admin := kadm.NewClient(s.run.client.Client)
+	tick := time.NewTicker(cutEvery)
+	defer tick.Stop()
+	for told := map[int32]bool{}; ; {
+		select {
+		case <-tick.C:
+		case <-s.Context().Done():
+			return
+		}
+		listed, err := admin.ListStartOffsets(s.Context(), topic)
+		if err != nil {
+			continue // the next look will tell
+		}
+		for partition, start := range known(listed) {
+			if s.run.tables.get(partition) == nil || told[partition] || start <= was[partition] {
+				continue
+			}
+			told[partition] = true
+			s.run.cfg.Logger.Warn("a table is not as it was left", "topic", topic, "partition", partition, "what",
+				fmt.Sprintf("offsets %d to %d of its changelog are gone: rows that changed there last are on this machine alone: kafka-configs.sh --alter --topic %s --add-config cleanup.policy=compact", was[partition], start-1, topic))
+		}
+	}
 }
 
 // mark is what is committed beside an offset of a topic.

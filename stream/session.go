@@ -65,6 +65,7 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 		return err
 	}
 	go h.s.untilReplaced()
+	go h.s.watchChangelog()
 	if err := h.inner.Setup(h.s); err != nil {
 		return err
 	}

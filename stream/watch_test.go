@@ -422,6 +422,27 @@ func (w *world) stable() bool {
 	return err == nil && d[w.prefix+"counts"].State == "Stable"
 }
 
+// A changelog that loses its beginning under a running engine, as by retention: it is said, once for each partition.
+func TestEngine_ChangelogCutWhileRunning(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		log, change := w.log()
+		w.start("", change)
+		key := "k-0"
+		p := stream.Partition(key, partitions)
+		w.right([]string{key}, 0, 5)
+		w.counted([]string{key}, 5)
+		var o kadm.Offsets
+		o.AddOffset(w.catalog.table.Name(), p, 3, -1)
+		began := time.Now()
+		require.NoError(t, must(w.admin().DeleteRecords(t.Context(), o))(t).Error())
+		w.eventually("it is said", func() bool { return len(log.lines("a table is not as it was left")) > 0 })
+		require.Less(t, time.Since(began), 10*time.Second)
+		lines := log.lines("a table is not as it was left", fmt.Sprintf("partition=%d", p), "offsets 0 to 2 of its changelog are gone", "cleanup.policy=compact")
+		require.Len(t, lines, 1)
+		require.Equal(t, lines, log.lines("a table is not as it was left"))
+	})
+}
+
 // A group's name that other consumers use ends the engine with what to do.
 func TestEngine_GroupInUse(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
