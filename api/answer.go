@@ -76,6 +76,13 @@ func (s *server) send(w http.ResponseWriter, r *http.Request, id, location strin
 // hand hands a command to its stream. It takes no longer than the client waits.
 // That brokers are away is said once by who notices, not for each request.
 func (s *server) hand(r *http.Request, id string, send func(context.Context) error) error {
+	if s.Damaged != nil {
+		if err := s.Damaged(); err != nil {
+			p := problemf(http.StatusServiceUnavailable, "%v; the command was not sent", err)
+			p.ID, p.Sent = id, "no"
+			return p
+		}
+	}
 	limit, err := timeout(r)
 	if err != nil {
 		return err

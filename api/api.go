@@ -51,6 +51,9 @@ type Deps struct {
 	// Ready says what the process still waits for beside the views, such as its
 	// processors. Nil where it runs none.
 	Ready func() error
+	// Damaged says why no command may be taken now, such as topics that are not as
+	// they should be, and what to do; nil is never.
+	Damaged func() error
 	// Metrics is served under /metrics; nil serves prometheus.DefaultGatherer.
 	Metrics prometheus.Gatherer
 	// Logger gets what clients are not told. Nil is slog.Default.

@@ -196,6 +196,7 @@ type fixture struct {
 	models   fakeTable[projection.Model]
 	commands fakeCommands
 	ready    error
+	damaged  error
 	progress []views.Progress
 	log      *strings.Builder
 }
@@ -229,6 +230,7 @@ func (f *fixture) with(commands api.Commands) *fixture {
 			Progress: func() []views.Progress { return f.progress }},
 		Commands: commands,
 		Ready:    func() error { return f.ready },
+		Damaged:  func() error { return f.damaged },
 		Metrics:  prometheus.NewRegistry(),
 		Logger:   slog.New(slog.NewTextHandler(f.log, nil)),
 	})

@@ -83,6 +83,25 @@ func TestAPI_Command(t *testing.T) {
 	}
 }
 
+// While topics are not as they should be no command is sent, and each answer says why and what to do.
+func TestAPI_CommandsWhileDamaged(t *testing.T) {
+	cases := append(commandCases[:len(commandCases):len(commandCases)], commandCases[0])
+	cases[len(cases)-1].method, cases[len(cases)-1].path, cases[len(cases)-1].body = "POST", "/v1/orders", placeBody
+	for _, c := range cases {
+		t.Run(c.method+c.path, func(t *testing.T) {
+			f := newFixture(t)
+			f.damaged = errors.New("order-commands (12): take another --prefix")
+			a := f.do(c.method, c.path, c.body)
+			a.problem(t, http.StatusServiceUnavailable, "take another --prefix")
+			require.Contains(t, a.json["detail"], "was not sent")
+			require.NotEmpty(t, a.json["id"], "to repeat it with")
+			require.NotEmpty(t, a.Header().Get("Retry-After"))
+			require.Empty(t, f.commands.all())
+			require.Equal(t, http.StatusOK, f.get("/v1/orders/o-1").Code, "what is there can be read")
+		})
+	}
+}
+
 func TestAPI_CommandID(t *testing.T) {
 	for _, c := range commandCases {
 		t.Run(c.method+c.path, func(t *testing.T) {

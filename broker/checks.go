@@ -45,6 +45,12 @@ type Facts struct {
 	Brokers map[int32]BrokerFacts
 	Topics  map[string]TopicFacts // those that exist, and those that are hidden from us
 	Groups  map[string]Rights
+	Kinds   map[string]GroupKind // of the groups that exist
+	// Begun is the partition count that groups have committed offsets with; 0 where
+	// none has yet.
+	Begun int
+	// Others are the names of all topics of the cluster.
+	Others []string
 	// Newest is the latest timestamp of any record in a stream that clients write to.
 	Newest time.Time
 	Disk   DiskFacts
@@ -112,6 +118,9 @@ var checks = []struct {
 	{"versions", checkVersions},
 	{"rights", checkRights},
 	{"partitions", checkPartitions},
+	{RaisedPartitions, checkRaised},
+	{"names", checkNames},
+	{"groups", checkGroups},
 	{"cleanup.policy", topicConfig("cleanup.policy", func(s topics.Spec, v string) (string, string, bool) {
 		return fmt.Sprintf("is %s, must be %s", v, s.Cleanup), s.Cleanup, v != s.Cleanup
 	})},
@@ -270,21 +279,37 @@ func checkRights(f *Facts, found func(Finding)) {
 	}
 }
 
+// RaisedPartitions is the name of the check for topics that have more partitions
+// than they should. Partitions can't be taken back, so a process starts all the
+// same, and goes on saying so.
+const RaisedPartitions = "raised partitions"
+
+// checkPartitions judges counts that no process can work with: too few, or all
+// alike and another one than was asked for.
 func checkPartitions(f *Facts, found func(Finding)) {
+	if f.Begun > 0 && f.Begun != f.Specs[0].Partitions {
+		found(Finding{Subjects: subject("--partitions"), Problem: fmt.Sprintf("is %d, and the groups have worked with %d so far", f.Specs[0].Partitions, f.Begun),
+			Remedy: fmt.Sprintf("start with --partitions %d, or take another --prefix", f.Begun)})
+		return
+	}
 	counts := map[int]bool{}
+	fewest := 0
 	for _, s := range f.Specs {
 		if t := f.Topics[s.Topic]; t.Partitions > 0 {
 			counts[t.Partitions] = true
+			if fewest == 0 || t.Partitions < fewest {
+				fewest = t.Partitions
+			}
 		}
 	}
 	for _, s := range f.Specs {
 		t := f.Topics[s.Topic]
-		if t.Partitions == 0 || t.Partitions == s.Partitions {
+		if t.Partitions == 0 || t.Partitions == s.Partitions || f.raised(s) {
 			continue
 		}
-		remedy := fmt.Sprintf("start with --partitions %d, or take another --prefix", t.Partitions)
+		remedy := fmt.Sprintf("start with --partitions %d, or take another --prefix", fewest)
 		switch {
-		case len(counts) == 1:
+		case f.Begun == 0 && (len(counts) == 1 || t.Partitions == fewest && !t.Empty):
 		case t.Empty:
 			remedy = f.tool("kafka-topics.sh", "--delete --topic {}") + ", and start again"
 		default:
@@ -292,6 +317,93 @@ func checkPartitions(f *Facts, found func(Finding)) {
 		}
 		found(Finding{Subjects: subject(s.Topic), Problem: fmt.Sprintf("has %d partitions, not %d", t.Partitions, s.Partitions), Remedy: remedy})
 	}
+}
+
+// raised reports whether a topic has more partitions than the installation. Where
+// no group has worked yet, topics that are all alike speak for another count.
+func (f *Facts) raised(s topics.Spec) bool {
+	if f.Topics[s.Topic].Partitions <= s.Partitions {
+		return false
+	}
+	if f.Begun == s.Partitions {
+		return true
+	}
+	for _, o := range f.Specs {
+		if f.Topics[o.Topic].Partitions == o.Partitions {
+			return true
+		}
+	}
+	return false
+}
+
+func checkRaised(f *Facts, found func(Finding)) {
+	if f.Begun > 0 && f.Begun != f.Specs[0].Partitions {
+		return
+	}
+	for _, s := range f.Specs {
+		if f.raised(s) {
+			found(Finding{Subjects: subject(s.Topic), Warning: true, Problem: fmt.Sprintf("has %d partitions, as they were raised, not %d: no commands are taken, what is in them is read", f.Topics[s.Topic].Partitions, s.Partitions),
+				Remedy: "take another --prefix, as partitions can't be taken back"})
+		}
+	}
+}
+
+// checkNames looks for topics of others whose names the brokers take for the same
+// as ours, as their metrics spell '.' and '_' alike.
+func checkNames(f *Facts, found func(Finding)) {
+	for _, s := range f.Specs {
+		if _, there := f.Topics[s.Topic]; there {
+			continue
+		}
+		for _, o := range f.Others {
+			if o != s.Topic && metricName(o) == metricName(s.Topic) {
+				found(Finding{Subjects: subject(cmp.Or("--prefix "+f.Prefix, "--prefix")), Problem: fmt.Sprintf("topic %s can't be made beside %s: the brokers spell '.' and '_' alike in the names of their metrics", s.Topic, o),
+					Remedy: "take another --prefix"})
+				return
+			}
+		}
+	}
+}
+
+func metricName(topic string) string { return strings.ReplaceAll(topic, ".", "_") }
+
+// checkGroups judges who else uses the groups' names.
+func checkGroups(f *Facts, found func(Finding)) {
+	for _, g := range slices.Sorted(maps.Keys(f.Kinds)) {
+		if problem := f.Kinds[g].foreign(); problem != "" {
+			found(Finding{Subjects: subject(g), Problem: problem,
+				Remedy: "stop its members (" + f.tool("kafka-consumer-groups.sh", "--describe --members --group {}") + "), or take another --prefix"})
+		}
+	}
+}
+
+// GroupKind is what a consumer group is now.
+type GroupKind struct {
+	Type     string // classic, consumer (KIP-848), share, streams; empty: not known
+	State    string
+	Protocol string // how its members share partitions: the assignor
+	Kind     string // of protocol: consumer, connect
+}
+
+// assignor is the name under which goka's members share partitions.
+const assignor = "copartition"
+
+// foreign says in what way members of another kind are in the group, or "".
+func (g GroupKind) foreign() string {
+	empty := g.State == "Empty" || g.State == "Dead" || g.State == ""
+	switch {
+	case g.Type == "share" || g.Type == "streams":
+		return fmt.Sprintf("the name is taken by a %s group", g.Type)
+	case empty:
+		return ""
+	case g.Type == "consumer":
+		return "the name is in use by consumers of the new kind (KIP-848)"
+	case g.Kind != "" && g.Kind != "consumer":
+		return fmt.Sprintf("the name is in use by a group of kind %q", g.Kind)
+	case g.State == "Stable" && g.Protocol != "" && g.Protocol != assignor:
+		return fmt.Sprintf("the name is in use by other consumers, which share partitions by %q", g.Protocol)
+	}
+	return ""
 }
 
 func checkReplication(f *Facts, found func(Finding)) {

@@ -20,6 +20,8 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // never is a hundred years in milliseconds: the largest round number that kfake can still turn into a time.Duration.
@@ -146,7 +148,12 @@ func (e *Embedded) start(opts Options) error {
 		ln = syncedListener{ln, group, &e.inner}
 	}
 
+	// A request that names two topics by ids which it does not know, as they were deleted, makes kfake panic.
+	byName := kversion.Stable()
+	byName.SetMaxKeyVersion(kmsg.Produce.Int16(), 12)
+
 	kopts := []kfake.Opt{
+		kfake.MaxVersions(byName),
 		kfake.NumBrokers(1),
 		kfake.ClusterID("baedal"),
 		kfake.DefaultNumPartitions(opts.Partitions),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"baedal/stream"
 	"baedal/topics"
 )
 
@@ -24,6 +26,7 @@ type Demand struct {
 	Specs          []topics.Spec
 	Replication    int           // of topics that are created; 0 leaves it to the brokers
 	Groups         []string      // that it runs, with the prefix
+	Installation   []string      // all groups of the installation, with the prefix
 	SessionTimeout time.Duration // of its groups; 0 without any
 	Transactions   bool
 	DataDir        string // none: ""
@@ -87,6 +90,15 @@ func gather(ctx context.Context, d Demand) (*Facts, error) {
 	if _, there := f.Topics["__consumer_offsets"]; there && len(d.Groups) > 0 { // or asking would make the brokers make it
 		looking.Go(func() { groups = lookAtGroups(ctx, cl, d.Groups) })
 	}
+	var kinds map[string]GroupKind
+	var begun int
+	looking.Go(func() {
+		existing := existingGroups(ctx, cl)
+		kinds = kindsOfGroups(ctx, cl, d.Groups, existing)
+		begun = begunWith(ctx, cl, slices.DeleteFunc(slices.Clone(d.Installation), func(name string) bool { return existing[name] == GroupKind{} }))
+	})
+	var others []string
+	looking.Go(func() { others = allTopics(ctx, cl) })
 	var newest time.Time
 	looking.Go(func() { newest = newestRecord(ctx, cl, f) })
 	empty := map[string]bool{}
@@ -97,6 +109,7 @@ func gather(ctx context.Context, d Demand) (*Facts, error) {
 		f.Topics[name] = t
 	}
 	f.Brokers, f.Groups, f.Newest = brokers, groups, newest
+	f.Kinds, f.Begun, f.Others = kinds, begun, others
 	return f, nil
 }
 
@@ -246,6 +259,83 @@ func lookAtGroups(ctx context.Context, cl *kgo.Client, names []string) map[strin
 		}
 	}
 	return all
+}
+
+// existingGroups says of all groups of the cluster what they are. Unlike other
+// questions about groups it does not make the brokers make a topic for them.
+func existingGroups(ctx context.Context, cl *kgo.Client) map[string]GroupKind {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	all := map[string]GroupKind{}
+	for _, shard := range cl.RequestSharded(ctx, kmsg.NewPtrListGroupsRequest()) {
+		resp, ok := shard.Resp.(*kmsg.ListGroupsResponse)
+		if !ok || shard.Err != nil {
+			continue
+		}
+		for _, g := range resp.Groups {
+			all[g.Group] = GroupKind{Type: strings.ToLower(g.GroupType), State: g.GroupState, Kind: g.ProtocolType}
+		}
+	}
+	return all
+}
+
+// kindsOfGroups says of those groups that exist what they are.
+func kindsOfGroups(ctx context.Context, cl *kgo.Client, names []string, existing map[string]GroupKind) map[string]GroupKind {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	all := map[string]GroupKind{}
+	var classic []string
+	for _, name := range names {
+		if g, ok := existing[name]; ok {
+			all[name] = g
+			if g.Type == "" || g.Type == "classic" {
+				classic = append(classic, name)
+			}
+		}
+	}
+	if len(classic) == 0 {
+		return all
+	}
+	described, _ := kadm.NewClient(cl).DescribeGroups(ctx, classic...)
+	for name, g := range described {
+		if g.Err == nil {
+			kind := all[name]
+			kind.State, kind.Protocol = g.State, g.Protocol
+			all[name] = kind
+		}
+	}
+	return all
+}
+
+// begunWith returns the partition count that offsets of the groups were committed
+// with, 0 when none says.
+func begunWith(ctx context.Context, cl *kgo.Client, groups []string) int {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if len(groups) == 0 {
+		return 0
+	}
+	for _, g := range kadm.NewClient(cl).FetchManyOffsets(ctx, groups...) {
+		for _, partitions := range g.Fetched {
+			for _, o := range partitions {
+				if n := stream.CommittedPartitions(o.Metadata); o.Err == nil && n > 0 {
+					return n
+				}
+			}
+		}
+	}
+	return 0
+}
+
+// allTopics returns the names of all topics that this client may see.
+func allTopics(ctx context.Context, cl *kgo.Client) []string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	listed, err := kadm.NewClient(cl).ListTopics(ctx)
+	if err != nil {
+		return nil
+	}
+	return listed.Names()
 }
 
 // newestRecord returns the latest timestamp in the streams. Kafka tells its own time nowhere but in what is written to

@@ -47,6 +47,10 @@ func fine() *broker.Facts {
 	return f
 }
 
+func kind(kind, state, protocol, protocolType string) map[string]broker.GroupKind {
+	return map[string]broker.GroupKind{"orders": {Type: kind, State: state, Protocol: protocol, Kind: protocolType}}
+}
+
 func TestJudge(t *testing.T) {
 	require.Empty(t, broker.Judge(fine()))
 	require.Empty(t, broker.Judge(&broker.Facts{}), "what is not known is not judged")
@@ -94,6 +98,42 @@ func TestJudge(t *testing.T) {
 		"PartitionsOfOneEmpty": {topic("order-events", func(t *broker.TopicFacts) { t.Partitions, t.Empty = 4, true }), false,
 			[]string{"order-events: has 4 partitions, not 8", "kafka-topics.sh --bootstrap-server k:9092 --delete --topic order-events"}},
 		"PartitionsOfOneInUse": {topic("order-events", func(t *broker.TopicFacts) { t.Partitions = 4 }), false, []string{"order-events: has 4 partitions, not 8", "another --prefix"}},
+
+		"PartitionsRaised": {topic("order-events", func(t *broker.TopicFacts) { t.Partitions = 12 }), true, []string{"order-events: has 12 partitions, as they were raised, not 8", "another --prefix"}},
+		"PartitionsOfAllRaised": {func(f *broker.Facts) {
+			f.Begun = 8
+			for name, t := range f.Topics {
+				t.Partitions = 12
+				f.Topics[name] = t
+			}
+		}, true, []string{"order-events, orders-table: has 12 partitions, as they were raised, not 8"}},
+		"PartitionsBegunWithOthers": {func(f *broker.Facts) {
+			f.Begun = 8
+			f.Specs[0].Partitions, f.Specs[1].Partitions = 12, 12
+			for name, t := range f.Topics {
+				t.Partitions = 12
+				f.Topics[name] = t
+			}
+		}, false, []string{"--partitions: is 12, and the groups have worked with 8 so far", "start with --partitions 8"}},
+		"PartitionsForgotten": {func(f *broker.Facts) { // a raised one speaks for the higher count, the others don't
+			f.Specs[0].Partitions, f.Specs[1].Partitions = 12, 12
+			topic("order-events", func(t *broker.TopicFacts) { t.Partitions = 12 })(f)
+		}, false, []string{"orders-table: has 8 partitions, not 12", "start with --partitions 8"}},
+
+		"NameCollides": {missing(func(f *broker.Facts) { f.Prefix, f.Others = "", []string{"order-events2", "order-events", "x"} }), false, nil},
+		"NameCollidesInMetrics": {func(f *broker.Facts) {
+			f.Prefix, f.Specs[0].Topic, f.Others = "a.", "a.order-events", []string{"a_order-events"}
+		}, false, []string{"--prefix a.: ", "a.order-events", "a_order-events", "take another --prefix"}},
+		"NameIsThere": {func(f *broker.Facts) { f.Others = []string{"order_events", "order-events", "orders-table"} }, false, nil},
+
+		"GroupOfOurs":     {func(f *broker.Facts) { f.Kinds = kind("classic", "Stable", "copartition", "consumer") }, false, nil},
+		"GroupRests":      {func(f *broker.Facts) { f.Kinds = kind("classic", "Empty", "", "connect") }, false, nil},
+		"GroupSimple":     {func(f *broker.Facts) { f.Kinds = kind("", "Empty", "", "") }, false, nil},
+		"GroupOfConnect":  {func(f *broker.Facts) { f.Kinds = kind("classic", "Stable", "sessioned", "connect") }, false, []string{"orders: ", `kind "connect"`, "--describe --members --group orders", "--prefix"}},
+		"GroupOfConsumer": {func(f *broker.Facts) { f.Kinds = kind("classic", "Stable", "range", "consumer") }, false, []string{"orders: ", `"range"`, "--prefix"}},
+		"GroupNewKind":    {func(f *broker.Facts) { f.Kinds = kind("consumer", "Stable", "", "consumer") }, false, []string{"KIP-848"}},
+		"GroupNewAtRest":  {func(f *broker.Facts) { f.Kinds = kind("consumer", "Empty", "", "consumer") }, false, nil},
+		"GroupShare":      {func(f *broker.Facts) { f.Kinds = kind("share", "Empty", "", "share") }, false, []string{"share group"}},
 
 		"StreamCompacted":  {config("order-events", "cleanup.policy", "compact"), false, []string{"cleanup.policy is compact, must be delete", alter + "order-events --add-config cleanup.policy=delete"}},
 		"TableDeleted":     {config("orders-table", "cleanup.policy", "compact,delete"), false, []string{alter + "orders-table --add-config cleanup.policy=compact"}},
@@ -276,4 +316,42 @@ func TestPreflight_NoRights(t *testing.T) {
 	_, err := broker.Preflight(t.Context(), demand(t, b, "t."))
 	require.ErrorContains(t, err, "for t in t.order-commands ")
 	require.ErrorContains(t, err, "--allow-principal User:ANONYMOUS --operation Read --operation Write --operation Describe --topic $t")
+}
+
+// A prefix that collides is one line that says what to do, before anything is made.
+func TestPreflight_CollidingPrefix(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b kafkatest.Broker) {
+		dotted := b.Prefix(t)
+		cfg := stream.Config{Brokers: []string{b.Addr}}.WithDefaults().Client()
+		_, err := broker.CreateTopics([]string{b.Addr}, cfg, topics.New(dotted, 2).All(), 1)
+		require.NoError(t, err)
+		prefix := strings.TrimSuffix(dotted, ".") + "_"
+		_, err = broker.Preflight(t.Context(), broker.Demand{Addrs: []string{b.Addr}, Prefix: prefix, Specs: topics.New(prefix, 2).All()})
+		require.ErrorContains(t, err, "take another --prefix")
+		require.Len(t, strings.Split(err.Error(), "\n"), 3, "one finding, and its remedy")
+
+		_, err = broker.CreateTopics([]string{b.Addr}, cfg, topics.New(prefix, 2).All(), 1)
+		require.ErrorContains(t, err, "take another --prefix")
+		require.NotContains(t, err.Error(), "\n", "one line for all topics")
+	})
+}
+
+// A group's name that other consumers use is found before anything starts.
+func TestPreflight_GroupInUse(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, b kafkatest.Broker) {
+		prefix := b.Prefix(t)
+		catalog := topics.New(prefix, 2)
+		cfg := stream.Config{Brokers: []string{b.Addr}}.WithDefaults().Client()
+		_, err := broker.CreateTopics([]string{b.Addr}, cfg, catalog.All(), 1)
+		require.NoError(t, err)
+		plain := b.Client(t, kgo.ConsumerGroup(catalog.Group("orders")), kgo.ConsumeTopics(catalog.OrderCommands.Name()), kgo.Balancers(kgo.RangeBalancer()))
+		go plain.PollFetches(t.Context())
+		demand := broker.Demand{Addrs: []string{b.Addr}, Prefix: prefix, Specs: catalog.All(), Groups: []string{catalog.Group("orders")}}
+		require.Eventually(t, func() bool {
+			_, err = broker.Preflight(t.Context(), demand)
+			return err != nil
+		}, 30*time.Second, 100*time.Millisecond)
+		require.ErrorContains(t, err, "in use by other consumers")
+		require.ErrorContains(t, err, "--prefix")
+	})
 }

@@ -30,7 +30,7 @@ func CreateTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec, repli
 	if err != nil {
 		return nil, fmt.Errorf("listing the topics at %v: %w", addrs, err)
 	}
-	var wrong []error
+	var wrong refusals
 	for _, s := range specs {
 		if _, ok := there[s.Topic]; ok {
 			continue
@@ -39,17 +39,79 @@ func CreateTopics(addrs []string, cfg *sarama.Config, specs []topics.Spec, repli
 		case err == nil:
 			created = append(created, s.Topic)
 		case errors.Is(err, sarama.ErrTopicAlreadyExists): // another instance was quicker
-		case errors.Is(err, sarama.ErrTopicAuthorizationFailed), errors.Is(err, sarama.ErrClusterAuthorizationFailed):
-			wrong = append(wrong, fmt.Errorf("creating topic %s: %w: kafka-acls.sh --bootstrap-server %s --add --allow-principal User:ANONYMOUS --operation Create --topic %s",
-				s.Topic, err, strings.Join(addrs, ","), s.Topic))
 		default:
-			wrong = append(wrong, fmt.Errorf("creating topic %s: %w", s.Topic, err))
+			wrong.add(s.Topic, err)
 		}
 	}
 	if len(wrong) > 0 {
-		return created, errors.Join(wrong...)
+		return created, wrong.err(addrs)
 	}
 	return created, awaitTopics(addrs, cfg, specs)
+}
+
+// refusals are topics that the brokers refuse to create, by the reason.
+type refusals []*refusal
+
+type refusal struct {
+	topics []string
+	err    error
+}
+
+func (r *refusals) add(topic string, err error) {
+	for _, one := range *r {
+		if one.kind() == (&refusal{err: err}).kind() {
+			one.topics = append(one.topics, topic)
+			return
+		}
+	}
+	*r = append(*r, &refusal{[]string{topic}, err})
+}
+
+// kind is the code of the error: the brokers' words about it name the topic.
+func (r *refusal) kind() string {
+	for _, c := range creation {
+		if errors.Is(r.err, c.err) {
+			return c.err.Error()
+		}
+	}
+	return r.err.Error()
+}
+
+// creation is why brokers refuse to create a topic for good, and what to do; {}
+// stands for the first topic.
+var creation = []struct {
+	err    error
+	remedy string
+}{
+	{sarama.ErrTopicAuthorizationFailed, "kafka-acls.sh --bootstrap-server BROKERS --add --allow-principal User:ANONYMOUS --operation Create --topic {}"},
+	{sarama.ErrClusterAuthorizationFailed, "kafka-acls.sh --bootstrap-server BROKERS --add --allow-principal User:ANONYMOUS --operation Create --topic {}"},
+	{sarama.ErrInvalidTopic, "take another --prefix: this one gives names that the brokers don't allow, or that collide with others where '.' and '_' are alike"},
+	{sarama.ErrInvalidReplicationFactor, "choose a --replication that is not above the number of brokers"},
+	{sarama.ErrInvalidPartitions, "choose another number of --partitions"},
+	{sarama.ErrInvalidConfig, "the brokers don't take cleanup.policy, retention.ms or delete.retention.ms of a topic: lift that, or create the topics by hand"},
+	{sarama.ErrPolicyViolation, "the brokers' create.topic.policy refuses it: choose --replication and --partitions that it takes, or create the topics by hand"},
+	{sarama.ErrUnsupportedVersion, "upgrade the brokers to Kafka 2.8 or newer"},
+	{sarama.ErrThrottlingQuotaExceeded, "the quota for changes of topics is used up: start again in a minute"},
+}
+
+// err says all of it, a line for each reason.
+func (r refusals) err(addrs []string) error {
+	var all []error
+	for _, one := range r {
+		names := one.topics[0]
+		if n := len(one.topics) - 1; n > 0 {
+			names = fmt.Sprintf("%s and %d more", names, n)
+		}
+		remedy := ""
+		for _, c := range creation {
+			if errors.Is(one.err, c.err) {
+				remedy = ": " + strings.NewReplacer("{}", one.topics[0], "BROKERS", strings.Join(addrs, ",")).Replace(c.remedy)
+				break
+			}
+		}
+		all = append(all, fmt.Errorf("creating topic %s: %w%s", names, one.err, remedy))
+	}
+	return errors.Join(all...)
 }
 
 // awaitTopics waits until brokers say that all topics exist and have leaders:

@@ -64,6 +64,10 @@ func answers(ctx context.Context, client *kgo.Client) error {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}
 	resp, err := req.RequestWith(ctx, client)
+	var closed *kgo.ErrFirstReadEOF
+	if errors.As(err, &closed) {
+		return fmt.Errorf("it takes the connection and closes it, as one does that wants TLS or SASL, which Baedal has not: give a listener without: %w", err)
+	}
 	if err != nil {
 		return err
 	}

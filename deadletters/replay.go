@@ -89,7 +89,8 @@ func Replay(ctx context.Context, catalog *topics.Catalog, brokers []string, opt 
 	return nil
 }
 
-// partitions returns how many each stream has that a letter may go back to.
+// partitions returns how many each stream has that a letter may go back to, those
+// not counted that somebody has raised it to.
 func partitions(ctx context.Context, cl *kgo.Client, catalog *topics.Catalog) (map[string]int32, error) {
 	there, err := kadm.NewClient(cl).ListTopics(ctx)
 	if err != nil {
@@ -98,7 +99,7 @@ func partitions(ctx context.Context, cl *kgo.Client, catalog *topics.Catalog) (m
 	n := map[string]int32{}
 	for _, s := range catalog.All() {
 		if s.Cleanup == topics.Delete && s.Topic != catalog.DeadLetters.Name() {
-			n[s.Topic] = int32(len(there[s.Topic].Partitions))
+			n[s.Topic] = int32(min(len(there[s.Topic].Partitions), s.Partitions))
 		}
 	}
 	return n, nil

@@ -47,6 +47,27 @@ func Partitioner() kgo.Partitioner {
 	}))
 }
 
+// first keeps a partitioner to the partitions of the installation, also where a topic was raised to more.
+type first struct {
+	kgo.Partitioner
+	n int
+}
+
+// ForTopic implements kgo.Partitioner.
+func (f first) ForTopic(topic string) kgo.TopicPartitioner {
+	return firstOf{f.Partitioner.ForTopic(topic), f.n}
+}
+
+type firstOf struct {
+	kgo.TopicPartitioner
+	n int
+}
+
+// Partition implements kgo.TopicPartitioner.
+func (f firstOf) Partition(r *kgo.Record, n int) int {
+	return f.TopicPartitioner.Partition(r, min(n, f.n))
+}
+
 // Dial makes a Client that reads the streams from now on: their ends are looked up before Dial returns, so nothing that follows
 // from a command sent later is missed. The back newest records of each partition are read first; 0 for none.
 func Dial(ctx context.Context, cat *topics.Catalog, brokers []string, back int64, streams ...string) (*Client, error) {
@@ -61,7 +82,7 @@ func Dial(ctx context.Context, cat *topics.Catalog, brokers []string, back int64
 		kgo.SeedBrokers(brokers...),
 		kgo.ClientID("baedal-sim"),
 		kgo.RequiredAcks(kgo.AllISRAcks()), // with kgo's default idempotence: a command is written once
-		kgo.RecordPartitioner(Partitioner()),
+		kgo.RecordPartitioner(first{Partitioner(), cat.Partitions}),
 		kgo.ProducerLinger(time.Millisecond), // a batch is worth a little time, but the time is part of what is measured
 		kgo.ConsumePartitions(from),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

@@ -25,6 +25,7 @@ func TestPartitioner_EqualsSarama(t *testing.T) {
 			want, err := theirs.Partition(&sarama.ProducerMessage{Key: sarama.StringEncoder(key)}, int32(n))
 			require.NoError(t, err)
 			require.Equal(t, int(want), ours.Partition(&kgo.Record{Key: []byte(key)}, n), "%s of %d", key, n)
+			require.Equal(t, int(want), first{Partitioner(), n}.ForTopic("t").Partition(&kgo.Record{Key: []byte(key)}, n+4), "the topic was raised")
 			h := fnv.New32a()
 			_, _ = h.Write([]byte(key))
 			if int32(h.Sum32()) < 0 {

@@ -127,11 +127,70 @@ func (db *DB) Drop(space, topic string, partition int32) error {
 		old.end(errReplaced)
 		delete(db.tables, prefix)
 	}
+	return db.erase(prefix)
+}
+
+// erase removes everything under a prefix, on disk at once.
+func (db *DB) erase(prefix string) error {
 	if err := db.enter(); err != nil {
 		return err
 	}
 	defer db.leave()
 	return db.pebble.DeleteRange([]byte(prefix), after(prefix), pebble.Sync)
+}
+
+// eraseAny is erase where there is something.
+func (db *DB) eraseAny(prefix string) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	it, err := db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: after(prefix)})
+	if err != nil {
+		return err
+	}
+	there := it.First()
+	if err := it.Close(); err != nil || !there {
+		return err
+	}
+	return db.pebble.DeleteRange([]byte(prefix), after(prefix), pebble.Sync)
+}
+
+// Note returns what SetNotes wrote last under a name, or "".
+func (db *DB) Note(name string) (string, error) {
+	if err := db.enter(); err != nil {
+		return "", err
+	}
+	defer db.leave()
+	value, closer, err := db.pebble.Get([]byte(notePrefix + name))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading note %q: %w", name, err)
+	}
+	defer closer.Close()
+	return string(value), nil
+}
+
+// SetNotes writes texts under names, all or nothing after a crash. Like a flush
+// it is not synced.
+func (db *DB) SetNotes(notes map[string]string) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	batch := db.pebble.NewBatch()
+	defer batch.Close()
+	for name, text := range notes {
+		if err := batch.Set([]byte(notePrefix+name), []byte(text), nil); err != nil {
+			return fmt.Errorf("writing note %q: %w", name, err)
+		}
+	}
+	if err := batch.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("writing notes: %w", err)
+	}
+	return nil
 }
 
 // enter keeps the database open until leave; Pebble panics when it is used

@@ -14,6 +14,9 @@ const (
 	kindRow    = 'r'
 )
 
+// notePrefix stands before the names of notes. No table has an empty space.
+const notePrefix = "\x00note\x00"
+
 func tablePrefix(space, topic string, partition int32) (string, error) {
 	if space == "" || topic == "" || strings.ContainsRune(space+topic, 0) || partition < 0 {
 		return "", fmt.Errorf("table %q/%q/%d: a table needs a space and a topic without NUL bytes, and a partition from 0 on",

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -12,9 +11,12 @@ import (
 // rows were copied, 0 when there was no reason to. It blocks for as long as the
 // copy takes, some hundred thousand rows a second, and must come before Table.
 //
+// A copy of another topic than the one of that id is none; an own one is worth
+// nothing then. An empty id is not known: both are believed.
+//
 // The copy is taken at one moment, rows and offset together. After a crash in
 // between the partition has rows and no offset, and is read from the start.
-func (db *DB) Seed(to, from, topic string, partition int32, ahead int64) (rows int, err error) {
+func (db *DB) Seed(to, from, topic string, partition int32, topicID string, ahead int64) (rows int, err error) {
 	target, err := tablePrefix(to, topic, partition)
 	if err != nil {
 		return 0, err
@@ -29,12 +31,12 @@ func (db *DB) Seed(to, from, topic string, partition int32, ahead int64) (rows i
 	defer db.leave()
 	snapshot := db.pebble.NewSnapshot()
 	defer snapshot.Close()
-	theirs, known, err := offsetIn(snapshot, source)
-	if err != nil || !known {
+	theirs, err := positionIn(snapshot, source)
+	if err != nil || !theirs.known || !theirs.isOf(topicID) {
 		return 0, err
 	}
-	ours, known, err := offsetIn(snapshot, target)
-	if err != nil || known && theirs-ours < ahead {
+	ours, err := positionIn(snapshot, target)
+	if err != nil || ours.known && ours.isOf(topicID) && theirs.offset-ours.offset < ahead {
 		return 0, err
 	}
 
@@ -66,7 +68,7 @@ func (db *DB) Seed(to, from, topic string, partition int32, ahead int64) (rows i
 		return rows, fmt.Errorf("seeding %s, partition %d: %w", topic, partition, err)
 	}
 	key = append(key[:len(target)], kindOffset)
-	if err := batch.Set(key, binary.BigEndian.AppendUint64(nil, uint64(theirs)), nil); err != nil {
+	if err := batch.Set(key, theirs.encode(), nil); err != nil {
 		return rows, fmt.Errorf("seeding %s, partition %d: %w", topic, partition, err)
 	}
 	if err := batch.Commit(pebble.NoSync); err != nil {
@@ -75,17 +77,18 @@ func (db *DB) Seed(to, from, topic string, partition int32, ahead int64) (rows i
 	return rows, nil
 }
 
-func offsetIn(s *pebble.Snapshot, prefix string) (offset int64, known bool, err error) {
+func positionIn(s *pebble.Snapshot, prefix string) (position, error) {
 	value, closer, err := s.Get([]byte(prefix + string(kindOffset)))
 	if err == pebble.ErrNotFound {
-		return 0, false, nil
+		return position{}, nil
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("reading an offset: %w", err)
+		return position{}, fmt.Errorf("reading an offset: %w", err)
 	}
 	defer closer.Close()
-	if len(value) != 8 {
-		return 0, false, fmt.Errorf("reading an offset: %w: %d bytes instead of 8", pebble.ErrCorruption, len(value))
+	p, err := decodePosition(value)
+	if err != nil {
+		return p, fmt.Errorf("reading an offset: %w", err)
 	}
-	return int64(binary.BigEndian.Uint64(value)), true, nil
+	return p, nil
 }

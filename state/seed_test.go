@@ -47,7 +47,7 @@ func TestDB_Seed(t *testing.T) {
 			require.NoError(t, other.SetOffset(9))
 			require.NoError(t, other.Close())
 
-			n, err := db.Seed("group", "view", "t", 3, 100)
+			n, err := db.Seed("group", "view", "t", 3, "", 100)
 			require.NoError(t, err)
 			table, err := db.Table("group", "t", 3, state.Options{})
 			require.NoError(t, err)
@@ -81,7 +81,7 @@ func BenchmarkSeed(b *testing.B) {
 	}
 	require.NoError(b, table.Close())
 	for i := 0; b.Loop(); i++ {
-		n, err := db.Seed(fmt.Sprintf("group-%d", i), "view", "t", 0, 1)
+		n, err := db.Seed(fmt.Sprintf("group-%d", i), "view", "t", 0, "", 1)
 		require.NoError(b, err)
 		require.Equal(b, rows, n)
 	}

@@ -44,6 +44,14 @@ type Options struct {
 	// CacheRows bounds the decoded rows kept by Cache. Default 4,000; negative
 	// keeps none. Lower it when rows are large.
 	CacheRows int
+	// TopicID says which topic of that name the changelog is now (KIP-516). Rows
+	// and offset of another one are dropped as the table is opened: an offset
+	// means nothing in a topic that was deleted and made anew. Empty: not known,
+	// and what is there is believed.
+	TopicID string
+	// Dropped is told of the offset up to which rows of another topic were
+	// dropped. nil: nobody is told.
+	Dropped func(offset int64)
 }
 
 // Table is the local store of one table partition, for goka (storage.Storage)
@@ -90,9 +98,27 @@ type write struct {
 
 func (w *write) size() int { return len(w.key) + len(w.value) + writeOverhead }
 
+// position is an offset, and the id of the topic that it is an offset of.
 type position struct {
 	offset int64
 	known  bool
+	topic  string // empty: not known
+}
+
+func (p position) encode() []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(p.offset)), p.topic...)
+}
+
+func decodePosition(raw []byte) (position, error) {
+	if len(raw) < 8 {
+		return position{}, fmt.Errorf("%w: %d bytes instead of 8", pebble.ErrCorruption, len(raw))
+	}
+	return position{int64(binary.BigEndian.Uint64(raw)), true, string(raw[8:])}, nil
+}
+
+// isOf reports whether the position may be one in the topic of that id.
+func (p position) isOf(topic string) bool {
+	return p.topic == "" || topic == "" || p.topic == topic
 }
 
 func newTable(db *DB, prefix, name string, opts Options) *Table {
@@ -208,7 +234,7 @@ func (t *Table) SetOffset(offset int64) error {
 		t.mu.Unlock()
 		return nil
 	}
-	t.covered, t.reached = len(t.log), position{offset, true}
+	t.covered, t.reached = len(t.log), position{offset, true, t.opts.TopicID}
 	if !t.opts.Follower {
 		failpoint.Hit(failpoint.Recovering, t.name)
 	}
@@ -248,7 +274,7 @@ func (t *Table) Acked(offset int64) {
 	defer t.mu.Unlock()
 	if t.owned && !t.ended && t.covered < len(t.log) {
 		t.covered++
-		t.reached = position{offset, true}
+		t.reached = position{offset, true, t.opts.TopicID}
 	}
 }
 
@@ -302,7 +328,7 @@ func (t *Table) flush() error {
 		return t.fail("flushing", err)
 	}
 	defer t.db.leave()
-	batch, err := t.batch(n, reached.offset)
+	batch, err := t.batch(n, reached)
 	t.mu.RUnlock()
 	defer batch.Close()
 	if err == nil {
@@ -321,7 +347,7 @@ func (t *Table) flush() error {
 
 // batch holds the first n writes and the offset. Of a key written more than
 // once it takes the last of those n, never a later one.
-func (t *Table) batch(n int, offset int64) (*pebble.Batch, error) {
+func (t *Table) batch(n int, reached position) (*pebble.Batch, error) {
 	batch := t.db.pebble.NewBatchWithSize(min(t.bytes, 2*flushBytes) + 64)
 	end := t.base + uint64(n)
 	key := t.rowKey("")
@@ -342,7 +368,7 @@ func (t *Table) batch(n int, offset int64) (*pebble.Batch, error) {
 			return batch, err
 		}
 	}
-	return batch, batch.Set(t.offsetKey(), binary.BigEndian.AppendUint64(nil, uint64(offset)), nil)
+	return batch, batch.Set(t.offsetKey(), reached.encode(), nil)
 }
 
 // trim forgets the first n writes, which are on disk now.
@@ -403,16 +429,32 @@ func (t *Table) read(key []byte) ([]byte, error) {
 	return append([]byte{}, value...), nil
 }
 
+// readOffset learns what is on disk, and drops it where it is of another topic.
 func (t *Table) readOffset() error {
 	raw, err := t.read(t.offsetKey())
-	if err != nil || raw == nil {
+	if err != nil {
 		return err
 	}
-	if len(raw) != 8 {
-		return t.fail("reading its offset", fmt.Errorf("%w: %d bytes instead of 8", pebble.ErrCorruption, len(raw)))
+	if raw == nil { // what a copy left that was cut off says nothing of where it is from
+		return t.db.eraseAny(t.prefix)
 	}
-	t.stored = position{int64(binary.BigEndian.Uint64(raw)), true}
-	t.reached = t.stored
+	stored, err := decodePosition(raw)
+	if err != nil {
+		return t.fail("reading its offset", err)
+	}
+	if !stored.isOf(t.opts.TopicID) {
+		if err := t.db.erase(t.prefix); err != nil {
+			return t.fail("dropping rows of a topic that is gone", err)
+		}
+		if t.opts.Dropped != nil {
+			t.opts.Dropped(stored.offset)
+		}
+		return nil
+	}
+	t.stored, t.reached = stored, stored
+	if t.opts.TopicID != "" {
+		t.reached.topic = t.opts.TopicID // and the next flush writes it
+	}
 	return nil
 }
 

@@ -51,8 +51,7 @@ func tooLong(key string, value []byte) error {
 
 // unfit returns why a record that came in can't be passed on whole, or nil. A
 // reader that unpacked no more than the beginning of a value says so in a header.
-func unfit(g goka.Context, value []byte) error {
-	headers := g.Headers()
+func unfit(key string, headers goka.Headers, value []byte) error {
 	if whole, cut := sizeOf(headers, value); cut {
 		return fmt.Errorf("%w: the value is %d bytes long, at most %d", ErrTooLong, whole, MaxRecord)
 	}
@@ -63,7 +62,7 @@ func unfit(g goka.Context, value []byte) error {
 	if size > MaxHeaders {
 		return fmt.Errorf("%w: the headers are %d bytes long, at most %d", ErrTooLong, size, MaxHeaders)
 	}
-	return tooLong(g.Key(), value)
+	return tooLong(key, value)
 }
 
 // sizeOf returns how long a value is, and whether what is there is its beginning
@@ -78,8 +77,8 @@ func sizeOf(headers goka.Headers, value []byte) (size int64, cut bool) {
 }
 
 // hops returns how many messages led to this one without a row changing.
-func hops(g goka.Context) int {
-	n, err := strconv.ParseUint(string(g.Headers()[HeaderHops]), 10, 31)
+func hops(headers goka.Headers) int {
+	n, err := strconv.ParseUint(string(headers[HeaderHops]), 10, 31)
 	if err != nil {
 		return 0
 	}
@@ -103,9 +102,9 @@ func cut(s string, n int) string {
 
 // origin returns where a record was written first, if it was forwarded: a place
 // on the topic on which it comes. Anything else in the header is a stranger's.
-func origin(g goka.Context) (string, bool) {
-	o := string(g.Headers()[HeaderOrigin])
-	place, ok := strings.CutPrefix(o, string(g.Topic())+"/")
+func origin(topic string, headers goka.Headers) (string, bool) {
+	o := string(headers[HeaderOrigin])
+	place, ok := strings.CutPrefix(o, topic+"/")
 	partition, offset, ok2 := strings.Cut(place, "/")
 	_, err := strconv.ParseUint(partition, 10, 31)
 	_, err2 := strconv.ParseUint(offset, 10, 63)

@@ -142,6 +142,20 @@ func (e *engine) forget() {
 // start runs the group on a state directory until stop; "" is an empty one.
 func (w *world) start(dir string, change func(*stream.Config)) *engine {
 	w.t.Helper()
+	e := w.startUnready(dir, change)
+	w.eventually("the engine is ready", func() bool { return e.Ready() == nil })
+	return e
+}
+
+// startUnready is start that does not wait until all is well.
+func (w *world) startUnready(dir string, change func(*stream.Config)) *engine {
+	w.t.Helper()
+	return w.startHeld(dir, change, nil)
+}
+
+// startHeld lets see hold up what is counted.
+func (w *world) startHeld(dir string, change func(*stream.Config), see func()) *engine {
+	w.t.Helper()
 	if dir == "" {
 		dir = w.t.TempDir()
 	}
@@ -154,6 +168,9 @@ func (w *world) start(dir string, change func(*stream.Config)) *engine {
 	}
 	e := &engine{seen: map[int32]int{}}
 	e.Engine = stream.New(cfg, w.group(w.prefix, func(p int32) {
+		if see != nil {
+			see()
+		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.seen[p]++
@@ -172,7 +189,6 @@ func (w *world) start(dir string, change func(*stream.Config)) *engine {
 		require.NoError(w.t, db.Close())
 	})
 	w.t.Cleanup(e.stop)
-	w.eventually("the engine is ready", func() bool { return e.Ready() == nil })
 	return e
 }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -46,7 +47,9 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 		kgo.MaxBufferedRecords(mostBuffered),
 		kgo.MaxBufferedBytes(mostBufferedBytes),
 		kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
-			return func(r *kgo.Record, partitions int) int { return int(partitionOf(r.Key, partitions)) }
+			return func(r *kgo.Record, partitions int) int {
+				return int(partitionOf(r.Key, cmp.Or(c.Partitions, partitions)))
+			}
 		})),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
@@ -57,6 +60,11 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 	}
 	return &client{Client: k, cfg: c}, nil
 }
+
+// forgetTopic makes the client learn anew where a topic is: it takes no other
+// topic of the same name by itself. What waits to be sent there is lost, as what
+// was sent before is.
+func (c *client) forgetTopic(topic string) { c.PurgeTopicsFromProducing(topic) }
 
 // dialer is how the producers of groups reach the brokers.
 func (c Config) dialer() (opts []kgo.Opt) {

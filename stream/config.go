@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -24,7 +25,16 @@ type Config struct {
 	ClientID string
 	// Partitions is the partition count of every stream and table. Records
 	// whose key belongs to another partition are forwarded; 0 forwards nothing.
+	// Of a topic that has more, the groups and the producers keep to these; what
+	// comes into the others is forwarded, too.
 	Partitions int
+	// Strays is the consumer group that reads the partitions of inputs beyond
+	// Partitions. All processes of an installation must name the same one.
+	// Default "strays".
+	Strays string
+	// Watch knows the topics; all of a process share it, and who made it runs
+	// it. nil: the engine makes its own.
+	Watch *Watch
 	// InstanceID names this instance among those that share the groups, for
 	// longer than a process lives (KIP-345, static membership): one that is
 	// started again under the same id has its partitions back at once, instead
@@ -79,6 +89,9 @@ type Config struct {
 func (c Config) WithDefaults() Config {
 	if c.ClientID == "" {
 		c.ClientID = "baedal"
+	}
+	if c.Strays == "" {
+		c.Strays = "strays"
 	}
 	if c.Guarantee == "" {
 		c.Guarantee = AtLeastOnce
@@ -139,7 +152,7 @@ func (c Config) Client() *sarama.Config {
 	s.Consumer.Group.Member.UserData = c.userData()
 	s.Consumer.Group.Session.Timeout = c.SessionTimeout
 	s.Consumer.Group.Heartbeat.Interval = min(300*time.Millisecond, c.SessionTimeout/4) // how soon a member learns that others come and go
-	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}
+	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{c.strategy()}
 
 	s.Metadata.Retry.Max = 100
 	s.Metadata.Retry.Backoff = 100 * time.Millisecond
@@ -185,8 +198,38 @@ func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
 		if err != nil {
 			return nil, errors.Join(err, inner.Close())
 		}
-		return readableManager{inner, client}, nil
+		return readableManager{inner, client, c.Partitions}, nil
 	}
+}
+
+// strategy shares the first Partitions partitions of every topic: all topics must
+// have as many as their table, whatever an admin has raised them to.
+func (c Config) strategy() sarama.BalanceStrategy {
+	if c.Partitions == 0 {
+		return goka.StrictCopartitioningStrategy
+	}
+	return firstPartitions{goka.StrictCopartitioningStrategy, c.Partitions}
+}
+
+type firstPartitions struct {
+	sarama.BalanceStrategy
+	n int
+}
+
+func (f firstPartitions) Plan(members map[string]sarama.ConsumerGroupMemberMetadata, topics map[string][]int32) (sarama.BalanceStrategyPlan, error) {
+	cut := make(map[string][]int32, len(topics))
+	for topic, partitions := range topics {
+		cut[topic] = first(partitions, f.n)
+	}
+	return f.BalanceStrategy.Plan(members, cut)
+}
+
+// first returns those of the partitions that are below n; 0 stands for all.
+func first(partitions []int32, n int) []int32 {
+	if n == 0 {
+		return partitions
+	}
+	return slices.DeleteFunc(slices.Clone(partitions), func(p int32) bool { return p >= int32(n) })
 }
 
 // Log returns goka's kind of logger. What goka says is for debugging: what a

@@ -44,20 +44,11 @@ func (c *Context[R]) Now() time.Time { return c.now }
 // Coordinates returns topic/partition/offset of the record as its producer was
 // told them: they name a message that has no id of its own.
 func (c *Context[R]) Coordinates() string {
-	if o, ok := origin(c.g); ok {
+	if o, ok := origin(string(c.g.Topic()), c.g.Headers()); ok {
 		return o
 	}
 	return coordinates(c.g)
 }
-
-// Incarnation tells apart topics of one name that were made one after the other:
-// a short form of the topic's id (KIP-516), or "" while it is not known. The
-// coordinates of a message are its name for ever only together with it. What
-// stands in the header of a forwarded record is of the same topic.
-//
-// The engine does not know the topic's id yet: where the session learns it, this
-// returns it.
-func (c *Context[R]) Incarnation() string { return "" }
 
 func coordinates(g goka.Context) string {
 	return fmt.Sprintf("%s/%d/%d", g.Topic(), g.Partition(), g.Offset())
@@ -68,6 +59,17 @@ func (c *Context[R]) Partition() int32 { return c.g.Partition() }
 
 // Offset returns the record's offset in its partition.
 func (c *Context[R]) Offset() int64 { return c.g.Offset() }
+
+// Incarnation tells apart topics of one name that were made one after the other:
+// it is the id of the record's topic (KIP-516), as Kafka's tools spell it, or ""
+// where brokers know none. The coordinates of a message name it for ever only
+// together with it.
+func (c *Context[R]) Incarnation() string {
+	if s, ok := c.g.(*sessionContext); ok {
+		return s.s.ids[string(c.g.Topic())]
+	}
+	return ""
+}
 
 // Row returns the row of the message's key, or nil. It may be changed in place
 // when Save follows; it is dropped and read anew if the handler panics.
@@ -206,7 +208,7 @@ func (c *Context[R]) headers() goka.Headers {
 		headers[headerTrace] = t
 	}
 	if idle {
-		headers[HeaderHops] = strconv.AppendInt(nil, int64(hops(c.g)+1), 10)
+		headers[HeaderHops] = strconv.AppendInt(nil, int64(hops(c.g.Headers())+1), 10)
 	}
 	return headers
 }

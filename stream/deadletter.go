@@ -44,51 +44,67 @@ const (
 // that is too long, no value, but where it lies. The message is finished when the
 // dead letter is acknowledged, not before.
 func (h *handler[R]) bury(g goka.Context, m any, why error) {
-	var raw any
-	if e, ok := m.(*envelope); ok && e != nil && e.raw != nil {
-		raw = e.raw
-	}
-	key, headers := g.Key(), g.Headers()
-	if errors.Is(why, ErrTooLong) {
-		key, headers, raw = h.beginning(g, raw)
-	}
-	headers = headers.Merged(goka.Headers{
-		HeaderTopic:     []byte(g.Topic()),
-		HeaderPartition: strconv.AppendInt(nil, int64(g.Partition()), 10),
-		HeaderOffset:    strconv.AppendInt(nil, g.Offset(), 10),
-		HeaderGroup:     []byte(h.Name),
-		HeaderError:     []byte(cut(why.Error(), maxReason)),
-		HeaderAt:        []byte(h.cfg.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00")),
-	})
-	var st stacked
-	if errors.As(why, &st) {
-		headers[HeaderStack] = st.stack[:min(len(st.stack), maxStack)]
+	var data []byte
+	if e, ok := m.(*envelope); ok && e != nil {
+		data = e.raw
 	}
 	h.meter.failed.WithLabelValues(h.Name, string(g.Topic())).Inc()
+	key, headers, value := letter(found{string(g.Topic()), g.Partition(), g.Offset(), g.Key(), g.Headers(), data}, h.Name, why, h.cfg.Now())
 	if before, ok := h.letters.tell(string(g.Topic()), why, h.cfg.Now()); ok {
 		h.cfg.Logger.Warn("a message can't be handled: it goes to the dead letters", "group", h.Name,
 			"record", coordinates(g), "key", cut(key, maxLogged), "error", cut(why.Error(), maxLogged), "alike, not logged", before)
 	}
 	failpoint.Hit(failpoint.Burying, h.Name)
+	var raw any
+	if value != nil {
+		raw = value
+	}
 	g.Emit(goka.Stream(h.DeadLetters.Name()), key, raw, goka.WithCtxEmitHeaders(headers))
 	failpoint.Hit(failpoint.Buried, h.Name)
 }
 
+// found is a record where it was read.
+type found struct {
+	topic     string
+	partition int32
+	offset    int64
+	key       string
+	headers   goka.Headers
+	value     []byte
+}
+
+// letter returns the dead letter of a record that a group can't handle. It always
+// fits a topic: see MaxRecord.
+func letter(r found, group string, why error, now time.Time) (key string, headers goka.Headers, value []byte) {
+	key, headers, value = r.key, r.headers, r.value
+	if errors.Is(why, ErrTooLong) {
+		size, _ := sizeOf(headers, value)
+		if len(key) > MaxKey {
+			key = key[:maxHead]
+		}
+		headers = goka.Headers{
+			HeaderSize: strconv.AppendInt(nil, size, 10),
+			HeaderHead: value[:min(len(value), maxHead)],
+		}
+		value = nil
+	}
+	headers = headers.Merged(goka.Headers{
+		HeaderTopic:     []byte(r.topic),
+		HeaderPartition: strconv.AppendInt(nil, int64(r.partition), 10),
+		HeaderOffset:    strconv.AppendInt(nil, r.offset, 10),
+		HeaderGroup:     []byte(group),
+		HeaderError:     []byte(cut(why.Error(), maxReason)),
+		HeaderAt:        []byte(now.UTC().Format("2006-01-02T15:04:05.000Z07:00")),
+	})
+	var st stacked
+	if errors.As(why, &st) {
+		headers[HeaderStack] = st.stack[:min(len(st.stack), maxStack)]
+	}
+	return key, headers, value
+}
+
 // maxLogged is how much of a key or an error the log gets: all is in the letter.
 const maxLogged = 500
-
-// beginning returns what is kept of a record that is too long.
-func (h *handler[R]) beginning(g goka.Context, raw any) (key string, headers goka.Headers, value any) {
-	data, _ := raw.([]byte)
-	size, _ := sizeOf(g.Headers(), data)
-	if key = g.Key(); len(key) > MaxKey {
-		key = key[:maxHead]
-	}
-	return key, goka.Headers{
-		HeaderSize: strconv.AppendInt(nil, size, 10),
-		HeaderHead: data[:min(len(data), maxHead)],
-	}, nil
-}
 
 // letters decides which dead letters are logged: of a kind, that is of a topic
 // and the beginning of the error, one a minute.

@@ -98,6 +98,9 @@ func NewEmitter(c Config) (*Emitter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Watch != nil {
+		c.Watch.onReplaced(client.forgetTopic)
+	}
 	e := &Emitter{client: client, cfg: c, release: c.Reach.use(), lanes: map[tp]*sendLane{}, acked: time.Now()}
 	e.abandoning, e.abandon = context.WithCancel(context.Background())
 	return e, nil

@@ -96,6 +96,7 @@ type instance struct {
 	meter   *meter
 	timers  *timers // nil without a timer
 	letters letters
+	dead    string // the topic of its dead letters
 	outbox  atomic.Pointer[outbox]
 }
 
@@ -118,7 +119,7 @@ func (c inputCodec) Decode(data []byte) (any, error) {
 }
 
 func (g Group[R]) instance(cfg Config) *instance {
-	in := &instance{meter: newMeter(g.Name, cfg.Registerer), tables: newTables()}
+	in := &instance{meter: newMeter(g.Name, cfg.Registerer), tables: newTables(), dead: g.DeadLetters.Name()}
 	h := &handler[R]{Group: g, cfg: cfg, instance: in}
 
 	var edges []goka.Edge
@@ -193,12 +194,12 @@ func (h *handler[R]) check(g goka.Context, m any, now time.Time) error {
 	if e == nil {
 		e = &envelope{} // goka gives none for null
 	}
-	if err := unfit(g, e.raw); err != nil {
+	if err := unfit(g.Key(), g.Headers(), e.raw); err != nil {
 		return err
 	}
 	switch {
-	case hops(g) >= MaxHops:
-		return fmt.Errorf("%d messages led to this one without a row changing: groups answer each other for ever, and it ends here", hops(g))
+	case hops(g.Headers()) >= MaxHops:
+		return fmt.Errorf("%d messages led to this one without a row changing: groups answer each other for ever, and it ends here", hops(g.Headers()))
 	case g.Key() == "":
 		return errors.New("the record has no key: produce it under the id that it is about")
 	case e.raw == nil:
@@ -218,11 +219,11 @@ func (h *handler[R]) check(g goka.Context, m any, now time.Time) error {
 // forward sends a record that a client with another partitioner put here to
 // where its key belongs. Coordinates travel along: they may be its id.
 func (h *handler[R]) forward(g goka.Context, in Input[R], raw []byte) {
-	from, ok := origin(g) // the first one stays
+	from, ok := origin(string(g.Topic()), g.Headers()) // the first one stays
 	if !ok {
 		from = coordinates(g)
 	}
-	headers := g.Headers().Merged(goka.Headers{HeaderOrigin: []byte(from), HeaderHops: strconv.AppendInt(nil, int64(hops(g)+1), 10)})
+	headers := g.Headers().Merged(goka.Headers{HeaderOrigin: []byte(from), HeaderHops: strconv.AppendInt(nil, int64(hops(g.Headers())+1), 10)})
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
 	failpoint.Hit(failpoint.Forwarding, h.Name)
 	if in.loop {

@@ -51,9 +51,7 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 		}
 	}
 	r := &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
-	for name, value := range headers {
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: value})
-	}
+	r.Headers = recordHeaders(headers)
 	var row rowSent
 	if topic == p.table {
 		failpoint.Hit(failpoint.RowKept, topic)
@@ -127,4 +125,11 @@ func (p *producer) Close() error {
 		}
 	})
 	return nil
+}
+
+func recordHeaders(headers goka.Headers) (all []kgo.RecordHeader) {
+	for name, value := range headers {
+		all = append(all, kgo.RecordHeader{Key: name, Value: value})
+	}
+	return all
 }

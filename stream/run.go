@@ -21,6 +21,7 @@ import (
 type Engine struct {
 	cfg    Config
 	groups []*run
+	own    bool // the watch is this engine's
 
 	checked    bool          // nobody in the groups has another guarantee
 	rebalanced chan struct{} // a group has got its partitions
@@ -35,6 +36,12 @@ func New(cfg Config, groups ...Definition) *Engine {
 			cfg.Registerer.MustRegister(lagCollector{r.group, &r.session})
 		}
 		e.groups = append(e.groups, r)
+	}
+	if e.own = e.cfg.Watch == nil; e.own {
+		e.cfg.Watch = NewWatch(e.cfg, topicsOf(e.groups)...)
+		for _, r := range e.groups {
+			r.cfg.Watch, r.prompt.Watch = e.cfg.Watch, e.cfg.Watch
+		}
 	}
 	return e
 }
@@ -60,6 +67,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	}
 	var wg sync.WaitGroup
+	if e.own {
+		defer e.cfg.Watch.Close()
+		wg.Go(func() { e.cfg.Watch.Run(ctx) })
+	}
 	clients := map[time.Duration]*client{} // groups with the same Linger share one
 	for _, g := range e.groups {
 		if g.client = clients[g.cfg.Linger]; g.client != nil {
@@ -71,9 +82,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		defer client.Close()
 		wg.Go(func() { client.tellStalls(ctx) })
+		e.cfg.Watch.onReplaced(client.forgetTopic)
 		g.client, clients[g.cfg.Linger] = client, client
 	}
 	wg.Go(func() { e.tellRecovery(ctx, e.groups[0].client) })
+	wg.Go(func() { e.forwardStrays(ctx) })
 	errs := make([]error, len(e.groups)+1)
 	wg.Go(func() {
 		if errs[len(e.groups)] = e.compareSettings(ctx, kadm.NewClient(e.groups[0].client.Client)); errs[len(e.groups)] != nil {
@@ -92,8 +105,14 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // Ready returns nil when brokers answer, every group has its partitions and its
-// tables are recovered, or an error that says what is not so.
+// tables are recovered, and the topics are as they should be, or an error that
+// says what is not so.
 func (e *Engine) Ready() error {
+	return errors.Join(e.cfg.Watch.Err(), e.Recovered())
+}
+
+// Recovered is Ready whatever the topics are like.
+func (e *Engine) Recovered() error {
 	var waiting []error
 	if err := e.cfg.Reach.Err(); err != nil {
 		waiting = append(waiting, err)
@@ -114,6 +133,7 @@ type run struct {
 	offbeat bool
 	client  *client // of all groups with the same Linger
 	*instance
+	ids       map[string]string // of the topics, when it began
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]
 	producer  atomic.Pointer[producer]
@@ -149,6 +169,7 @@ const (
 func (r *run) supervise(ctx context.Context) error {
 	pause := firstPause
 	for {
+		r.cfg.Watch.await(ctx, r.topics())
 		began := time.Now()
 		err := r.once(ctx)
 		if ctx.Err() != nil {
@@ -201,6 +222,7 @@ func (r *run) leave() {
 // once runs the group until it fails or ctx is done.
 func (r *run) once(ctx context.Context) error {
 	r.cause.Store(nil)
+	r.ids = r.cfg.Watch.ids(r.topics())
 	ctx, r.stop = context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	defer telling.Wait()

@@ -49,12 +49,23 @@ func (h *sessionHandler) Setup(s sarama.ConsumerGroupSession) error {
 	h.run.timers.clear()
 	h.run.tables.clear()
 	h.s = newSession(s, h.run)
+	if err := h.s.identify(s.Context()); err != nil {
+		return err
+	}
 	h.run.session.Store(h.s)
 	if h.run.exactlyOnce() { // or the tables are waited for in vain
 		if err := h.run.steady(h.run.producer.Load().txn); err != nil {
 			return err
 		}
 	}
+	if err := h.s.correct(s.Context()); err != nil {
+		return err
+	}
+	if err := h.s.lookAtChangelog(s.Context()); err != nil {
+		return err
+	}
+	go h.s.untilReplaced()
+	go h.s.watchChangelog()
 	if err := h.inner.Setup(h.s); err != nil {
 		return err
 	}
@@ -112,6 +123,7 @@ type session struct {
 	stop  chan struct{}
 	wg    sync.WaitGroup
 
+	ids     map[string]string // of the topics that it works with
 	mu      sync.Mutex
 	offsets map[tp]*progress
 
@@ -281,16 +293,21 @@ func untilCommit(now time.Time, interval time.Duration, offbeat bool) time.Durat
 // A crash in between repeats messages, it loses none.
 func (s *session) commit() {
 	s.mu.Lock()
+	committed := map[tp]int64{}
 	for at, p := range s.offsets {
 		if p.next > p.committed {
-			s.ConsumerGroupSession.MarkOffset(at.topic, at.partition, p.next, "")
+			s.ConsumerGroupSession.MarkOffset(at.topic, at.partition, p.next, s.mark(at.topic))
 			p.committed = p.next
+			committed[at] = p.next
 		}
 	}
 	s.mu.Unlock()
 	failpoint.Hit(failpoint.Committing, s.run.group)
 	s.ConsumerGroupSession.Commit() // what failed before too; nothing where nothing is marked
 	failpoint.Hit(failpoint.Committed, s.run.group)
+	if err := s.run.cfg.remember(s.run.group, committed, s.ids); err != nil {
+		s.run.fail(err)
+	}
 	if err := s.run.tables.each((*state.Table).Flush); err != nil {
 		s.run.fail(fmt.Errorf("writing the tables on this machine: %w", err))
 	}

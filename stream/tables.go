@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,7 @@ import (
 // tables knows the tables of the partitions that a group owns right now.
 type tables struct {
 	onRecovered func(partition int32, t *state.Table) error
+	changelog   atomic.Pointer[changelog] // as the session found it; nil: not known
 
 	mu   sync.Mutex // for writers
 	open atomic.Pointer[[]*table]
@@ -65,6 +68,13 @@ func (t *tables) set(partition int32, partitions int, st *state.Table) {
 	t.open.Store(&open)
 }
 
+// changelog is what a session knows of the topic of its table.
+type changelog struct {
+	id    string
+	ends  map[int32]int64 // of the partitions that it has
+	start map[int32]int64
+}
+
 // clear forgets all tables; goka closes them.
 func (t *tables) clear() {
 	t.mu.Lock()
@@ -92,9 +102,13 @@ const worthCopying = 5000
 // builder makes goka open tables of ours.
 func (t *tables) builder(cfg Config) storage.Builder {
 	return func(topic string, partition int32) (storage.Storage, error) {
+		log := t.changelog.Load()
+		if log == nil {
+			log = &changelog{}
+		}
 		if cfg.CopySpace != "" {
 			began := time.Now()
-			rows, err := cfg.State.Seed("group", cfg.CopySpace, topic, partition, worthCopying)
+			rows, err := cfg.State.Seed("group", cfg.CopySpace, topic, partition, log.id, worthCopying)
 			if err != nil {
 				return nil, err
 			}
@@ -102,12 +116,50 @@ func (t *tables) builder(cfg Config) storage.Builder {
 				cfg.Logger.Info("a table begins with the copy on this machine", "topic", topic, "partition", partition, "rows", rows, "in", time.Since(began).Round(time.Millisecond))
 			}
 		}
-		st, err := cfg.State.Table("group", topic, partition, state.Options{CacheRows: cfg.CacheRows, Transactional: cfg.Guarantee == ExactlyOnce})
+		st, err := t.openTable(cfg, topic, partition, log)
 		if err != nil {
 			return nil, err
 		}
 		t.set(partition, cfg.Partitions, st)
 		return &ownedTable{Table: st, partition: partition, tables: t}, nil
+	}
+}
+
+// openTable opens a table that can be recovered from its changelog: rows that go
+// beyond what is there are dropped.
+func (t *tables) openTable(cfg Config, topic string, partition int32, log *changelog) (*state.Table, error) {
+	opts := state.Options{CacheRows: cfg.CacheRows, Transactional: cfg.Guarantee == ExactlyOnce, TopicID: log.id,
+		Dropped: DropLine(cfg.Logger, topic, partition)}
+	st, err := cfg.State.Table("group", topic, partition, opts)
+	if err != nil {
+		return nil, err
+	}
+	offset, err := st.GetOffset(-1)
+	if err != nil {
+		return nil, err
+	}
+	warn := func(what string) {
+		cfg.Logger.Warn("a table is not as it was left", "topic", topic, "partition", partition, "what", what)
+	}
+	switch end, known := log.ends[partition]; {
+	case !known:
+	case offset >= end:
+		warn(fmt.Sprintf("offsets %d to %d are gone: the changelog ends at %d; the rows on this machine are read anew from it", end, offset, end))
+		if err := cfg.State.Drop("group", topic, partition); err != nil {
+			return nil, err
+		}
+		return cfg.State.Table("group", topic, partition, opts)
+	case offset+1 < log.start[partition]:
+		warn(fmt.Sprintf("offsets %d to %d are gone: rows that changed there are missing or old", offset+1, log.start[partition]-1))
+	}
+	return st, nil
+}
+
+// DropLine returns what logs that a copy of a topic that is gone was dropped.
+func DropLine(log *slog.Logger, topic string, partition int32) func(offset int64) {
+	return func(offset int64) {
+		log.Warn("a table is not as it was left", "topic", topic, "partition", partition,
+			"what", fmt.Sprintf("the topic was deleted and made anew: rows up to offset %d of the one before are dropped, and read anew", offset))
 	}
 }
 

@@ -191,7 +191,7 @@ func (t *transaction) commitOffsets(ctx context.Context, group *kmsg.TxnOffsetCo
 		all.Topic = topic.Topic
 		for _, p := range topic.Partitions {
 			one := kmsg.NewOffsetCommitRequestTopicPartition()
-			one.Partition, one.Offset = p.Partition, p.Offset
+			one.Partition, one.Offset, one.Metadata = p.Partition, p.Offset, p.Metadata
 			all.Partitions = append(all.Partitions, one)
 		}
 		req.Topics = append(req.Topics, all)
@@ -306,6 +306,15 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 			return err
 		}
 		failpoint.Hit(failpoint.TxnCommitted, s.run.group)
+		committed := map[tp]int64{}
+		for _, topic := range topics {
+			for _, p := range topic.Partitions {
+				committed[tp{topic.Topic, p.Partition}] = p.Offset
+			}
+		}
+		if err := s.run.cfg.remember(s.run.group, committed, s.ids); err != nil {
+			return err
+		}
 		if err := s.run.tables.each((*state.Table).Flush); err != nil {
 			return fmt.Errorf("writing the tables on this machine: %w", err)
 		}
@@ -352,7 +361,8 @@ func (s *session) stopIntake(last bool) ([]kmsg.TxnOffsetCommitRequestTopic, err
 			byTopic[at.topic] = topic
 		}
 		offset := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		offset.Partition, offset.Offset = at.partition, p.next
+		mark := s.mark(at.topic)
+		offset.Partition, offset.Offset, offset.Metadata = at.partition, p.next, &mark
 		topic.Partitions = append(topic.Partitions, offset)
 	}
 	var all []kmsg.TxnOffsetCommitRequestTopic

@@ -34,6 +34,11 @@ type Options struct {
 	SaramaConsumer goka.SaramaConsumerBuilder
 	TopicManager   goka.TopicManagerBuilder
 
+	// Incarnation says which topic of that name there is now, and closes gone when
+	// another one has come in its place: the view of it is then made anew. nil:
+	// topics are taken to stay what they are.
+	Incarnation func(topic string) (id string, gone <-chan struct{})
+
 	// ProbeEvery is how often the newest offsets are asked for: the resolution of
 	// Staleness. Each time costs one request per partition. Default 1s.
 	ProbeEvery time.Duration

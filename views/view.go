@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -228,6 +229,10 @@ func (v *View[R]) runOnce(ctx context.Context) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
+	var gone <-chan struct{} // taken before the storages are opened, which hold to the same topic or to a newer one
+	if v.opts.Incarnation != nil {
+		_, gone = v.opts.Incarnation(v.table.Name())
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var probing sync.WaitGroup
 	conn := &clients{opts: v.opts, topic: v.table.Name(), learn: v.learn, newest: v.heard}
@@ -257,7 +262,22 @@ func (v *View[R]) runOnce(ctx context.Context) (err error) {
 		return err
 	}
 	probing.Go(func() { v.probe(ctx, conn) })
-	return gv.Run(ctx)
+	if gone == nil {
+		return gv.Run(ctx)
+	}
+	var replaced atomic.Bool
+	probing.Go(func() {
+		select {
+		case <-gone:
+			replaced.Store(true)
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	if err := gv.Run(ctx); !replaced.Load() {
+		return err
+	}
+	return fmt.Errorf("topic %s was deleted and made anew", v.table.Name())
 }
 
 // probe asks for the newest offsets again and again, which is what shows how

@@ -66,7 +66,7 @@ func TestDeadLetters_ShowsWhereItLies(t *testing.T) {
 }
 
 func TestSent(t *testing.T) {
-	assert.NoError(t, sent(nil))
-	assert.ErrorIs(t, sent(fmt.Errorf("x: %w", stream.ErrTooLong)), api.ErrTooLong)
-	assert.NotErrorIs(t, sent(errors.New("another")), api.ErrTooLong)
+	assert.NoError(t, told(nil))
+	assert.ErrorIs(t, told(fmt.Errorf("x: %w", stream.ErrTooLong)), api.ErrTooLong)
+	assert.NotErrorIs(t, told(errors.New("another")), api.ErrTooLong)
 }

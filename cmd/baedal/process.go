@@ -87,7 +87,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
 		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
-	cfg.CopySpace = viewSpace
+	cfg.CopySpace, cfg.Strays = viewSpace, p.catalog.Group("strays")
 	cfg.Reach = stream.NewReach(p.brokers, p.log)
 	if own != nil {
 		cfg.Dial = own.Dial
@@ -98,6 +98,15 @@ func (p *process) run(ctx context.Context) (err error) {
 	rules.ExactlyOnce = cfg.Guarantee == stream.ExactlyOnce
 	cfg.Agree = p.agreed(rules)
 	if err := p.prepareTopics(ctx, cfg); err != nil {
+		return err
+	}
+	var names []string
+	for _, s := range p.catalog.All() {
+		names = append(names, s.Topic)
+	}
+	cfg.Watch = stream.NewWatch(cfg, names...)
+	defer cfg.Watch.Close()
+	if err := cfg.Watch.Look(ctx); err != nil {
 		return err
 	}
 	if cfg.InstanceID, err = p.instanceID(ctx, cfg); err != nil {
@@ -122,7 +131,8 @@ func (p *process) run(ctx context.Context) (err error) {
 	follow := cfg
 	follow.FetchPause = 20 * time.Millisecond // nothing waits for a view but its readers
 	opts := views.Options{Brokers: p.brokers, Catalog: p.catalog, Logger: p.log,
-		SaramaConsumer: follow.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State)}
+		SaramaConsumer: follow.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State, cfg.Watch, p.log),
+		Incarnation: cfg.Watch.Incarnation}
 	tables := views.New(opts)
 	standby := &views.Set{}
 	if p.standby > 0 {
@@ -149,6 +159,7 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	}
 	behind.Go(func() { fail("the groups", engine.Run(back)) })
 	behind.Go(func() { fail("the copies", standby.Run(back)) })
+	behind.Go(func() { cfg.Watch.Run(back) })
 	before.Go(func() { fail("the tables on this machine", untilDamaged(front, cfg.State)) })
 
 	address := make(chan string, 1)
@@ -160,7 +171,7 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		}
 		defer commands.Close()
 		ready := func() error { return cmp.Or(engine.Ready(), commands.Ready()) }
-		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: ready, Metrics: p.registry, Logger: p.log})
+		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: ready, Damaged: cfg.Watch.Err, Metrics: p.registry, Logger: p.log})
 		before.Go(func() {
 			fail("HTTP", api.Serve(front, p.http, handler, func(a string) { address <- a }))
 		})
@@ -241,7 +252,7 @@ func (p *process) waitReady(ctx context.Context, engine *stream.Engine, tables *
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := engine.Ready()
+		err := engine.Recovered() // topics that are not as they should be may stay so: the watch says it
 		if err == nil && p.serves && !tables.Recovered() {
 			err = errors.New("the views are still catching up")
 		}
@@ -269,12 +280,17 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	}
 	demand := broker.Demand{Addrs: p.brokers, Prefix: p.prefix, Specs: p.catalog.All(), Replication: p.replication,
 		Transactions: cfg.Guarantee == stream.ExactlyOnce && len(p.runs) > 0, DataDir: p.dataDir}
+	for _, name := range topics.Groups {
+		demand.Installation = append(demand.Installation, p.catalog.Group(name))
+	}
 	for _, name := range p.runs {
 		demand.Groups, demand.SessionTimeout = append(demand.Groups, p.catalog.Group(name)), cfg.SessionTimeout
 	}
 	warnings, err := broker.Preflight(ctx, demand)
 	for _, w := range warnings {
-		p.log.Warn("preflight: " + w.String())
+		if w.Check != broker.RaisedPartitions { // the watch says it, and goes on to
+			p.log.Warn("preflight: " + w.String())
+		}
 	}
 	if err != nil {
 		return err
@@ -315,8 +331,10 @@ func (p *process) die(err error) {
 // viewSpace is where views keep their rows.
 const viewSpace = "view"
 
-func viewStorage(db *state.DB) storage.Builder {
+func viewStorage(db *state.DB, watch *stream.Watch, log *slog.Logger) storage.Builder {
 	return func(topic string, partition int32) (storage.Storage, error) {
-		return db.Table(viewSpace, topic, partition, state.Options{Follower: true, CacheRows: -1})
+		id, _ := watch.Incarnation(topic)
+		return db.Table(viewSpace, topic, partition, state.Options{Follower: true, CacheRows: -1, TopicID: id,
+			Dropped: stream.DropLine(log.With("of", "a view"), topic, partition)})
 	}
 }

@@ -29,8 +29,14 @@ func topicsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			warnings, err := broker.Preflight(cmd.Context(), broker.Demand{Addrs: s.brokers, Prefix: s.prefix, Specs: catalog.All(), Replication: s.replication})
+			demand := broker.Demand{Addrs: s.brokers, Prefix: s.prefix, Specs: catalog.All(), Replication: s.replication}
+			for _, name := range topics.Groups {
+				demand.Installation = append(demand.Installation, catalog.Group(name))
+			}
+			warnings, err := broker.Preflight(cmd.Context(), demand)
+			raised := false
 			for _, w := range warnings {
+				raised = raised || w.Check == broker.RaisedPartitions
 				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 			}
 			if err != nil {
@@ -40,7 +46,7 @@ func topicsCommand() *cobra.Command {
 			for _, name := range created {
 				fmt.Fprintln(cmd.OutOrStdout(), "created", name)
 			}
-			if err == nil {
+			if err == nil && !raised {
 				fmt.Fprintf(cmd.OutOrStdout(), "%d topics are as they should be\n", len(catalog.All()))
 			}
 			return err
