@@ -22,6 +22,7 @@ import (
 
 	"baedal/api"
 	"baedal/broker"
+	"baedal/internal/machine"
 	"baedal/processors"
 	"baedal/state"
 	"baedal/stream"
@@ -41,6 +42,7 @@ type process struct {
 	embedded bool // with a broker of its own
 	runs     []string
 	serves   bool
+	dying    sync.Once
 
 	// ready is called once everything is up, with the address of the HTTP
 	// server. It may block until its context is done.
@@ -50,12 +52,18 @@ type process struct {
 // run starts everything in order, and stops it in the opposite one. It blocks
 // until ctx is done or something fails that can't be mended while running.
 func (p *process) run(ctx context.Context) (err error) {
+	begun := false
+	defer func() { // whatever fails because of the signal is no failure
+		if ctx.Err() != nil && (err == nil || !begun) {
+			p.log.Info("stopped")
+			err = nil
+		}
+	}()
 	var rules processors.Settings
 	if len(p.runs) > 0 {
-		if rules, err = p.rules(); err != nil {
-			return err
-		}
+		rules, _ = p.rules() // judged already
 	}
+	guarantee, _ := p.promise()
 	p.registry = prometheus.NewRegistry()
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -76,24 +84,20 @@ func (p *process) run(ctx context.Context) (err error) {
 	var own *broker.Embedded
 	if p.embedded {
 		opts := broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Die: p.die, Logger: p.log}
-		if err := opts.Validate(); err != nil {
-			return usageError{err}
-		}
-		if own, err = broker.Start(opts); err != nil {
+		own, err = orStopped(ctx, func() (*broker.Embedded, error) { return broker.Start(opts) }, (*broker.Embedded).Close)
+		if err != nil {
 			return err
 		}
 		defer own.Close()
 		p.brokers = []string{own.Addr()}
 	}
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
-		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
+		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}.WithDefaults() // api has no flags for some
 	cfg.CopySpace = viewSpace
 	if own != nil {
 		cfg.Dial = own.Dial
 	}
-	if cfg.Guarantee, err = p.promise(); err != nil {
-		return err
-	}
+	cfg.Guarantee = guarantee
 	rules.ExactlyOnce = cfg.Guarantee == stream.ExactlyOnce
 	if err := p.prepareTopics(ctx, cfg); err != nil {
 		return err
@@ -101,7 +105,8 @@ func (p *process) run(ctx context.Context) (err error) {
 	if cfg.InstanceID, err = instanceID(p.dataDir); err != nil {
 		return err
 	}
-	if cfg.State, err = state.Open(filepath.Join(p.dataDir, "state"), p.die); err != nil {
+	cfg.State, err = orStopped(ctx, func() (*state.DB, error) { return state.Open(filepath.Join(p.dataDir, "state"), p.die) }, (*state.DB).Close)
+	if err != nil {
 		return err
 	}
 	defer cfg.State.Close()
@@ -126,6 +131,7 @@ func (p *process) run(ctx context.Context) (err error) {
 
 	// The people of the demo and HTTP stop first, then the groups drain, then
 	// what they write to is closed.
+	begun = true
 	return p.together(ctx, engine, tables, standby, cfg)
 }
 
@@ -142,11 +148,17 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 			stopFront(fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	behind.Go(func() { fail("the groups", engine.Run(back)) })
+	if len(p.runs) > 0 {
+		behind.Go(func() { fail("the groups", engine.Run(back)) })
+	}
 	behind.Go(func() { fail("the copies", standby.Run(back)) })
 	before.Go(func() { fail("the tables on this machine", untilDamaged(front, cfg.State)) })
 
 	address := make(chan string, 1)
+	listening := func(a string) {
+		p.log.Info("serving HTTP", "address", a)
+		address <- a
+	}
 	if p.serves {
 		behind.Go(func() { fail("the views", tables.Run(back)) })
 		commands, err := newCommands(p.catalog, cfg)
@@ -156,11 +168,11 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		defer commands.Close()
 		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: engine.Ready, Metrics: p.registry, Logger: p.log})
 		before.Go(func() {
-			fail("HTTP", api.Serve(front, p.http, handler, func(a string) { address <- a }))
+			fail("HTTP", api.Serve(front, p.http, handler, listening))
 		})
 	} else if p.http != "" {
 		before.Go(func() {
-			fail("HTTP", api.Serve(front, p.http, p.health(engine), func(a string) { address <- a }))
+			fail("HTTP", api.Serve(front, p.http, p.health(engine), listening))
 		})
 	} else {
 		address <- ""
@@ -191,11 +203,10 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	case <-time.After(p.shutdownTimeout):
 		return fmt.Errorf("draining took longer than --shutdown-timeout %s: what was not committed is handled again by the next start", p.shutdownTimeout)
 	}
-	if ctx.Err() != nil {
-		p.log.Info("stopped")
-		return nil
+	if cause := context.Cause(front); !errors.Is(cause, context.Canceled) {
+		return cause
 	}
-	return context.Cause(front)
+	return nil
 }
 
 // untilDamaged blocks until ctx is done or the tables turn out to be damaged
@@ -273,37 +284,22 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	if err != nil {
 		return err
 	}
-	created, err := broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
+	created, err := orStopped(ctx, func() ([]string, error) {
+		return broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
+	}, nil)
 	if len(created) > 0 {
 		p.log.Info("topics created", "count", len(created))
 	}
 	return err
 }
 
-// promise returns the guarantee: by default the one that holds. The embedded
-// broker lives and dies with its one process, so there is no zombie there, and
-// a kill may hit it in the middle of the end of a transaction.
-func (p *process) promise() (stream.Guarantee, error) {
-	if p.guarantee == "" {
-		if p.embedded {
-			return stream.AtLeastOnce, nil
-		}
-		return stream.ExactlyOnce, nil
-	}
-	g, err := stream.ParseGuarantee(p.guarantee)
-	if err != nil {
-		return "", usage("--guarantee: %v", err)
-	}
-	if g == stream.ExactlyOnce && p.embedded {
-		return "", usage("--guarantee exactly-once needs Kafka (--brokers): a kill of the embedded broker in the middle of a commit would leave a transaction that never ends")
-	}
-	return g, nil
-}
-
-// die ends the process at once: the disk does not take what must be written.
+// die ends the process at once: the disk does not take what must be written. It
+// does not return.
 func (p *process) die(err error) {
-	fmt.Fprintf(p.err, "baedal: %v: make room on the disk of %s and start again; nothing is lost\n", err, p.dataDir)
-	os.Exit(exitFailed)
+	p.dying.Do(func() {
+		fmt.Fprintf(p.err, "baedal: %v: then start again with --data-dir %s; nothing is lost\n", machine.Explain(err), p.dataDir)
+		os.Exit(exitFailed)
+	})
 }
 
 // instanceID returns the name of the instance that a data directory belongs to.
