@@ -55,7 +55,11 @@ func fromEnvironment(flags *pflag.FlagSet) (named map[string]string, err error) 
 	var wrong []error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := variable(f.Name)
-		if v, ok := os.LookupEnv(name); ok && !f.Changed && f.Name != "help" {
+		v, ok := os.LookupEnv(name)
+		if v == "" && f.Value.Type() == "stringArray" { // as it is with lists
+			return
+		}
+		if ok && !f.Changed && f.Name != "help" {
 			if err := flags.Set(f.Name, v); err != nil {
 				wrong = append(wrong, fmt.Errorf("%s=%q: %w", name, v, err))
 				_ = flags.Set(f.Name, f.DefValue) // said once is enough
@@ -84,8 +88,7 @@ func (s *settings) tidy() {
 	var deadlines []string
 	for _, d := range s.deadlines {
 		for one := range strings.SplitSeq(d, ",") {
-			status, wait, _ := strings.Cut(one, "=")
-			deadlines = append(deadlines, strings.Join(trimmed([]string{status, wait}), "="))
+			deadlines = append(deadlines, strings.Join(trimmed(strings.SplitN(one, "=", 2)), "="))
 		}
 	}
 	s.deadlines = deadlines

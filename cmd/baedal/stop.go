@@ -81,4 +81,3 @@ func (p pipe) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
-
