@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,7 +100,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	cfg.Guarantee = guarantee
 	rules.ExactlyOnce = cfg.Guarantee == stream.ExactlyOnce
-	if err := p.prepareTopics(ctx, cfg); err != nil {
+	if _, err := orStopped(ctx, func() (any, error) { return nil, p.prepareTopics(ctx, cfg) }, nil); err != nil {
 		return err
 	}
 	if cfg.InstanceID, err = instanceID(p.dataDir); err != nil {
@@ -154,6 +155,7 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	behind.Go(func() { fail("the copies", standby.Run(back)) })
 	before.Go(func() { fail("the tables on this machine", untilDamaged(front, cfg.State)) })
 
+	var up atomic.Bool // it has been ready
 	address := make(chan string, 1)
 	listening := func(a string) {
 		p.log.Info("serving HTTP", "address", a)
@@ -184,13 +186,23 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		case <-front.Done():
 			return
 		}
-		if p.waitReady(front, engine, tables) && p.ready != nil {
+		if !p.waitReady(front, engine, tables) {
+			return
+		}
+		up.Store(true)
+		if p.ready != nil {
 			fail("the demo", p.ready(front, at))
 		}
 	})
 
 	<-front.Done()
-	p.log.Info("stopping: draining what is in flight")
+	patience, slow := p.shutdownTimeout, fmt.Errorf("draining took longer than --shutdown-timeout %s: what was not committed is handled again by the next start", p.shutdownTimeout)
+	if up.Load() {
+		p.log.Info("stopping: draining what is in flight")
+	} else { // clients that still look for brokers listen to nobody
+		p.log.Info("stopping before the start is done")
+		patience, slow = min(patience, startPatience), nil
+	}
 	finished := make(chan struct{})
 	go func() {
 		before.Wait()
@@ -200,14 +212,18 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	}()
 	select {
 	case <-finished:
-	case <-time.After(p.shutdownTimeout):
-		return fmt.Errorf("draining took longer than --shutdown-timeout %s: what was not committed is handled again by the next start", p.shutdownTimeout)
+		slow = nil
+	case <-time.After(patience):
 	}
 	if cause := context.Cause(front); !errors.Is(cause, context.Canceled) {
-		return cause
+		return errors.Join(cause, slow)
 	}
-	return nil
+	return slow
 }
+
+// startPatience is how long a start that is ended is waited for. What it leaves
+// undone is what a kill leaves.
+const startPatience = 2 * time.Second
 
 // untilDamaged blocks until ctx is done or the tables turn out to be damaged
 // while they are in use. A group that meets damage could only fail for ever;
@@ -284,9 +300,7 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	if err != nil {
 		return err
 	}
-	created, err := orStopped(ctx, func() ([]string, error) {
-		return broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
-	}, nil)
+	created, err := broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
 	if len(created) > 0 {
 		p.log.Info("topics created", "count", len(created))
 	}
