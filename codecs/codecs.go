@@ -49,7 +49,7 @@ func Decode[M any](data []byte) (*M, error) {
 	if err := Unmarshal(data, m); err != nil {
 		return nil, err
 	}
-	if string(bytes.TrimSpace(data)) == "null" {
+	if string(bytes.TrimSpace(WithoutMark(data))) == "null" {
 		return nil, errors.New("not the JSON of a message: null")
 	}
 	if v, ok := any(m).(interface{ Validate() error }); ok {
@@ -63,9 +63,14 @@ func Decode[M any](data []byte) (*M, error) {
 // Marshal returns the JSON of v.
 func Marshal(v any) ([]byte, error) { return json.Marshal(v) }
 
+// WithoutMark returns data without the byte order mark that may stand before
+// UTF-8. It is not part of the text (RFC 8259, section 8.1, lets parsers skip it).
+func WithoutMark(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }
+
 // Unmarshal fills v from JSON. A value of the wrong form is a
 // domain.FieldError that names the field.
 func Unmarshal(data []byte, v any) error {
+	data = WithoutMark(data)
 	err := json.Unmarshal(data, v)
 	if err == nil {
 		return nil
