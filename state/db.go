@@ -46,7 +46,11 @@ func Open(dir string, fatal func(error)) (*DB, error) {
 	if fatal == nil {
 		return open(dir, vfs.Default)
 	}
-	db, err := open(dir, watched{vfs.Default, fatal})
+	return openWatched(dir, vfs.Default, fatal)
+}
+
+func openWatched(dir string, fs vfs.FS, fatal func(error)) (*DB, error) {
+	db, err := open(dir, watched{fs, fatal})
 	if err == nil {
 		db.fatal.Store(&fatal)
 	}

@@ -23,17 +23,6 @@ import (
 	"baedal/internal/kafkatest"
 )
 
-// asProgram makes the test's own program be baedal.
-const asProgram = "BAEDAL_TEST_AS_PROGRAM"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
-
 // child is baedal as a process of its own.
 type child struct {
 	t        *testing.T
