@@ -248,6 +248,12 @@ func TestCommands(t *testing.T) {
 	answers(t, "GET", at, "/readyz", "", 200)
 	up.stopped()
 
+	// topology
+	require.Contains(t, p.ok("topology", "--prefix", prefix), prefix+"orders\n")
+	for _, format := range []string{"mermaid", "json"} {
+		require.Contains(t, p.ok("topology", "--format", format), "order-commands")
+	}
+
 	// version
 	require.Regexp(t, `^baedal \S+.* go1\.`, p.ok("version"))
 	var built build

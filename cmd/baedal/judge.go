@@ -170,8 +170,8 @@ var rules = []struct {
 		return err
 	}},
 	{"format", func(s *settings, _ *pflag.FlagSet) error {
-		if s.format != "text" && s.format != "json" {
-			return fmt.Errorf("--format %q: text or json", s.format)
+		if !slices.Contains(s.formats, s.format) {
+			return fmt.Errorf("--format %q: %s", s.format, alternatives(s.formats))
 		}
 		return nil
 	}},

@@ -96,7 +96,7 @@ Every flag can also be set by the environment: --data-dir is BAEDAL_DATA_DIR.`,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(upCommand(), runCommand(), apiCommand(), topicsCommand(), loadCommand(), replayCommand(), auditCommand(), deadLettersCommand(), versionCommand())
+	root.AddCommand(upCommand(), runCommand(), apiCommand(), topicsCommand(), topologyCommand(), loadCommand(), replayCommand(), auditCommand(), deadLettersCommand(), versionCommand())
 	return root
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -89,6 +91,13 @@ func finished(ok bool, otherwise string) error {
 	return errors.New(otherwise)
 }
 
-func (s *settings) formatFlag(f *pflag.FlagSet) {
-	f.StringVar(&s.format, "format", "text", "text or json")
+// formatFlag lets people choose among text, json, and what a command has besides.
+func (s *settings) formatFlag(f *pflag.FlagSet, besides ...string) {
+	s.formats = slices.Concat([]string{"text"}, besides, []string{"json"})
+	f.StringVar(&s.format, "format", "text", alternatives(s.formats))
+}
+
+func alternatives(all []string) string {
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " or " + all[last]
 }

@@ -57,6 +57,7 @@ type settings struct {
 
 	// Of those who visit an installation.
 	format  string
+	formats []string // that there are
 	load    sim.LoadOptions
 	replay  sim.ReplayOptions
 	audit   audit.Options
@@ -78,8 +79,12 @@ const (
 // clusterFlags say which installation is meant.
 func (s *settings) clusterFlags(f *pflag.FlagSet, brokers string) {
 	f.StringSliceVar(&s.brokers, "brokers", nil, brokers)
-	f.StringVar(&s.prefix, "prefix", "", "what stands in front of every topic and group, where installations share a cluster")
+	s.prefixFlag(f)
 	f.IntVar(&s.partitions, "partitions", 8, "partitions of every stream and table; can't be changed later")
+}
+
+func (s *settings) prefixFlag(f *pflag.FlagSet) {
+	f.StringVar(&s.prefix, "prefix", "", "what stands in front of every topic and group, where installations share a cluster")
 }
 
 func (s *settings) logFlags(f *pflag.FlagSet) {
