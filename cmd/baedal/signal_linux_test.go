@@ -156,22 +156,28 @@ func TestSignal_BrokersGoneWhileStarting(t *testing.T) {
 
 // Work that has an end and is interrupted before it says so, and blames nobody.
 func TestSignal_Visitors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts many processes: make integration")
+	}
 	day := filepath.Join("..", "..", "sim", "testdata", "day")
-	for _, at := range []string{"127.0.0.1:1", deaf(t)} {
+	for name, at := range map[string]string{"nobody there": "127.0.0.1:1", "no answer": deaf(t)} {
 		for _, args := range []string{"load", "replay " + day, "audit", "topics list", "topics create", "dead-letters list", "dead-letters show 0/1", "dead-letters replay --all"} {
-			c := spawn(t, nil, append(strings.Fields(args), "--brokers", at)...)
-			select {
-			case <-c.ended: // nobody is there, and it said so at once
-				require.Equal(t, exitFailed, c.cmd.ProcessState.ExitCode(), c.err.String())
-				continue
-			case <-time.After(400 * time.Millisecond): // it has begun to wait
-			}
-			require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
-			code, took := c.end(10 * time.Second)
-			assert.Equal(t, exitFailed, code, args)
-			assert.Less(t, took, lastWords+2*time.Second, args)
-			assert.Contains(t, c.err.String(), "baedal: interrupted: ", args)
-			assert.NotContains(t, c.err.String(), "--brokers", args)
+			t.Run(name+" "+args, func(t *testing.T) {
+				t.Parallel()
+				c := spawn(t, nil, append(strings.Fields(args), "--brokers", at)...)
+				select {
+				case <-c.ended: // nobody is there, and it said so at once
+					require.Equal(t, exitFailed, c.cmd.ProcessState.ExitCode(), c.err.String())
+					return
+				case <-time.After(2 * time.Second): // it has begun to wait
+				}
+				require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
+				code, took := c.end(10 * time.Second)
+				assert.Equal(t, exitFailed, code)
+				assert.Less(t, took, lastWords+2*time.Second)
+				assert.Contains(t, c.err.String(), "baedal: interrupted: ")
+				assert.NotContains(t, c.err.String(), "--brokers")
+			})
 		}
 	}
 }
