@@ -161,7 +161,10 @@ func TestCommands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs everything: make integration")
 	}
-	b := kafkatest.Embedded(t)
+	kafkatest.Each(t, everyCommand)
+}
+
+func everyCommand(t *testing.T, b kafkatest.Broker) {
 	p := &program{t, map[string]bool{}}
 	prefix := b.Prefix(t)
 	cluster := []string{"--brokers", b.Addr, "--prefix", prefix, "--partitions", "2"}
@@ -170,7 +173,8 @@ func TestCommands(t *testing.T) {
 		return []string{"--data-dir", t.TempDir(), "--log-format", "text", "--log-level", "info", "--shutdown-timeout", "20s", "--replication", "1", "--pprof", freeAddress(t)}
 	}
 	engine := []string{"--commit-interval", "50ms", "--session-timeout", "6s", "--deadline", "paid=4m,accepted=4m", "--deadline", "ready=10m", "--refund-window", "9m",
-		"--keep-orders", "71h", "--dispatch", "hybrid", "--rider-speed", "6", "--gateway", "decline-over=90000000", "--language", "ko", "--guarantee", "at-least-once", "--standby", "1"}
+		"--keep-orders", "71h", "--dispatch", "hybrid", "--rider-speed", "6", "--gateway", "decline-over=90000000", "--language", "ko", "--standby", "1", "--guarantee", "at-least-once"}
+	exactlyOnce := append(engine[:len(engine)-1:len(engine)-1], "exactly-once")
 
 	// topics
 	require.Contains(t, p.ok(on([]string{"topics", "create"}, "--replication", "1")...), "created "+prefix+"order-commands")
@@ -189,7 +193,7 @@ func TestCommands(t *testing.T) {
 	// run, and api beside it
 	var runs []*running
 	for _, groups := range []string{"orders,stock,payments,riders", "dispatch, notifier,messenger,projections"} {
-		r := p.start(slices.Concat(on([]string{"run"}, "--groups", groups, "--http", "127.0.0.1:0"), process(), engine)...)
+		r := p.start(slices.Concat(on([]string{"run"}, "--groups", groups, "--http", "127.0.0.1:0"), process(), exactlyOnce)...)
 		http := r.says(&r.err, serving)
 		answers(t, "GET", http, "/readyz", "", 200)
 		require.Contains(t, answers(t, "GET", http, "/metrics", "", 200), "baedal_messages_in_total")
@@ -228,7 +232,7 @@ func TestCommands(t *testing.T) {
 
 	// audit
 	var proved struct{ Violations []any }
-	report = p.ok(on([]string{"audit"}, "--format", "json", "--guarantee", "at-least-once", "--settle", "20s", "--slack", "20s")...)
+	report = p.ok(on([]string{"audit"}, "--format", "json", "--guarantee", "exactly-once", "--settle", "20s", "--slack", "20s")...)
 	require.NoError(t, json.Unmarshal([]byte(report), &proved), report)
 	require.Empty(t, proved.Violations)
 

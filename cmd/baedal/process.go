@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -311,7 +312,8 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 // does not return.
 func (p *process) die(err error) {
 	p.dying.Do(func() {
-		fmt.Fprintf(p.err, "baedal: %v: then start again with --data-dir %s; nothing is lost\n", machine.Explain(err), p.dataDir)
+		remedy := cmp.Or(machine.Remedy(err), "look at the disk of the data directory")
+		fmt.Fprintf(p.err, "baedal: %v: %s (%s) and start again; nothing is lost\n", err, remedy, p.dataDir)
 		os.Exit(exitFailed)
 	})
 }

@@ -182,6 +182,40 @@ func TestSignal_Visitors(t *testing.T) {
 	}
 }
 
+// The same in the middle of the work, with what was done so far.
+func TestSignal_VisitorsAtWork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts an engine: make integration")
+	}
+	b := kafkatest.Embedded(t)
+	cluster := []string{"--brokers", b.Addr, "--prefix", b.Prefix(t), "--partitions", "2"}
+	engine := spawn(t, nil, append([]string{"up", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0"}, cluster...)...)
+	engine.until(&engine.out, "Baedal is up")
+	for _, c := range []struct{ args, report string }{
+		{"load --rate 50 --duration 5m --stores 2", "placed"},
+		{"replay " + filepath.Join("..", "..", "sim", "testdata", "day") + " --speed 100", "delivered"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			v := spawn(t, nil, append(strings.Fields(c.args), cluster...)...)
+			time.Sleep(1500 * time.Millisecond) // somewhere in the middle
+			select {
+			case <-v.ended:
+				t.Skipf("it was done before it could be interrupted: %s", &v.out)
+			default:
+			}
+			require.NoError(t, v.cmd.Process.Signal(syscall.SIGTERM))
+			code, took := v.end(10 * time.Second)
+			assert.Equal(t, exitFailed, code, v.err.String())
+			assert.Less(t, took, lastWords+time.Second)
+			assert.Contains(t, v.err.String(), "baedal: interrupted: ")
+			assert.Contains(t, v.out.String(), c.report)
+		})
+	}
+	require.NoError(t, engine.cmd.Process.Signal(syscall.SIGTERM))
+	code, _ := engine.end(patience)
+	require.Equal(t, exitDone, code, engine.err.String())
+}
+
 // Who reads the output may leave: the engine goes on, and drains when it is told.
 func TestSignal_NobodyReads(t *testing.T) {
 	if testing.Short() {
@@ -256,7 +290,7 @@ func TestDiskRefuses(t *testing.T) {
 	}
 	t.Run("files too large while running", func(t *testing.T) { limited(t, unix.RLIMIT_FSIZE, 4096, "ulimit -f", "--demo") })
 
-	full := func(t *testing.T, below string, size string, flags ...string) *child {
+	full := func(t *testing.T, below string, size string) *child {
 		if os.Getuid() != 0 {
 			t.Skip("a full file system of its own needs root to mount it")
 		}
@@ -267,12 +301,17 @@ func TestDiskRefuses(t *testing.T) {
 			t.Skipf("a full file system of its own can't be mounted: %v", err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
-		return spawn(t, nil, append(args(dir), flags...)...)
+		if below == "broker" {
+			return spawn(t, nil, "up", "--demo", "--partitions", "2", "--data-dir", dir, "--http", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0")
+		}
+		return spawn(t, nil, append(args(dir), "--demo")...)
 	}
 	for _, size := range []string{"4k", "64k", "512k"} { // nothing fits, the beginning, the rows
 		t.Run("state full, "+size, func(t *testing.T) {
-			c := full(t, "state", size, "--demo")
-			oneLine(t, c, "make room")
+			oneLine(t, full(t, "state", size), "make room")
+		})
+		t.Run("own broker full, "+size, func(t *testing.T) {
+			oneLine(t, full(t, "broker", size), "make room")
 		})
 	}
 }
