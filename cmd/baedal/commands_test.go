@@ -260,6 +260,7 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 
 	// version
 	require.Regexp(t, `^baedal \S+.* go1\.`, p.ok("version"))
+	require.Contains(t, p.ok("--version"), thisBuild().String())
 	var built build
 	require.NoError(t, json.Unmarshal([]byte(p.ok("version", "--format", "json")), &built))
 	require.NotEmpty(t, built.Version)

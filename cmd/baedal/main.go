@@ -86,6 +86,7 @@ and moves every order from placed to delivered, or to a refusal with its reason.
 Every flag can also be set by the environment: --data-dir is BAEDAL_DATA_DIR.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       thisBuild().String(),
 		Args:          noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Help(); err != nil {

@@ -290,14 +290,14 @@ func TestDiskRefuses(t *testing.T) {
 	}
 	t.Run("files too large while running", func(t *testing.T) { limited(t, unix.RLIMIT_FSIZE, 4096, "ulimit -f", "--demo") })
 
-	full := func(t *testing.T, below string, size string) *child {
+	full := func(t *testing.T, below string, options string, flags uintptr) *child {
 		if os.Getuid() != 0 {
 			t.Skip("a full file system of its own needs root to mount it")
 		}
 		dir := t.TempDir()
 		at := filepath.Join(dir, below)
 		require.NoError(t, os.MkdirAll(at, 0o755))
-		if err := unix.Mount("baedal-test", at, "tmpfs", 0, "size="+size); err != nil {
+		if err := unix.Mount("baedal-test", at, "tmpfs", flags, options); err != nil {
 			t.Skipf("a full file system of its own can't be mounted: %v", err)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
@@ -308,10 +308,16 @@ func TestDiskRefuses(t *testing.T) {
 	}
 	for _, size := range []string{"4k", "64k", "512k"} { // nothing fits, the beginning, the rows
 		t.Run("state full, "+size, func(t *testing.T) {
-			oneLine(t, full(t, "state", size), "make room")
+			oneLine(t, full(t, "state", "size="+size, 0), "make room")
 		})
 		t.Run("own broker full, "+size, func(t *testing.T) {
-			oneLine(t, full(t, "broker", size), "make room")
+			oneLine(t, full(t, "broker", "size="+size, 0), "make room")
+		})
+	}
+	t.Run("data full", func(t *testing.T) { oneLine(t, full(t, ".", "size=64k", 0), "make room") })
+	for _, below := range []string{".", "state", "broker"} {
+		t.Run("read-only, "+below, func(t *testing.T) {
+			oneLine(t, full(t, below, "", unix.MS_RDONLY), "make the data directory writable")
 		})
 	}
 }
