@@ -45,11 +45,12 @@ func (JSON[M]) Decode(data []byte) (any, error) {
 
 // Decode is JSON.Decode with a typed result.
 func Decode[M any](data []byte) (*M, error) {
+	data = WithoutMark(data)
 	m := new(M)
 	if err := Unmarshal(data, m); err != nil {
 		return nil, err
 	}
-	if string(bytes.TrimSpace(WithoutMark(data))) == "null" {
+	if string(bytes.TrimSpace(data)) == "null" {
 		return nil, errors.New("not the JSON of a message: null")
 	}
 	if v, ok := any(m).(interface{ Validate() error }); ok {

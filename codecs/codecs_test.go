@@ -182,16 +182,3 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
-
-// A byte order mark before a record, as some shells write it, is no part of it.
-func TestDecode_ByteOrderMark(t *testing.T) {
-	want, err := codecs.Decode[order.Command]([]byte(place))
-	require.NoError(t, err)
-	got, err := codecs.Decode[order.Command]([]byte("\ufeff" + place))
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-	for _, s := range []string{"\ufeff", "\ufeffnull", "\ufeff\ufeff" + place, place + "\ufeff", "\xef\xbb" + place} {
-		_, err := codecs.Decode[order.Command]([]byte(s))
-		require.ErrorContains(t, err, "not the JSON of a message", "%q", s)
-	}
-}

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
-
-	"baedal/internal/machine"
 )
 
 // faults are what starting a group again does not heal, and what does.
@@ -27,6 +26,8 @@ var faults = []struct {
 	{errors.New("all topics need to have the same number of partitions"), "make the topics with one number of partitions"},
 	{sarama.ErrFencedInstancedId, "another process runs under this instance's id, as its data directory was copied or restored: stop one of both, and delete instance-id in the copy"},
 	{kerr.FencedInstanceID, "another process runs under this instance's id, as its data directory was copied or restored: stop one of both, and delete instance-id in the copy"},
+	{syscall.ENOSPC, "make room on the disk of the data directory"},
+	{syscall.EROFS, "make the data directory writable"},
 }
 
 // Fault is an error that can't heal while the process goes on. Its text says
@@ -53,9 +54,6 @@ func faultOf(group string, err error) *Fault {
 		if errors.Is(err, f.err) || strings.Contains(err.Error(), f.err.Error()) {
 			return &Fault{group, err, f.remedy}
 		}
-	}
-	if remedy := machine.Remedy(err); remedy != "" {
-		return &Fault{group, err, remedy}
 	}
 	return nil
 }

@@ -322,12 +322,8 @@ func (p *process) die(err error) {
 // It is made at the first start.
 func instanceID(dir string) (string, error) {
 	path := filepath.Join(dir, "instance-id")
-	data, err := os.ReadFile(path)
-	if err == nil && len(data) > 0 {
+	if data, err := os.ReadFile(path); err == nil && len(data) > 0 {
 		return string(data), nil
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) { // another id would be another instance
-		return "", err
 	}
 	id := uuid.NewString()
 	return id, os.WriteFile(path, []byte(id), 0o644)
