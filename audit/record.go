@@ -81,6 +81,7 @@ func (d *pastDelivery) UnmarshalText(b []byte) error {
 }
 
 func decode[M any](b []byte) (m M, err error) {
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // a byte order mark is no part of the text
 	err = json.Unmarshal(b, &m)
 	if err == nil && string(bytes.TrimSpace(b)) == "null" {
 		err = errors.New("null is no message")

@@ -17,6 +17,9 @@ const gatewayCalls = 64
 // gatewayPatience is how long one call may take before it counts as failed.
 const gatewayPatience = 30 * time.Second
 
+// GatewayPatience is how long an answer of the gateway may take at the most.
+const GatewayPatience = gatewayPatience
+
 // Payments keeps the money of each order. The row says which call to the
 // gateway is due; it is made beside the stream, and its result comes back as a
 // message, so a slow gateway holds up nothing but its own orders. After a crash
