@@ -198,7 +198,7 @@ func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
 		if err != nil {
 			return nil, errors.Join(err, inner.Close())
 		}
-		return readableManager{inner, client, c.Partitions}, nil
+		return firstManager{readableManager{inner, client}, c.Partitions}, nil
 	}
 }
 
@@ -222,6 +222,19 @@ func (f firstPartitions) Plan(members map[string]sarama.ConsumerGroupMemberMetad
 		cut[topic] = first(partitions, f.n)
 	}
 	return f.BalanceStrategy.Plan(members, cut)
+}
+
+// firstManager is a topic manager that shows no more of any topic than the
+// partitions of the installation.
+type firstManager struct {
+	goka.TopicManager
+	n int
+}
+
+// Partitions implements goka.TopicManager.
+func (m firstManager) Partitions(topic string) ([]int32, error) {
+	all, err := m.TopicManager.Partitions(topic)
+	return first(all, m.n), err
 }
 
 // first returns those of the partitions that are below n; 0 stands for all.

@@ -16,14 +16,7 @@ import (
 // transaction is open.
 type readableManager struct {
 	goka.TopicManager
-	client     sarama.Client
-	partitions int // of the installation: goka sees no more of any topic
-}
-
-// Partitions returns the partitions that goka is to work with.
-func (m readableManager) Partitions(topic string) ([]int32, error) {
-	all, err := m.TopicManager.Partitions(topic)
-	return first(all, m.partitions), err
+	client sarama.Client
 }
 
 // openTransaction is how long to wait for a transaction that somebody left
