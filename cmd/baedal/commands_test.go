@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,31 +26,13 @@ import (
 
 const patience = 60 * time.Second
 
-// output is what a command says while it runs.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// program runs commands of this process and notes which flags they were given.
-type program struct {
+// manual runs commands of this process and notes which flags they were given.
+type manual struct {
 	t     *testing.T
 	given map[string]bool // "command --flag"
 }
 
-func (p *program) note(args []string) {
+func (p *manual) note(args []string) {
 	cmd, rest, err := command().Find(args)
 	require.NoError(p.t, err)
 	require.NoError(p.t, cmd.ParseFlags(rest))
@@ -61,7 +41,7 @@ func (p *program) note(args []string) {
 }
 
 // run runs a command to its end.
-func (p *program) run(args ...string) (stdout, stderr string, code int) {
+func (p *manual) run(args ...string) (stdout, stderr string, code int) {
 	p.t.Helper()
 	p.note(args)
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
@@ -72,7 +52,7 @@ func (p *program) run(args ...string) (stdout, stderr string, code int) {
 }
 
 // ok is run for a command that must succeed.
-func (p *program) ok(args ...string) string {
+func (p *manual) ok(args ...string) string {
 	p.t.Helper()
 	stdout, stderr, code := p.run(args...)
 	require.Equal(p.t, exitDone, code, "%v\n%s\n%s", args, stdout, stderr)
@@ -88,7 +68,7 @@ type running struct {
 	code     int
 }
 
-func (p *program) start(args ...string) *running {
+func (p *manual) start(args ...string) *running {
 	p.t.Helper()
 	p.note(args)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -165,7 +145,7 @@ func TestCommands(t *testing.T) {
 }
 
 func everyCommand(t *testing.T, b kafkatest.Broker) {
-	p := &program{t, map[string]bool{}}
+	p := &manual{t, map[string]bool{}}
 	prefix := b.Prefix(t)
 	cluster := []string{"--brokers", b.Addr, "--prefix", prefix, "--partitions", "2"}
 	on := func(prefix []string, flags ...string) []string { return slices.Concat(prefix, cluster, flags) }

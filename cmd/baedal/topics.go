@@ -9,6 +9,7 @@ import (
 
 	"baedal/broker"
 	"baedal/stream"
+	"baedal/topics"
 )
 
 func topicsCommand() *cobra.Command {
