@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"baedal/internal/kafkaclient"
 )
 
 // What a producer keeps in memory at most, in records and in bytes. Beyond it
@@ -49,6 +51,7 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 			return func(r *kgo.Record, partitions int) int { return int(partitionOf(r.Key, partitions)) }
 		})),
 		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.ConnIdleTimeout(kafkaclient.Idle),
 		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
 	}, opts...)...)
 	if err != nil {

@@ -109,6 +109,10 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.log.Warn("the tables on this machine were damaged and are rebuilt from their changelogs", "why", why)
 	}
 
+	if cfg.Kafka, err = cfg.Connect(); err != nil {
+		return err
+	}
+	defer cfg.Kafka.Close()
 	var definitions []stream.Definition
 	for _, name := range p.runs {
 		definitions = append(definitions, processors.All(p.catalog, rules)[name])
