@@ -52,6 +52,7 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 		})),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.ConnIdleTimeout(kafkaclient.Idle),
+		kgo.DisableClientMetrics(),
 		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
 	}, opts...)...)
 	if err != nil {

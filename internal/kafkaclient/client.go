@@ -92,6 +92,7 @@ func (c *Client) connect(opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.SeedBrokers(c.opts.Brokers...),
 		kgo.ClientID(c.opts.ClientID),
 		kgo.ConnIdleTimeout(Idle),
+		kgo.DisableClientMetrics(),
 		kgo.MaxVersions(versions),
 		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
 	}, opts...)
