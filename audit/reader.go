@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"baedal/internal/unpack"
 )
 
 // A partition that has so many records waiting is not asked for more until it
@@ -68,7 +70,7 @@ func newReader(brokers []string, topics [streams]string, starts, ends map[partit
 	var err error
 	rd.cl, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("baedal-audit"), kgo.ConsumePartitions(from),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(250*time.Millisecond),
-		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(512<<10))
+		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(512<<10), kgo.WithDecompressor(unpack.Bounded()))
 	return rd, err
 }
 
