@@ -472,4 +472,3 @@ func TestGroup_OffsetGone(t *testing.T) {
 		w.eventually("what is there is read", func() bool { return slices.Equal(b.saw(), []string{"7", "8"}) })
 	})
 }
-

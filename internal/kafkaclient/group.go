@@ -23,7 +23,7 @@ import (
 // Where nothing comes in, heartbeats are sent once a second at most, so that it
 // may take as long until a member learns that others come or go.
 func (c *Client) Group(name string, cfg *sarama.Config, pause time.Duration, closing func()) (sarama.ConsumerGroup, error) {
-	k, err := c.connect()
+	k, err := c.connect(kgo.RequestTimeoutOverhead(max(cfg.Consumer.Group.Session.Timeout/2, time.Second)))
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,7 @@ func (r *reader) add(s *subscription) error {
 		return errClosed
 	}
 	r.subs[s] = struct{}{}
+	r.wg.Go(s.feed)
 	r.changed.Broadcast()
 	return nil
 }
@@ -493,6 +494,7 @@ func (b batch) last() int64 {
 }
 
 func (b batch) control() bool       { return !b.old() && b[22]&0b10_0000 != 0 }
+func (b batch) compressed() bool    { return !b.old() && b[22]&0b111 != 0 }
 func (b batch) transactional() bool { return !b.old() && b[22]&0b1_0000 != 0 }
 func (b batch) producer() int64     { return int64(binary.BigEndian.Uint64(b[43:])) }
 

@@ -324,7 +324,7 @@ func (s *session) ResetOffset(topic string, partition int32, offset int64, metad
 func (s *session) Commit() {
 	s.committing.Lock()
 	defer s.committing.Unlock()
-	for try := 0; ; try++ {
+	for began := time.Now(); ; {
 		req, said := s.marked()
 		if req == nil {
 			return
@@ -337,7 +337,7 @@ func (s *session) Commit() {
 		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.RebalanceInProgress):
 			s.cancel(err)
 			return
-		case errors.As(err, &k) && !k.Retriable, try == 3:
+		case errors.As(err, &k) && !k.Retriable, time.Since(began) > s.g.cfg.Consumer.Group.Session.Timeout:
 			s.g.tell(err, at{})
 			return
 		}

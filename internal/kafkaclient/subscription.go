@@ -50,13 +50,9 @@ func (c *Client) subscribe(pause time.Duration, p at, offset int64, onData func(
 		return nil, err
 	}
 	s := &subscription{r: r, at: p, next: offset, size: partitionBytes, leader: -1, onData: onData,
-		messages: make(chan *sarama.ConsumerMessage, 256), errors: make(chan *sarama.ConsumerError, 1),
+		messages: make(chan *sarama.ConsumerMessage, 64), errors: make(chan *sarama.ConsumerError, 1),
 		more: make(chan struct{}, 1), done: make(chan struct{})}
-	if err := r.add(s); err != nil {
-		return nil, err
-	}
-	r.wg.Go(s.feed)
-	return s, nil
+	return s, r.add(s)
 }
 
 // start returns where a reader that wants to begin at offset begins: an offset in
@@ -157,34 +153,53 @@ func (s *subscription) feed() {
 	}
 }
 
-// hand hands the records of a chunk out, and reports whether to go on.
+// hand hands the records of a chunk out, and reports whether to go on. None is
+// longer than unpack.Record. What is compressed is unpacked record by record.
 func (s *subscription) hand(c *chunk) bool {
 	for b, rest := cut(c.raw); b != nil; b, rest = cut(rest) {
 		if !b.readable(c.aborted) {
 			continue
 		}
-		records, err := s.decode(b, c.from)
-		if err != nil {
-			return s.again(b, err)
+		goesOn := true
+		var err error
+		if b.compressed() {
+			err = unpack.Each(b, c.from, func(r *kgo.Record) bool {
+				goesOn = s.send(r, &sarama.ConsumerMessage{})
+				c.from = r.Offset + 1
+				return goesOn
+			})
+		} else {
+			var records []*kgo.Record
+			records, err = s.decode(b, c.from)
+			all := make([]sarama.ConsumerMessage, len(records))
+			for i := 0; i < len(records) && goesOn; i++ {
+				goesOn = s.send(records[i], &all[i])
+			}
 		}
-		all := make([]sarama.ConsumerMessage, len(records))
-		for i, r := range records {
-			m := &all[i]
-			m.Topic, m.Partition, m.Offset, m.Key, m.Value, m.Timestamp = s.at.topic, s.at.partition, r.Offset, r.Key, r.Value, r.Timestamp
-			for _, h := range r.Headers {
-				m.Headers = append(m.Headers, &sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
-			}
-			select {
-			case s.messages <- m:
-			case <-s.done:
-				return false
-			}
+		switch {
+		case err != nil:
+			return s.again(max(b.first(), c.from), err)
+		case !goesOn:
+			return false
 		}
 	}
 	return true
 }
 
-// decode returns the records of one batch, none of them longer than unpack.Record.
+func (s *subscription) send(r *kgo.Record, m *sarama.ConsumerMessage) bool {
+	m.Topic, m.Partition, m.Offset, m.Key, m.Value, m.Timestamp = s.at.topic, s.at.partition, r.Offset, r.Key, r.Value, r.Timestamp
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, &sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
+	}
+	select {
+	case s.messages <- m:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// decode returns the records of one batch.
 func (s *subscription) decode(b batch, from int64) ([]*kgo.Record, error) {
 	p := &kmsg.FetchResponseTopicPartition{Partition: s.at.partition, RecordBatches: b}
 	fetched, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: s.at.topic, Partition: s.at.partition}, p, unpack.Bounded(), nil)
@@ -193,8 +208,8 @@ func (s *subscription) decode(b batch, from int64) ([]*kgo.Record, error) {
 
 // again fetches a batch again that can't be decoded: what can't be read is not
 // skipped.
-func (s *subscription) again(b batch, err error) bool {
-	s.r.c.opts.Logger.Warn("a batch can't be read: it is tried again", "topic", s.at.topic, "partition", s.at.partition, "offset", b.first(), "error", err)
+func (s *subscription) again(from int64, err error) bool {
+	s.r.c.opts.Logger.Warn("a batch can't be read: it is tried again", "topic", s.at.topic, "partition", s.at.partition, "offset", from, "error", err)
 	s.r.mu.Lock()
 	s.paused = true
 	s.r.mu.Unlock()
@@ -210,7 +225,7 @@ func (s *subscription) again(b batch, err error) bool {
 	for s.flying { // its answer would set the offset forward again
 		s.r.changed.Wait()
 	}
-	s.paused, s.waiting, s.next = false, nil, b.first()
+	s.paused, s.waiting, s.next = false, nil, from
 	s.r.changed.Broadcast()
 	return true
 }

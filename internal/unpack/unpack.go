@@ -8,17 +8,22 @@ package unpack
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"math"
 	"strconv"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -47,7 +52,7 @@ var errMalformed = errors.New("malformed records")
 // It is safe for concurrent use.
 func Bounded() kgo.Decompressor { return bounded{Record, Batch} }
 
-type bounded struct{ record, batch int }
+type bounded struct{ record, batch int } // bytes
 
 // Decompress implements kgo.Decompressor.
 func (b bounded) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
@@ -68,6 +73,62 @@ func (b bounded) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte,
 			return nil, fmt.Errorf("unpacking a batch: %w", err)
 		}
 	}
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Each calls f with the records of a compressed batch as it lies in the log (of
+// magic 2) that have an offset of from or later, one by one, until it returns
+// false. However many there are, only the one at hand is in memory. Topic and
+// partition are left out.
+func Each(batch []byte, from int64, f func(*kgo.Record) bool) error {
+	var b kmsg.RecordBatch
+	if err := b.ReadFrom(batch); err != nil {
+		return fmt.Errorf("reading a batch: %w", err)
+	}
+	if int(b.Length) != len(batch)-12 || int32(crc32.Checksum(batch[21:], castagnoli)) != b.CRC {
+		return errors.New("reading a batch: its checksum is wrong")
+	}
+	r, closing, err := open(b.Records, kgo.CompressionCodecType(b.Attributes&7))
+	if err != nil {
+		return fmt.Errorf("unpacking a batch: %w", err)
+	}
+	defer closing()
+	c := &cutter{in: bufio.NewReaderSize(r, 32<<10), bounded: bounded{Record, math.MaxInt}}
+	for range b.NumRecords {
+		r, err := c.read(math.MaxInt64)
+		if err != nil {
+			return fmt.Errorf("unpacking a batch: %w", err)
+		}
+		offset := b.FirstOffset + r.offset
+		if offset < from {
+			continue
+		}
+		at := b.FirstTimestamp + r.timestamp
+		if b.Attributes&0b1000 != 0 { // the broker's time, of all of them
+			at = b.MaxTimestamp
+		}
+		one := &kgo.Record{Offset: offset, Timestamp: time.UnixMilli(at), Key: bytes.Clone(r.key), Value: bytes.Clone(r.val)}
+		for left := bytes.Clone(c.hdrs); len(left) > 0; {
+			var name, value []byte
+			name, left = cutField(left)
+			value, left = cutField(left)
+			one.Headers = append(one.Headers, kgo.RecordHeader{Key: string(name), Value: value})
+		}
+		if !f(one) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// cutField takes a field off that appendField has written.
+func cutField(b []byte) (field, rest []byte) {
+	n, k := binary.Varint(b)
+	if b = b[k:]; n < 0 {
+		return nil, b
+	}
+	return b[:n:n], b[n:]
 }
 
 func open(src []byte, codec kgo.CompressionCodecType) (_ io.Reader, closing func(), _ error) {
@@ -169,66 +230,81 @@ type cutter struct {
 	hdrs []byte
 }
 
-// next copies one record: its length and then attributes (one byte), timestamp
-// and offset as differences, key, value, headers. Lengths are varints, -1 is null.
+// next copies one record to out, uncut unless that would be more than the bound of
+// a batch.
 func (c *cutter) next() error {
-	length, err := binary.ReadVarint(c.in)
+	r, err := c.read(int64(c.batch) - int64(len(c.out)))
 	if err != nil {
-		return err // io.EOF where the batch ends
-	}
-	fail := func(err error) error {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
 		return err
 	}
-	attributes, err := c.in.ReadByte()
-	if err != nil {
-		return fail(err)
-	}
-	timestamp, err := binary.ReadVarint(c.in)
-	if err != nil {
-		return fail(err)
-	}
-	offset, err := binary.ReadVarint(c.in)
-	if err != nil {
-		return fail(err)
-	}
-	var keySize, valSize int64
-	if c.key, keySize, err = c.field(c.key); err != nil {
-		return fail(err)
-	}
-	if c.val, valSize, err = c.field(c.val); err != nil {
-		return fail(err)
-	}
-	count, size, err := c.headers()
-	if err != nil {
-		return fail(err)
-	}
-	_ = length // what is there counts
-
-	key, val := c.key, c.val
-	total := max(keySize, 0) + max(valSize, 0) + size
-	if total > int64(c.record) || int64(len(c.out))+total > int64(c.batch) && total > 2*Head {
-		key, val = key[:min(len(key), Head)], val[:min(len(val), Head)]
-		if size > headers {
-			c.hdrs, count = firstHeaders(c.hdrs, headers)
-		}
-		c.hdrs = appendField(c.hdrs, []byte(HeaderSize), true)
-		c.hdrs = appendField(c.hdrs, strconv.AppendInt(nil, max(valSize, 0), 10), true)
-		count++
-	}
-	b := append(c.body[:0], attributes)
-	b = binary.AppendVarint(b, timestamp)
-	b = binary.AppendVarint(b, offset)
-	b = appendField(b, key, keySize >= 0)
-	b = appendField(b, val, valSize >= 0)
-	b = binary.AppendVarint(b, int64(count))
+	b := append(c.body[:0], r.attributes)
+	b = binary.AppendVarint(b, r.timestamp)
+	b = binary.AppendVarint(b, r.offset)
+	b = appendField(b, r.key, r.key != nil)
+	b = appendField(b, r.val, r.val != nil)
+	b = binary.AppendVarint(b, int64(r.headers))
 	b = append(b, c.hdrs...)
 	c.body = b
 	c.out = binary.AppendVarint(c.out, int64(len(b)))
 	c.out = append(c.out, b...)
 	return nil
+}
+
+// record is one as it lies in a batch. Its bytes are valid until the next one.
+type record struct {
+	attributes        byte
+	timestamp, offset int64 // as differences
+	key, val          []byte
+	headers           int // in hdrs of the cutter
+}
+
+// read reads one record: its length and then attributes (one byte), timestamp
+// and offset as differences, key, value, headers. Lengths are varints, -1 is null.
+func (c *cutter) read(room int64) (r record, err error) {
+	if _, err = binary.ReadVarint(c.in); err != nil { // what is there counts, not what it says
+		return r, err // io.EOF where the batch ends
+	}
+	defer func() {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}()
+	if r.attributes, err = c.in.ReadByte(); err != nil {
+		return r, err
+	}
+	if r.timestamp, err = binary.ReadVarint(c.in); err != nil {
+		return r, err
+	}
+	if r.offset, err = binary.ReadVarint(c.in); err != nil {
+		return r, err
+	}
+	var keySize, valSize, hdrsSize int64
+	if c.key, keySize, err = c.field(c.key); err != nil {
+		return r, err
+	}
+	if c.val, valSize, err = c.field(c.val); err != nil {
+		return r, err
+	}
+	if r.headers, hdrsSize, err = c.headers(); err != nil {
+		return r, err
+	}
+	if keySize >= 0 {
+		r.key = c.key
+	}
+	if valSize >= 0 {
+		r.val = c.val
+	}
+	total := max(keySize, 0) + max(valSize, 0) + hdrsSize
+	if total > int64(c.record) || total > room && total > 2*Head {
+		r.key, r.val = r.key[:min(len(r.key), Head)], r.val[:min(len(r.val), Head)]
+		if hdrsSize > headers {
+			c.hdrs, r.headers = firstHeaders(c.hdrs, headers)
+		}
+		c.hdrs = appendField(c.hdrs, []byte(HeaderSize), true)
+		c.hdrs = appendField(c.hdrs, strconv.AppendInt(nil, max(valSize, 0), 10), true)
+		r.headers++
+	}
+	return r, nil
 }
 
 // field reads a length and as many bytes, of which it keeps as many as a record
@@ -237,6 +313,9 @@ func (c *cutter) field(into []byte) ([]byte, int64, error) {
 	size, err := binary.ReadVarint(c.in)
 	if err != nil || size < 0 {
 		return into[:0], -1, err
+	}
+	if into == nil {
+		into = []byte{} // null is something else
 	}
 	into, err = c.keep(into[:0], size, int64(c.record))
 	return into, size, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -74,8 +75,8 @@ func pack(t *testing.T, name string, write func(io.Writer)) []byte {
 	return b.Bytes()
 }
 
-// record is one as it lies in a batch.
-func record(offset int32, key, value []byte, headers ...string) []byte {
+// row is a record as it lies in a batch.
+func row(offset int32, key, value []byte, headers ...string) []byte {
 	r := kmsg.Record{OffsetDelta: offset, TimestampDelta64: int64(offset) * 7, Key: key, Value: value}
 	for i := 0; i < len(headers); i += 2 {
 		r.Headers = append(r.Headers, kmsg.Header{Key: headers[i], Value: []byte(headers[i+1])})
@@ -99,6 +100,16 @@ func read(t *testing.T, d kgo.Decompressor, codec kgo.CompressionCodecType, pack
 	return f.Records
 }
 
+// logged returns packed records as a batch that lies in the log at offset 100.
+func logged(codec kgo.CompressionCodecType, packed []byte, n int) []byte {
+	b := kmsg.RecordBatch{FirstOffset: 100, FirstTimestamp: 1e12, MaxTimestamp: 2e12, Magic: 2, Attributes: int16(codec), LastOffsetDelta: int32(n - 1),
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(n), Records: packed}
+	b.Length = int32(len(b.AppendTo(nil)) - 12)
+	raw := b.AppendTo(nil)
+	binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[21:], castagnoli))
+	return raw
+}
+
 // What fits comes as any other decompressor unpacks it.
 func TestBounded_Same(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{1})
@@ -118,13 +129,29 @@ func TestBounded_Same(t *testing.T) {
 					if i%11 == 0 {
 						value = nil
 					}
-					_, err := w.Write(record(i, key, value, "a", "b", "c", string(make([]byte, i))))
+					_, err := w.Write(row(i, key, value, "a", "b", "c", string(make([]byte, i))))
 					require.NoError(t, err)
 				}
 			})
 			want := read(t, kgo.DefaultDecompressor(), p.codec, packed, n)
 			got := read(t, Bounded(), p.codec, packed, n)
 			require.Equal(t, want, got)
+
+			for _, attributes := range []int{0, 0b1000} {
+				batch := logged(p.codec|kgo.CompressionCodecType(attributes), packed, n)
+				f, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: 110}, &kmsg.FetchResponseTopicPartition{RecordBatches: batch}, kgo.DefaultDecompressor(), nil)
+				require.NoError(t, f.Err)
+				at := 0
+				require.NoError(t, Each(batch, 110, func(r *kgo.Record) bool {
+					want := f.Records[at]
+					require.Equal(t, []any{want.Offset, want.Timestamp, want.Key, want.Value, want.Headers}, []any{r.Offset, r.Timestamp, r.Key, r.Value, r.Headers})
+					at++
+					return at < 200
+				}))
+				require.Equal(t, 200, at)
+				batch[len(batch)-1] ^= 1
+				require.Error(t, Each(batch, 0, func(*kgo.Record) bool { return true }))
+			}
 		})
 	}
 }
@@ -169,15 +196,15 @@ func header(r *kgo.Record, name string) string {
 
 // A record that unpacks to more than the bound is cut, and those around it are not.
 func TestBounded_Bomb(t *testing.T) {
-	sizes := map[string]int{"gzip": 1 << 30, "zstd": 2 << 30, "lz4": 256 << 20, "snappy": 20 << 20, "xerial": 64 << 20}
+	sizes := map[string]int{"gzip": 400 << 20, "zstd": 1 << 30, "lz4": 256 << 20, "snappy": 20 << 20, "xerial": 64 << 20}
 	for name, p := range packers {
 		t.Run(name, func(t *testing.T) {
 			size := sizes[name]
 			packed := pack(t, name, func(w io.Writer) {
-				_, err := w.Write(record(0, []byte("before"), []byte("1")))
+				_, err := w.Write(row(0, []byte("before"), []byte("1")))
 				require.NoError(t, err)
 				zeros(t, w, 1, "bomb", size)
-				_, err = w.Write(record(2, []byte("after"), []byte("2")))
+				_, err = w.Write(row(2, []byte("after"), []byte("2")))
 				require.NoError(t, err)
 			})
 			var out []byte
@@ -191,6 +218,13 @@ func TestBounded_Bomb(t *testing.T) {
 				require.Less(t, got, uint64(32<<20), "bytes allocated")
 			}
 			all := read(t, Bounded(), p.codec, packed, 3)
+			n := 0
+			require.NoError(t, Each(logged(p.codec, packed, 3), 0, func(r *kgo.Record) bool {
+				require.Equal(t, [3]any{all[n].Key, all[n].Value, all[n].Headers}, [3]any{r.Key, r.Value, r.Headers})
+				n++
+				return true
+			}))
+			require.Equal(t, 3, n)
 			require.Equal(t, "1", string(all[0].Value))
 			require.Equal(t, "2", string(all[2].Value))
 			require.Empty(t, header(all[0], HeaderSize))
@@ -211,21 +245,21 @@ func TestBounded_Bounds(t *testing.T) {
 	}
 	long := func(n int) []byte { return bytes.Repeat([]byte("x"), n) }
 
-	r := one(record(0, long(100), long(bound-100)))
+	r := one(row(0, long(100), long(bound-100)))
 	require.Len(t, r.Value, bound-100)
 	require.Empty(t, header(r, HeaderSize))
 
-	r = one(record(0, long(100), long(bound-99)))
+	r = one(row(0, long(100), long(bound-99)))
 	require.Len(t, r.Value, Head)
 	require.Len(t, r.Key, 100)
 	require.Equal(t, strconv.Itoa(bound-99), header(r, HeaderSize))
 
-	r = one(record(0, long(bound), long(1)))
+	r = one(row(0, long(bound), long(1)))
 	require.Len(t, r.Key, Head)
 	require.Equal(t, "x", string(r.Value))
 	require.Equal(t, "1", header(r, HeaderSize))
 
-	r = one(record(0, []byte("k"), nil, "a", "b", "c", string(long(bound)), "d", "e"))
+	r = one(row(0, []byte("k"), nil, "a", "b", "c", string(long(bound)), "d", "e"))
 	require.Nil(t, r.Value)
 	require.Equal(t, "0", header(r, HeaderSize))
 	require.Equal(t, "b", header(r, "a"))
@@ -234,8 +268,8 @@ func TestBounded_Bounds(t *testing.T) {
 	// All together: the first six fit, the others are cut, small ones are not.
 	all := read(t, d, kgo.CodecGzip, pack(t, "gzip", func(w io.Writer) {
 		for i := range int32(20) {
-			_, _ = w.Write(record(2*i, []byte("k"), long(bound-500)))
-			_, _ = w.Write(record(2*i+1, []byte("k"), long(10)))
+			_, _ = w.Write(row(2*i, []byte("k"), long(bound-500)))
+			_, _ = w.Write(row(2*i+1, []byte("k"), long(10)))
 		}
 	}), 40)
 	for i, r := range all {
@@ -251,12 +285,37 @@ func TestBounded_Bounds(t *testing.T) {
 	}
 }
 
+// Of very many records, only the one at hand is in memory.
+func TestEach_Many(t *testing.T) {
+	const n = 3_000_000
+	packed := pack(t, "zstd", func(w io.Writer) {
+		for i := range int32(n) {
+			_, err := w.Write(row(i, nil, nil))
+			require.NoError(t, err)
+		}
+	})
+	batch := logged(kgo.CodecZstd, packed, n)
+	count, most := 0, uint64(0)
+	runtime.GC()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	require.NoError(t, Each(batch, 0, func(r *kgo.Record) bool {
+		if count++; count%100_000 == 0 {
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapInuse)
+		}
+		return true
+	}))
+	require.Equal(t, n, count)
+	require.Less(t, most, before.HeapInuse+64<<20)
+}
+
 // What is damaged is an error, whatever it claims, and costs no memory.
 func TestBounded_Malformed(t *testing.T) {
 	claims := append([]byte{0xfe, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0}, binary.AppendVarint(nil, 1<<40)...) // a key of a terabyte
 	for name, p := range packers {
 		t.Run(name, func(t *testing.T) {
-			whole := pack(t, name, func(w io.Writer) { _, _ = w.Write(record(0, []byte("k"), bytes.Repeat([]byte("v"), 5000))) })
+			whole := pack(t, name, func(w io.Writer) { _, _ = w.Write(row(0, []byte("k"), bytes.Repeat([]byte("v"), 5000))) })
 			for _, packed := range [][]byte{
 				whole[:len(whole)-5],
 				pack(t, name, func(w io.Writer) { _, _ = w.Write(claims) }),
