@@ -160,6 +160,13 @@ func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
 	}
 }
 
+// recoveryBuilder makes what the tables of groups are recovered with. Another pause
+// gives them connections of their own: what they bring holds up no message.
+func (c Config) recoveryBuilder() goka.SaramaConsumerBuilder {
+	c.FetchPause /= 2
+	return c.ConsumerBuilder()
+}
+
 // TopicManagerBuilder returns a manager that creates nothing.
 func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
 	return func([]string) (goka.TopicManager, error) {

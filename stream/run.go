@@ -196,7 +196,7 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithNilHandling(goka.NilProcess),
 		goka.WithContextWrapper(wrapContext(&r.session)),
 		goka.WithStorageBuilder(r.tables.builder(r.cfg)),
-		goka.WithConsumerSaramaBuilder(r.prompt.ConsumerBuilder()),
+		goka.WithConsumerSaramaBuilder(r.prompt.recoveryBuilder()),
 		goka.WithTopicManagerBuilder(r.prompt.TopicManagerBuilder()),
 		goka.WithConsumerGroupBuilder(func(_ []string, group, _ string) (sarama.ConsumerGroup, error) {
 			cg, err := r.cfg.Kafka.Group(group, r.cfg.Client(), r.cfg.FetchPause, func() {})

@@ -16,7 +16,7 @@ import (
 
 // What a fetch asks for at most, and how long the broker may wait for a record.
 const (
-	fetchBytes     = 32 << 20
+	fetchBytes     = 16 << 20
 	partitionBytes = 1 << 20
 	mostBytes      = 256 << 20 // of a batch that is larger than was asked for
 	longest        = 5 * time.Second
