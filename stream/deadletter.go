@@ -10,7 +10,6 @@ import (
 	"github.com/lovoo/goka"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 )
 
 // Headers of records.
@@ -57,9 +56,6 @@ func (h *handler[R]) bury(g goka.Context, m any, why error) {
 			"record", coordinates(g), "key", g.Key(), "error", why, "alike, not logged", before)
 	}
 	failpoint.Hit(failpoint.Burying, h.Name)
-	if planted.On(planted.DeadLetterDropped) {
-		return
-	}
 	g.Emit(goka.Stream(h.DeadLetters.Name()), g.Key(), raw, goka.WithCtxEmitHeaders(headers))
 	failpoint.Hit(failpoint.Buried, h.Name)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/lovoo/goka"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -168,7 +167,7 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 			h.bury(g, m, err)
 			return
 		}
-		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() && !planted.On(planted.ForwardApplied) {
+		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() {
 			h.forward(g, in, m.(*envelope).raw)
 			failpoint.Hit(failpoint.Forwarded, h.Name)
 			return
@@ -210,9 +209,6 @@ func (h *handler[R]) forward(g goka.Context, in Input[R], raw []byte) {
 	headers := goka.Headers{HeaderOrigin: []byte(coordinates(g))}.Merged(g.Headers()) // the first origin stays
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
 	failpoint.Hit(failpoint.Forwarding, h.Name)
-	if planted.On(planted.ForwardDropped) || planted.On(planted.ForwardReordered) && h.scramble(in, g.Key(), raw, headers) {
-		return
-	}
 	if in.loop {
 		g.Loopback(g.Key(), raw, goka.WithCtxEmitHeaders(headers))
 		return
@@ -268,9 +264,6 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 
 // rebuildTimers is called with a table that has just been recovered.
 func (h *handler[R]) rebuildTimers(partition int32, t *state.Table) error {
-	if planted.On(planted.TimersLost) {
-		return nil
-	}
 	it, err := t.Iterator()
 	if err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 	"github.com/lovoo/goka"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -193,9 +192,6 @@ func (s *session) MarkOffset(topic string, partition int32, offset int64, _ stri
 		n++
 	}
 	p.open = p.open[n:]
-	if planted.On(planted.CommitPastUnfinished) {
-		p.next = max(p.next, offset)
-	}
 	failpoint.Hit(failpoint.Finished, s.run.group)
 }
 
