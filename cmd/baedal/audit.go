@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"baedal/audit"
+	"baedal/internal/unpack"
 )
 
 func auditCommand() *cobra.Command {
-	s, opt, format := &settings{}, audit.Options{}, ""
+	s, opt, format := &settings{}, audit.Options{Decompressor: unpack.Bounded()}, ""
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Prove the promises from the raw topics, or name the keys that break them",
