@@ -24,6 +24,9 @@ type Options struct {
 	Settle time.Duration
 	// Slack is how much later than its deadline an order may act. Default 30s.
 	Slack time.Duration
+	// Decompressor bounds what a compressed batch may become in memory. Default
+	// franz-go's own, which fails where there is too much.
+	Decompressor kgo.Decompressor
 }
 
 // Validate says what is wrong with the options.
@@ -69,7 +72,11 @@ func Run(ctx context.Context, c *topics.Catalog, brokers []string, opt Options, 
 	if in.written, err = in.newest(ctx); err != nil {
 		return nil, err
 	}
-	rd, err := newReader(brokers, in.names, starts, goal)
+	var opts []kgo.Opt
+	if opt.Decompressor != nil {
+		opts = append(opts, kgo.WithDecompressor(opt.Decompressor))
+	}
+	rd, err := newReader(brokers, in.names, starts, goal, opts...)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"baedal/audit"
+	"baedal/internal/unpack"
 )
 
 func auditCommand() *cobra.Command {
@@ -20,6 +21,7 @@ func auditCommand() *cobra.Command {
 sharing no rule with the engine. Runs beside a live system: what is owed where the topics ended at the start is waited for.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.audit.Decompressor = unpack.Bounded()
 			r, err := audit.Run(cmd.Context(), s.catalog(), s.brokers, s.audit, cmd.ErrOrStderr())
 			if err != nil {
 				return err

@@ -126,6 +126,10 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.log.Warn("the tables on this machine were damaged and are rebuilt from their changelogs", "why", why)
 	}
 
+	if cfg.Kafka, err = cfg.Connect(); err != nil {
+		return err
+	}
+	defer cfg.Kafka.Close()
 	var definitions []stream.Definition
 	for _, name := range p.runs {
 		definitions = append(definitions, processors.All(p.catalog, rules)[name])
@@ -305,7 +309,7 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	if err := broker.Wait(waiting, p.brokers); err != nil {
 		return err
 	}
-	demand := broker.Demand{Addrs: p.brokers, Prefix: p.prefix, Specs: p.catalog.All(), Replication: p.replication,
+	demand := broker.Demand{Addrs: p.brokers, Prefix: p.prefix, Specs: p.catalog.All(), Replication: p.replication, CommittedWith: stream.CommittedPartitions,
 		Transactions: cfg.Guarantee == stream.ExactlyOnce && len(p.runs) > 0, DataDir: p.dataDir}
 	for _, name := range topics.Groups {
 		demand.Installation = append(demand.Installation, p.catalog.Group(name))

@@ -26,7 +26,7 @@ func topicsCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			catalog, cfg := s.catalog(), stream.Config{Brokers: s.brokers}.WithDefaults()
-			demand := broker.Demand{Addrs: s.brokers, Prefix: s.prefix, Specs: catalog.All(), Replication: s.replication}
+			demand := broker.Demand{Addrs: s.brokers, Prefix: s.prefix, Specs: catalog.All(), Replication: s.replication, CommittedWith: stream.CommittedPartitions}
 			for _, name := range topics.Groups {
 				demand.Installation = append(demand.Installation, catalog.Group(name))
 			}
