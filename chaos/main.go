@@ -21,7 +21,6 @@ import (
 
 	"github.com/rcrowley/go-metrics"
 
-	"baedal/internal/planted"
 	"baedal/stream"
 )
 
@@ -41,7 +40,6 @@ type options struct {
 	keep      bool
 	verbose   bool
 	noAudit   bool
-	bug       planted.Bug // for the children
 	patience  time.Duration
 	out       io.Writer
 }
@@ -49,7 +47,7 @@ type options struct {
 func main() {
 	metrics.UseNilMetrics = true
 	o := options{out: os.Stdout}
-	var faults, guarantee, bug string
+	var faults, guarantee, bug, toPlant, toRefresh string
 	var bugs bool
 	flag.StringVar(&o.bin, "bin", "bin/baedal-chaos", "a baedal built with -tags chaos")
 	flag.StringVar(&o.broker, "broker", "embedded", "embedded, or kafka: one is started by deploy/kafka.sh")
@@ -67,9 +65,22 @@ func main() {
 	flag.BoolVar(&o.verbose, "v", false, "print every step")
 	flag.BoolVar(&o.noAudit, "no-audit", false, "leave the audit out, to look at something else")
 	flag.DurationVar(&o.patience, "patience", 90*time.Second, "how long nothing may happen before orders count as lost")
-	flag.BoolVar(&bugs, "planted", false, "check the suite: find every planted bug (needs -tags chaos,planted)")
+	flag.BoolVar(&bugs, "planted", false, "check the suite: find every bug of chaos/planted, each built into a baedal of its own")
 	flag.StringVar(&bug, "bug", "", "with -planted: only these, separated by commas: "+bugNames())
+	flag.StringVar(&toPlant, "plant", "", "put a bug of chaos/planted into the working tree as far as its patch applies, and end")
+	flag.StringVar(&toRefresh, "refresh", "", "make the working tree's changes the patch of this bug, take them out of the tree, and end")
 	flag.Parse()
+
+	for name, do := range map[string]func(root, name string) error{toPlant: plant, toRefresh: refresh} {
+		if name == "" {
+			continue
+		}
+		if err := do(".", name); err != nil {
+			fmt.Fprintln(os.Stderr, "chaos:", err)
+			os.Exit(1)
+		}
+		return
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 	"baedal/stream"
 )
 
 // hunt says where a planted bug shows: faults that it does not survive.
 type hunt struct {
-	bug       planted.Bug
-	kafka     bool // exactly-once on Kafka; otherwise at-least-once on the embedded broker
+	bug       string // its patch is chaos/planted/BUG.patch; "" for none
+	kafka     bool   // exactly-once on Kafka; otherwise at-least-once on the embedded broker
 	fault     string
 	steps     []step
 	commit    time.Duration
@@ -35,24 +34,24 @@ func dieAt(p failpoint.Point, where string, nth int) step {
 var after = step{wait: time.Second, pause: 500 * time.Millisecond}
 
 var hunts = []hunt{
-	{planted.CommitPastUnfinished, false, "linger-at", []step{lingerAt(failpoint.OutputsHeld, "", 40), lingerAt(failpoint.OutputsHeld, "", 90), lingerAt(failpoint.OutputsHeld, "order", 60)}, 0, 5},
-	{planted.FlushBeforeAck, false, "kill-at-wipe", []step{lingerAt(failpoint.RowKept, "order", 40), lingerAt(failpoint.RowKept, "stock", 30), lingerAt(failpoint.RowKept, "order", 90)}, 0, 6},
-	{planted.FlushBeforeCommit, true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "order", 5), dieAt(failpoint.OffsetsAdded, "stock", 7)}, 0, 5},
-	{planted.OffsetAheadOfRows, false, "kill-at", []step{dieAt(failpoint.Flushed, "order", 8), dieAt(failpoint.Flushed, "order", 11), dieAt(failpoint.Flushed, "stock", 9)}, 0, 4},
-	{planted.OutputBeforeRow, false, "linger-at", []step{lingerAt(failpoint.RowUnsent, "order", 40), lingerAt(failpoint.RowUnsent, "order", 70), lingerAt(failpoint.RowUnsent, "stock", 30)}, 0, 5},
-	{planted.OffsetsOutsideTransaction, true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "stock", 5)}, 0, 4},
-	{planted.VerdictRecomputed, false, "none", []step{after}, 0, 2},
-	{planted.VersionSkipped, false, "none", []step{after}, 0, 2},
-	{planted.ReservationRevived, false, "kill-at", []step{dieAt(failpoint.Committing, "stock", 3), dieAt(failpoint.Committing, "stock", 2), dieAt(failpoint.Committing, "stock", 4)}, 400 * time.Millisecond, 5},
-	{planted.StockAddedTwice, false, "none", []step{after}, 0, 2},
-	{planted.ForwardDropped, false, "none", []step{after}, 0, 2},
-	{planted.ForwardApplied, false, "none", []step{after}, 0, 2},
-	{planted.ForwardReordered, false, "none", []step{after}, 0, 3},
-	{planted.DeadLetterDropped, false, "none", []step{after}, 0, 2},
-	{planted.PaymentAgain, false, "kill-at", []step{dieAt(failpoint.Committing, "payment", 2), dieAt(failpoint.Committing, "payment", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
-	{planted.RiderOverloaded, false, "none", []step{after}, 0, 3},
-	{planted.DeliveryDoubled, false, "kill-at", []step{dieAt(failpoint.Committing, "dispatch", 2), dieAt(failpoint.Committing, "dispatch", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
-	{planted.TimersLost, false, "kill", []step{after, after, after}, 0, 4},
+	{"commit-past-unfinished", false, "linger-at", []step{lingerAt(failpoint.OutputsHeld, "", 40), lingerAt(failpoint.OutputsHeld, "", 90), lingerAt(failpoint.OutputsHeld, "order", 60)}, 0, 5},
+	{"flush-before-ack", false, "kill-at-wipe", []step{lingerAt(failpoint.RowKept, "order", 40), lingerAt(failpoint.RowKept, "stock", 30), lingerAt(failpoint.RowKept, "order", 90)}, 0, 6},
+	{"flush-before-commit", true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "order", 5), dieAt(failpoint.OffsetsAdded, "stock", 7)}, 0, 5},
+	{"offset-ahead-of-rows", false, "kill-at", []step{dieAt(failpoint.Flushed, "order", 8), dieAt(failpoint.Flushed, "order", 11), dieAt(failpoint.Flushed, "stock", 9)}, 0, 4},
+	{"output-before-row", false, "linger-at", []step{lingerAt(failpoint.RowUnsent, "order", 40), lingerAt(failpoint.RowUnsent, "order", 70), lingerAt(failpoint.RowUnsent, "stock", 30)}, 0, 5},
+	{"offsets-outside-transaction", true, "kill-at", []step{dieAt(failpoint.OffsetsAdded, "order", 8), dieAt(failpoint.OffsetsAdded, "stock", 5)}, 0, 4},
+	{"verdict-recomputed", false, "none", []step{after}, 0, 2},
+	{"version-skipped", false, "none", []step{after}, 0, 2},
+	{"reservation-revived", false, "kill-at", []step{dieAt(failpoint.Committing, "stock", 3), dieAt(failpoint.Committing, "stock", 2), dieAt(failpoint.Committing, "stock", 4)}, 400 * time.Millisecond, 5},
+	{"stock-added-twice", false, "none", []step{after}, 0, 2},
+	{"forward-dropped", false, "none", []step{after}, 0, 2},
+	{"forward-applied", false, "none", []step{after}, 0, 2},
+	{"forward-reordered", false, "none", []step{after}, 0, 3},
+	{"dead-letter-dropped", false, "none", []step{after}, 0, 2},
+	{"payment-again", false, "kill-at", []step{dieAt(failpoint.Committing, "payment", 2), dieAt(failpoint.Committing, "payment", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
+	{"rider-overloaded", false, "none", []step{after}, 0, 3},
+	{"delivery-doubled", false, "kill-at", []step{dieAt(failpoint.Committing, "dispatch", 2), dieAt(failpoint.Committing, "dispatch", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
+	{"timers-lost", false, "kill", []step{after, after, after}, 0, 4},
 }
 
 // controls have no bug: what finds one there would find anything.
@@ -63,8 +62,8 @@ var controls = []hunt{
 
 func bugNames() string {
 	var names []string
-	for _, b := range planted.Bugs {
-		names = append(names, string(b))
+	for _, h := range hunts {
+		names = append(names, h.bug)
 	}
 	return strings.Join(names, ", ")
 }
@@ -74,13 +73,22 @@ func bugNames() string {
 func (s *suite) findBugs(ctx context.Context, only string) (int, error) {
 	s.tally = map[string]*tally{}
 	s.era = 1000
-	broker, guarantee := s.options.broker, s.options.guarantee
-	defer func() { s.options.broker, s.options.guarantee, s.bug = broker, guarantee, "" }()
+	for _, h := range hunts { // not only when its turn comes
+		p, err := patchByName(h.bug)
+		if err == nil {
+			_, err = p.apply(".")
+		}
+		if err != nil {
+			return 1, err
+		}
+	}
+	was := s.options
+	defer func() { was.keep = s.keep; s.options = was }()
 	type row struct{ bug, by string }
 	var rows []row
 	code := 0
 	for _, h := range append(controls, hunts...) {
-		if only != "" && !slices.Contains(strings.Split(only, ","), cmp.Or(string(h.bug), "none")) {
+		if only != "" && !slices.Contains(strings.Split(only, ","), cmp.Or(h.bug, "none")) {
 			continue
 		}
 		// Shorter than a round wants: what is lost stays lost. But a group takes its
@@ -89,13 +97,21 @@ func (s *suite) findBugs(ctx context.Context, only string) (int, error) {
 		if h.kafka {
 			s.patience = 30 * time.Second
 		}
-		s.bug, s.options.broker, s.options.guarantee = h.bug, "embedded", stream.AtLeastOnce
+		s.options.bin, s.options.broker, s.options.guarantee = was.bin, "embedded", stream.AtLeastOnce
 		if h.kafka {
 			s.options.broker, s.options.guarantee = "kafka", stream.ExactlyOnce
 		}
-		name := string(h.bug)
+		name := h.bug
 		if name == "" {
 			name = "none, " + s.options.broker
+		} else {
+			p, err := patchByName(name)
+			if err != nil {
+				return 1, err
+			}
+			if s.options.bin, err = p.build(ctx, ".", s.dir); err != nil {
+				return 1, err
+			}
 		}
 		by, err := s.hunt(ctx, h)
 		if err != nil {
@@ -129,7 +145,7 @@ func (s *suite) hunt(ctx context.Context, h hunt) (string, error) {
 			s.kafka = kafka
 		}
 	}()
-	w, err := s.newWorld(ctx, "planted-"+string(h.bug))
+	w, err := s.newWorld(ctx, "hunt-"+cmp.Or(h.bug, "nothing"))
 	if err != nil {
 		return "", err
 	}

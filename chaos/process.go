@@ -69,9 +69,6 @@ func (in *instance) start(spec string) error {
 	if spec != "" {
 		cmd.Env = append(cmd.Env, "BAEDAL_FAILPOINT="+spec)
 	}
-	if in.w.bug != "" {
-		cmd.Env = append(cmd.Env, "BAEDAL_PLANTED="+string(in.w.bug))
-	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	ready, done := make(chan struct{}), make(chan struct{})
 	var once sync.Once

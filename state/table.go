@@ -10,7 +10,6 @@ import (
 	"github.com/lovoo/goka/storage"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 )
 
 const (
@@ -294,12 +293,6 @@ func (t *Table) Uncache(key string) { t.cache.remove(key) }
 func (t *Table) flush() error {
 	t.mu.RLock()
 	n, reached := t.covered, t.reached
-	if planted.On(planted.FlushBeforeAck) {
-		n = len(t.log)
-	}
-	if planted.On(planted.OffsetAheadOfRows) && n > 0 {
-		n--
-	}
 	if t.ended || n == 0 && reached == t.stored {
 		t.mu.RUnlock()
 		return nil
@@ -365,7 +358,7 @@ func (t *Table) trim(n int) {
 	clear(t.log[rest:])
 	t.log = t.log[:rest]
 	t.base += uint64(n)
-	t.covered = max(0, t.covered-n) // above 0 but for a planted bug
+	t.covered -= n
 }
 
 // end drops what is not on disk and puts the table out of use.

@@ -8,7 +8,6 @@ import (
 	"github.com/lovoo/goka"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 )
 
 // Context is what a handler sees of the message it decides on, and where it
@@ -153,7 +152,7 @@ func (c *Context[R]) tell() {
 		for _, o := range c.out {
 			p.outputs = append(p.outputs, output{o.topic, o.key, o.data, headers})
 		}
-		box.put(p, (c.saved || c.gone) && !planted.On(planted.OutputBeforeRow))
+		box.put(p, c.saved || c.gone)
 	} else {
 		c.emit(goka.WithCtxEmitHeaders(headers))
 	}

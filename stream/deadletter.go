@@ -10,7 +10,6 @@ import (
 	"github.com/lovoo/goka"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 )
 
 // Headers of records.
@@ -71,9 +70,6 @@ func (h *handler[R]) bury(g goka.Context, m any, why error) {
 			"record", coordinates(g), "key", cut(key, maxLogged), "error", cut(why.Error(), maxLogged), "alike, not logged", before)
 	}
 	failpoint.Hit(failpoint.Burying, h.Name)
-	if planted.On(planted.DeadLetterDropped) {
-		return
-	}
 	g.Emit(goka.Stream(h.DeadLetters.Name()), key, raw, goka.WithCtxEmitHeaders(headers))
 	failpoint.Hit(failpoint.Buried, h.Name)
 }

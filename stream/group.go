@@ -12,7 +12,6 @@ import (
 	"github.com/lovoo/goka"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -172,7 +171,7 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 			h.bury(g, m, err)
 			return
 		}
-		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() && !planted.On(planted.ForwardApplied) {
+		if h.cfg.Partitions > 0 && Partition(g.Key(), h.cfg.Partitions) != g.Partition() {
 			h.forward(g, in, m.(*envelope).raw)
 			failpoint.Hit(failpoint.Forwarded, h.Name)
 			return
@@ -226,9 +225,6 @@ func (h *handler[R]) forward(g goka.Context, in Input[R], raw []byte) {
 	headers := g.Headers().Merged(goka.Headers{HeaderOrigin: []byte(from), HeaderHops: strconv.AppendInt(nil, int64(hops(g)+1), 10)})
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
 	failpoint.Hit(failpoint.Forwarding, h.Name)
-	if planted.On(planted.ForwardDropped) || planted.On(planted.ForwardReordered) && h.scramble(in, g.Key(), raw, headers) {
-		return
-	}
 	if in.loop {
 		g.Loopback(g.Key(), raw, goka.WithCtxEmitHeaders(headers))
 		return
@@ -285,9 +281,6 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 
 // rebuildTimers is called with a table that has just been recovered.
 func (h *handler[R]) rebuildTimers(partition int32, t *state.Table) error {
-	if planted.On(planted.TimersLost) {
-		return nil
-	}
 	it, err := t.Iterator()
 	if err != nil {
 		return err

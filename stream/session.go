@@ -13,7 +13,6 @@ import (
 	"github.com/lovoo/goka"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -216,9 +215,6 @@ func (s *session) MarkOffset(topic string, partition int32, offset int64, _ stri
 		n++
 	}
 	p.open = p.open[n:]
-	if planted.On(planted.CommitPastUnfinished) {
-		p.next = max(p.next, offset)
-	}
 	failpoint.Hit(failpoint.Finished, s.run.group)
 }
 

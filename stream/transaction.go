@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"baedal/internal/failpoint"
-	"baedal/internal/planted"
 	"baedal/state"
 )
 
@@ -302,9 +301,6 @@ func (s *session) commitOffsets(topics []kmsg.TxnOffsetCommitRequestTopic, last 
 		group.Group, group.Generation, group.MemberID, group.Topics = s.run.group, s.GenerationID(), s.MemberID(), topics
 		if id := s.run.cfg.InstanceID; id != "" {
 			group.InstanceID = &id
-		}
-		if planted.Enabled {
-			s.spoil(group)
 		}
 		if err := t.commit(group); err != nil {
 			return err

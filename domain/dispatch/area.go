@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"baedal/domain"
-	"baedal/internal/planted"
 )
 
 // How much an area remembers of what is over. A message that comes again after
@@ -179,7 +178,7 @@ func capped[S ~[]E, E any](s S, n int) S { return slices.Delete(s, 0, max(0, len
 // From orders.
 
 func (t *turn) request() bool {
-	if t.delivery() != nil && !planted.On(planted.DeliveryDoubled) {
+	if t.delivery() != nil {
 		return false
 	}
 	t.Deliveries = append(t.Deliveries, &Delivery{
@@ -409,7 +408,7 @@ func (t *turn) fill() {
 		load[d.Rider()]++
 	}
 	free := slices.DeleteFunc(slices.Clone(t.Riders), func(r *Rider) bool {
-		return r.Leaving || load[r.ID] >= r.Capacity && !planted.On(planted.RiderOverloaded)
+		return r.Leaving || load[r.ID] >= r.Capacity
 	})
 
 	for _, d := range t.Deliveries {
@@ -424,7 +423,7 @@ func (t *turn) fill() {
 			continue
 		}
 		t.assign(d, r)
-		if load[r.ID]++; load[r.ID] >= r.Capacity && !planted.On(planted.RiderOverloaded) {
+		if load[r.ID]++; load[r.ID] >= r.Capacity {
 			free = slices.DeleteFunc(free, func(o *Rider) bool { return o == r })
 		}
 	}

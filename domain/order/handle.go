@@ -9,7 +9,6 @@ import (
 	"baedal/domain/dispatch"
 	"baedal/domain/payment"
 	"baedal/domain/stock"
-	"baedal/internal/planted"
 )
 
 // Out is what a message did to an order: what to send, and whether the row has
@@ -41,7 +40,7 @@ func (o *Order) Command(c *Command, id string, now domain.Time, cfg Settings) (o
 			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, id, refusal, at))
 		}
 	}
-	if at, ok := o.repeat(id, &out); ok && !planted.On(planted.VerdictRecomputed) {
+	if at, ok := o.repeat(id, &out); ok {
 		verdict("", at)
 		return out
 	}
@@ -179,10 +178,6 @@ func (o *Order) repeat(id string, out *Out) (at domain.Time, found bool) {
 		}
 	}
 	out.Repeat = found
-	if planted.On(planted.VersionSkipped) && found {
-		o.Version++
-		out.Changed = true
-	}
 	return at, found
 }
 

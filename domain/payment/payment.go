@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"baedal/domain"
-	"baedal/internal/planted"
 )
 
 // Statuses of an attempt. Those in which nothing is asked of the gateway are
@@ -229,9 +228,6 @@ type step struct {
 
 func (s *step) request(kind string) {
 	m := requests[s.a.Status][kind]
-	if planted.On(planted.PaymentAgain) && kind == Authorize && !s.a.calling() {
-		m = move{to: Authorizing}
-	}
 	switch {
 	case m.later:
 		if !slices.Contains(s.a.Then, kind) {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"baedal/domain"
-	"baedal/internal/planted"
 )
 
 // Reservation is what is set aside for one attempt of an order. To keep the row
@@ -43,7 +42,7 @@ func (s *Inventory) reserve(c *Command, now domain.Time) Out {
 	if i := s.refusal(c); i >= 0 {
 		return Out{Reply: s.refusedReply(&s.Refused[i])}
 	}
-	if s.Closed.has(attemptKey(c)) && !planted.On(planted.ReservationRevived) {
+	if s.Closed.has(attemptKey(c)) {
 		return Out{}
 	}
 
