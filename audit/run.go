@@ -79,7 +79,7 @@ func Run(ctx context.Context, c *topics.Catalog, brokers []string, opt Options, 
 	a := newAuditor(in.names, short, opt.Guarantee, opt.Slack)
 	a.cut = cut
 	for tp, at := range starts {
-		a.truncated[tp.stream] = a.truncated[tp.stream] || at > 0
+		a.begins(tp, at)
 	}
 	var total int64
 	for tp, end := range goal {
