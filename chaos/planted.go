@@ -51,6 +51,8 @@ var hunts = []hunt{
 	{"payment-again", false, "kill-at", []step{dieAt(failpoint.Committing, "payment", 2), dieAt(failpoint.Committing, "payment", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
 	{"rider-overloaded", false, "none", []step{after}, 0, 3},
 	{"delivery-doubled", false, "kill-at", []step{dieAt(failpoint.Committing, "dispatch", 2), dieAt(failpoint.Committing, "dispatch", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
+	{"outputs-reversed", false, "none", []step{after}, 0, 2},
+	{"accepted-in-vain", false, "none", []step{after}, 0, 2},
 	{"timers-lost", false, "kill", []step{after, after, after}, 0, 4},
 }
 
