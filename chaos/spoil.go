@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,14 +101,17 @@ func (w *world) admin(do func(*kadm.Client) error) error {
 	return do(kadm.NewClient(c))
 }
 
+// started is the line with which the log of a process begins.
+var started = regexp.MustCompile(`(?m)^=== \S+ start `)
+
 // said returns what the instance's process has logged since its start.
 func (in *instance) said() ([]string, error) {
 	data, err := os.ReadFile(filepath.Join(in.w.dir, fmt.Sprintf("instance-%d.log", in.number)))
 	if err != nil {
 		return nil, err
 	}
-	if i := bytes.LastIndex(data, []byte("\n=== ")); i >= 0 && bytes.Contains(data[i:], []byte(" start ")) {
-		data = data[i:]
+	if all := started.FindAllIndex(data, -1); len(all) > 0 {
+		data = data[all[len(all)-1][0]:]
 	}
 	return strings.Split(string(data), "\n"), nil
 }
@@ -635,7 +637,7 @@ func partitionsRaised(ctx context.Context, w *world, s step) (bool, error) {
 		all = append(all, unread{id: key + ":place", key: key, partition: r.Partition, offset: r.Offset})
 	}
 	refuses := w.refusesCommands(ctx)
-	return true, errors.Join(refuses, w.decided(ctx, all, nil), w.saysRaised(ctx, topic), w.quiet(ctx))
+	return true, errors.Join(refuses, w.decided(ctx, all, nil), w.saysRaised(ctx, topic), w.quiet(ctx), w.names(ctx, nil, nil))
 }
 
 var httpAt = regexp.MustCompile(`HTTP http://(\S+)`)
