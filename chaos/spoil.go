@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/broker"
+	"baedal/domain/order"
 	"baedal/topics"
 )
 
@@ -381,7 +382,7 @@ func (w *world) cutRead(ctx context.Context, s step) error {
 	return errors.Join(w.awake(), w.goesOn(ctx), w.names(ctx, keys, nil))
 }
 
-// deleteRecordsSeen notes the keys of what it destroys.
+// deleteRecordsSeen notes the keys of the events that it destroys.
 func deleteRecordsSeen(ctx context.Context, w *world, a *kadm.Client, topic string, of []int32, keys map[string]bool) (map[int32]int64, error) {
 	from := map[int32]kgo.Offset{}
 	for _, p := range of {
@@ -397,7 +398,13 @@ func deleteRecordsSeen(ctx context.Context, w *world, a *kadm.Client, topic stri
 		poll, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
 		for poll.Err() == nil && !reached(next, ends) {
-			c.PollFetches(poll).EachRecord(func(r *kgo.Record) { keys[string(r.Key)], next[r.Partition] = true, r.Offset+1 })
+			c.PollFetches(poll).EachRecord(func(r *kgo.Record) {
+				var e order.Event
+				if json.Unmarshal(r.Value, &e) == nil && e.Version > 0 { // no poison
+					keys[string(r.Key)] = true
+				}
+				next[r.Partition] = r.Offset + 1
+			})
 		}
 		return ctx.Err()
 	})
@@ -661,7 +668,7 @@ func (w *world) refusesCommands(ctx context.Context) error {
 		case command == http.StatusServiceUnavailable && ready == http.StatusServiceUnavailable:
 			return nil
 		case time.Now().After(deadline), ctx.Err() != nil:
-			return fmt.Errorf("within %s commands are not answered with 503 but %d, /readyz %d: %w", sayWithin, command, ready, errors.Join(err, err2))
+			return errors.Join(fmt.Errorf("within %s commands are answered with %d and /readyz with %d, not both with 503", sayWithin, command, ready), err, err2)
 		}
 		wait(ctx, 300*time.Millisecond)
 	}
