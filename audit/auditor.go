@@ -44,7 +44,7 @@ type auditor struct {
 	ruled    map[uint64]uint32       // verdicts on commands that are forgotten
 	counted  map[uint64]struct{}     // commands in the sums of a store
 	dead     map[coordinates]bool    // records that are in the dead letters
-	bad      map[coordinates]where   // records that must be in the dead letters
+	bad      map[coordinates]string  // records that must be in the dead letters, and why
 	grace    int64                   // allowed behind a deadline, in milliseconds
 	rep      *Report
 }
@@ -62,7 +62,7 @@ func newAuditor(topics, short [streams]string, guarantee string, slack time.Dura
 		unhandled: func(group, int32) bool { return false },
 		orders:    map[string]*life{}, closed: map[uint64]tomb{}, stores: map[string]*store{}, riders: map[string]*rider{},
 		areas: map[string]*area{}, commands: map[commandKey]*command{}, ruled: map[uint64]uint32{},
-		starts: map[partition]int64{}, counted: map[uint64]struct{}{}, dead: map[coordinates]bool{}, bad: map[coordinates]where{},
+		starts: map[partition]int64{}, counted: map[uint64]struct{}{}, dead: map[coordinates]bool{}, bad: map[coordinates]string{},
 		rep: newReport(),
 	}
 }
@@ -70,8 +70,8 @@ func newAuditor(topics, short [streams]string, guarantee string, slack time.Dura
 // feed is told the next record. Records of one partition come in order.
 func (a *auditor) feed(r *record) {
 	a.records[r.stream]++
-	if hops := r.headers[headerHops]; hops != "" && number(hops) > maxHops {
-		a.violation(Repeats, r.key, r.where, "%s messages led to this one, and no row changed: they set each other off", hops)
+	if hops := r.headers[headerHops]; hops != "" && number(hops) >= maxHops && readerOf(r.stream) != nobody && !a.dead[r.where] {
+		a.bad[r.where] = hops + " messages led to it without a row changing, and it"
 	}
 	if r.at > a.clock {
 		a.clock = r.at
@@ -124,7 +124,7 @@ func (a *auditor) undecodable(r *record, err error) {
 	for g := range inputs {
 		for _, s := range inputs[g] {
 			if s == r.stream {
-				a.bad[r.where] = r.where
+				a.bad[r.where] = "it can't be read, and"
 				return
 			}
 		}
@@ -252,8 +252,8 @@ func (a *auditor) debts(f func(*debt)) {
 		a.owedByStore(id, s, f)
 	}
 	a.owedByAreas(f)
-	for at, w := range a.bad {
-		f(&debt{check: Inputs, key: a.at(at), text: "can't be read, and is not in the dead letters", from: w, by: readerOf(w.stream), home: -1, lost: []stream{deadLetters}})
+	for w, why := range a.bad {
+		f(&debt{check: Inputs, key: a.at(w), text: why + " is not in the dead letters", from: w, by: readerOf(w.stream), home: -1, lost: []stream{deadLetters}})
 	}
 }
 

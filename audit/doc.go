@@ -51,9 +51,9 @@
 //
 // # Storms
 //
-// Two groups that answer each other's repeats never end. A message that more than
-// 16 others led to without a row changing (header baedal-hops) is one too many, and
-// so are 500 copies of one message, unless clients repeated as often what caused it.
+// Two groups that answer each other's repeats never end. A message that 16
+// others led to without a row changing (header baedal-hops) must be a dead letter, and
+// there are not 500 copies of one message, unless clients repeated as often what caused it.
 //
 // Documented edges of the engine at-least-once (a row forgets a decision and a
 // repeat is decided anew, see docs/architecture.md) break a promise, and are reported.

@@ -37,7 +37,7 @@ const (
 	headerPrefix    = "baedal-"
 )
 
-// maxHops is how many messages may lead to one without a row changing.
+// maxHops is how many messages lead to one at which groups answer each other without end.
 const maxHops = 16
 
 var seed = maphash.MakeSeed()
