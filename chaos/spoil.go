@@ -554,7 +554,10 @@ func topicAnew(ctx context.Context, w *world, s step) (bool, error) {
 		for deadline := time.Now().Add(10 * time.Second); ; wait(ctx, 100*time.Millisecond) { // brokers take their time
 			there, err := a.ListTopics(ctx)
 			left := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !there.Has(n) })
-			if err != nil || len(left) == 0 {
+			if err != nil {
+				return err
+			}
+			if len(left) == 0 {
 				break
 			}
 			if time.Now().After(deadline) || ctx.Err() != nil {
