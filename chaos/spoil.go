@@ -548,8 +548,24 @@ func topicAnew(ctx context.Context, w *world, s step) (bool, error) {
 	}
 	err := w.admin(func(a *kadm.Client) error {
 		done, err := a.DeleteTopics(ctx, names...)
-		if err = errors.Join(err, done.Error()); err != nil || !running {
+		if err = errors.Join(err, done.Error()); err != nil {
 			return err
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; wait(ctx, 100*time.Millisecond) { // brokers take their time
+			there, err := a.ListTopics(ctx)
+			left := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !there.Has(n) })
+			if err != nil {
+				return err
+			}
+			if len(left) == 0 {
+				break
+			}
+			if time.Now().After(deadline) || ctx.Err() != nil {
+				return fmt.Errorf("deleted topics are still there: %s", some(left))
+			}
+		}
+		if !running {
+			return nil
 		}
 		made, err := a.CreateTopics(ctx, partitions, 1, nil, names...)
 		return errors.Join(err, made.Error())
