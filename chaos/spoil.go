@@ -308,7 +308,9 @@ func someOf(pick uint64) (all []int32) {
 	return all
 }
 
-// delete takes all records of some partitions, and returns where they begin then.
+// deleteRecords takes all records of some partitions but the newest, and returns
+// where they begin then. An embedded broker whose partition is all empty counts
+// from 0 again at its next start.
 func deleteRecords(ctx context.Context, a *kadm.Client, topic string, of []int32) (map[int32]int64, error) {
 	ends, err := a.ListEndOffsets(ctx, topic)
 	if err != nil {
@@ -317,8 +319,8 @@ func deleteRecords(ctx context.Context, a *kadm.Client, topic string, of []int32
 	begin, to := map[int32]int64{}, kadm.Offsets{}
 	for _, p := range of {
 		o, _ := ends.Lookup(topic, p)
-		begin[p] = o.Offset
-		to.AddOffset(topic, p, o.Offset, -1)
+		begin[p] = max(0, o.Offset-1)
+		to.AddOffset(topic, p, begin[p], -1)
 	}
 	done, err := a.DeleteRecords(ctx, to)
 	return begin, errors.Join(err, done.Error())
@@ -405,7 +407,7 @@ func deleteRecordsSeen(ctx context.Context, w *world, a *kadm.Client, topic stri
 		for poll.Err() == nil && !reached(next, ends) {
 			c.PollFetches(poll).EachRecord(func(r *kgo.Record) {
 				var e order.Event
-				if json.Unmarshal(r.Value, &e) == nil && e.Version > 0 { // no poison
+				if r.Offset < ends[r.Partition] && json.Unmarshal(r.Value, &e) == nil && e.Version > 0 { // no poison
 					keys[string(r.Key)] = true
 				}
 				next[r.Partition] = r.Offset + 1
@@ -433,7 +435,7 @@ func deleteRecordsAfter(ctx context.Context, a *kadm.Client, topic string, of []
 	ends := map[int32]int64{}
 	for _, p := range of {
 		o, _ := all.Lookup(topic, p)
-		ends[p] = o.Offset
+		ends[p] = max(0, o.Offset-1)
 	}
 	if err := look(ends); err != nil {
 		return nil, err
