@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -76,8 +77,11 @@ func (s *server) hand(r *http.Request, id string, send func(context.Context) err
 	ctx, cancel := context.WithTimeout(r.Context(), sendTimeout)
 	defer cancel()
 	err := send(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, ErrTooLong):
+		return problemf(http.StatusRequestEntityTooLarge, "the command is longer than a record may be, and was not sent: send less")
 	}
 	p := problemf(http.StatusServiceUnavailable, "the broker did not acknowledge the command, which may have arrived or not: send it again with the id %q", id)
 	p.ID, p.cause = id, err

@@ -8,6 +8,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -19,6 +20,10 @@ import (
 	"baedal/domain/rider"
 	"baedal/domain/stock"
 )
+
+// ErrTooLong is what Commands fails with when a command does not fit into its
+// stream: it was not sent.
+var ErrTooLong = errors.New("too long for its stream")
 
 // Commands hands commands to their streams. Each call blocks until the broker
 // has acknowledged the command, or ctx is done. After an error it is not known

@@ -204,8 +204,8 @@ const noon = domain.Time(1_767_225_600_000) // 2026-01-01T00:00:00Z
 
 func lifeOf(id string, statuses ...order.Status) *order.Order {
 	o := &order.Order{ID: id, UserID: "u-1", StoreID: "s-1", Attempt: 1, PlacedAt: noon,
-		Lines:   []domain.Line{{Product: "p-1", Quantity: 2, Name: "Bibimbap", Price: 9000}},
-		Address: order.Address{Text: "Teheran-ro 1", Lat: 37.5, Lon: 127.04}}
+		Lines:   []domain.Line{{Product: "p-1", Quantity: 2, Name: "Bibimbap", Price: new(domain.Money(9000))}},
+		Address: order.Address{Text: "Teheran-ro 1", Lat: new(37.5), Lon: new(127.04)}}
 	return grow(o, statuses...)
 }
 
@@ -233,7 +233,7 @@ func newFixture(t *testing.T) *fixture {
 		Logger:   slog.New(slog.NewTextHandler(f.log, nil)),
 	})
 	paid := lifeOf("o-1", order.Placed, order.Paying, order.Paid)
-	paid.Total, paid.Store = 18000, &stock.Store{Name: "Mine", Area: "a-1"}
+	paid.Total, paid.Store = new(domain.Money(18000)), &stock.Store{Name: "Mine", Area: "a-1"}
 	paid.Deadline = &order.Wait{At: noon.Add(time.Hour), Then: "rejected"}
 	f.orders.set("o-1", paid)
 	refused := lifeOf("o-2", order.Placed, order.RefusedStatus)
@@ -569,6 +569,13 @@ func (endless) Read(p []byte) (int, error) {
 		p[i] = ' '
 	}
 	return len(p), nil
+}
+
+// A command that does not fit into its stream was not sent, and the client is told so.
+func TestAPI_CommandTooLong(t *testing.T) {
+	f := newFixture(t)
+	f.commands.err = errors.Join(errors.New("order-commands"), api.ErrTooLong)
+	f.do(http.MethodPost, "/v1/orders/o-1/confirm", `{}`).problem(t, http.StatusRequestEntityTooLarge, "was not sent")
 }
 
 func TestAPI_BodyTooLarge(t *testing.T) {

@@ -37,13 +37,13 @@ var commandCases = []struct {
 		"/v1/orders/%EC%A3%BC%20%EB%AC%B8"},
 
 	{"PUT", "/v1/stores/s-1", `{"id":"s-1","name":"Mine","area":"a-1","lat":37.5,"lon":0,"autoAccept":true,"cookingTime":"5s","open":true}`, "store-commands", "s-1",
-		map[string]any{"type": "register", "storeId": "s-1", "name": "Mine", "area": "a-1", "lat": 37.5, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
+		map[string]any{"type": "register", "storeId": "s-1", "name": "Mine", "area": "a-1", "lat": 37.5, "lon": 0.0, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
 	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"type": "open", "storeId": "s-1"}, "/v1/stores/s-1"},
 	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"type": "close", "storeId": "s-1"}, "/v1/stores/s-1"},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap","price":9000}`, "store-commands", "s-1",
 		map[string]any{"type": "put_product", "storeId": "s-1", "product": "p-1", "name": "Bibimbap", "price": 9000.0}, "/v1/stores/s-1/stock"},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Water","price":0}`, "store-commands", "s-1",
-		map[string]any{"type": "put_product", "storeId": "s-1", "product": "p-1", "name": "Water"}, "/v1/stores/s-1/stock"},
+		map[string]any{"type": "put_product", "storeId": "s-1", "product": "p-1", "name": "Water", "price": 0.0}, "/v1/stores/s-1/stock"},
 	{"POST", "/v1/stores/s-1/products/p-1/add", `{"quantity":50}`, "store-commands", "s-1",
 		map[string]any{"type": "add_stock", "storeId": "s-1", "product": "p-1", "quantity": 50.0}, "/v1/stores/s-1/stock"},
 	{"POST", "/v1/stores/s-1/products/p-1/remove", `{"product":"p-1","quantity":1}`, "store-commands", "s-1",
@@ -90,8 +90,11 @@ func TestAPI_CommandID(t *testing.T) {
 			for _, key := range []string{`k-1`, `"k-1"`} {
 				require.Equal(t, "k-1", f.do(c.method, c.path, c.body, "Idempotency-Key", key).json["commandId"])
 			}
-			a := f.do(c.method, c.path, c.body, "Idempotency-Key", strings.Repeat("k", 501))
-			a.problem(t, http.StatusBadRequest, "at most 500")
+			for key, want := range map[string]string{
+				strings.Repeat("k", 201): "at most 200", "o-1/assigned/1/1": "must not contain a slash", "o-1/place": "must not contain a slash",
+			} {
+				f.do(c.method, c.path, c.body, "Idempotency-Key", key).problem(t, http.StatusBadRequest, want)
+			}
 		})
 	}
 	t.Run("InTheBody", func(t *testing.T) {
@@ -154,7 +157,7 @@ func TestAPI_CommandWrongField(t *testing.T) {
 		{"POST", "/v1/orders/o-1/request-refund", `{"userId":"u-1","reason":"cold","wish":"refund"}`, "photoUrl"},
 		{"POST", "/v1/orders/o-1/deny-refund", ``, "reason"},
 		{"PUT", "/v1/stores/a%2Fb", `{}`, "id"},
-		{"PUT", "/v1/stores/s-1", ``, "lat"},
+		{"PUT", "/v1/stores/s-1", ``, "name"},
 		{"PUT", "/v1/stores/s-1", `{"name":"Mine","area":"a-1","lat":37.5}`, "lon"},
 		{"PUT", "/v1/stores/s-1", `{"name":"Mine","area":"a-1","lat":37.5,"lon":181}`, "lon"},
 		{"PUT", "/v1/stores/s-1", `{"area":"a-1","lat":37.5,"lon":1}`, "name"},

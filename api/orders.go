@@ -24,7 +24,7 @@ type orderSummary struct {
 	StoreID   string        `json:"storeId"`
 	Area      string        `json:"area"` // "" until the store has reserved
 	Lines     []domain.Line `json:"lines"`
-	Total     domain.Money  `json:"total"`
+	Total     *domain.Money `json:"total"` // null until the store has reserved
 	RiderID   string        `json:"riderId"`
 	Reason    string        `json:"reason"`
 	Deadline  *order.Wait   `json:"deadline"`
@@ -72,8 +72,7 @@ type orderTaken struct {
 
 func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	c := &order.Command{}
-	body, err := readBody(w, r, c)
-	if err != nil {
+	if err := readBody(w, r, c); err != nil {
 		return err
 	}
 	until, err := waitFor(r)
@@ -92,13 +91,11 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		return wrong("orderId", "is not the id of the order: leave it out")
 	}
 	// A function of the order, so that a repeat is the same message.
-	c.Meta, c.OrderID, c.Lines = domain.Meta{Type: order.Place, ID: id + "/place"}, id, asked(c.Lines)
+	c.Meta, c.OrderID = domain.Meta{Type: order.Place, ID: order.PlaceID(id)}, id
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	if err := need(body, "address.lat", "address.lon"); err != nil {
-		return err
-	}
+	c = c.Own()
 	known := false
 	if !mine {
 		if known, err = s.placedBefore(c, id); err != nil {
@@ -258,8 +255,7 @@ func (s *server) listOrders(w http.ResponseWriter, r *http.Request) error {
 // verb spells the type of a command as its path does.
 func verb(kind string) string { return strings.ReplaceAll(kind, "_", "-") }
 
-// orderVerb hands on a command about an order. Who cancels is the customer
-// unless the body says otherwise.
+// orderVerb hands on a command about an order.
 func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, err := pathID(r, "id")
@@ -270,7 +266,7 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c := &order.Command{}
-		if _, err := readBody(w, r, c); err != nil {
+		if err := readBody(w, r, c); err != nil {
 			return err
 		}
 		if c.OrderID != "" && c.OrderID != id {
@@ -280,12 +276,10 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c.Type, c.OrderID = kind, id
-		if kind == order.Cancel {
-			c.By = cmp.Or(c.By, order.Customer)
-		}
 		if err := c.Validate(); err != nil {
 			return err
 		}
+		c = c.Own()
 		return s.send(w, r, c.ID, orderPath(id), func(ctx context.Context) error { return s.Commands.SendOrder(ctx, id, c) })
 	}
 }

@@ -81,7 +81,7 @@ func TestAPI_Place(t *testing.T) {
 	t.Run("AfterItShows", func(t *testing.T) {
 		f := newFixture(t)
 		paid := lifeOf("o-7", order.Placed, order.Paying, order.Paid)
-		paid.Lines = append(paid.Lines, domain.Line{Product: "p-0", Quantity: 1, Name: "Water", Price: 1})
+		paid.Lines = append(paid.Lines, domain.Line{Product: "p-0", Quantity: 1, Name: "Water", Price: new(domain.Money(1))})
 		f.orders.set("o-7", paid)
 		body := strings.Replace(placeBody, `[{"product"`, `[{"product":"p-0","quantity":1},{"product"`, 1)
 		require.Equal(t, http.StatusAccepted, f.do("POST", "/v1/orders", body).Code, "in whatever order the lines are")

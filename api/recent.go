@@ -50,7 +50,8 @@ func (m *recent) claim(id string, sum [sha256.Size]byte) bool {
 // fingerprint is the same for two place commands that order the same, whatever
 // the order of the lines.
 func fingerprint(c *order.Command) (sum [sha256.Size]byte, err error) {
-	same := &order.Command{UserID: c.UserID, StoreID: c.StoreID, Lines: asked(c.Lines), Address: c.Address, ExpectedTotal: c.ExpectedTotal}
+	same := (&order.Command{Meta: domain.Meta{Type: order.Place}, UserID: c.UserID, StoreID: c.StoreID, Lines: c.Lines,
+		Address: c.Address, ExpectedTotal: c.ExpectedTotal}).Own()
 	slices.SortFunc(same.Lines, func(a, b domain.Line) int { return cmp.Compare(a.Product, b.Product) })
 	data, err := codecs.Marshal(same)
 	if err != nil {
@@ -64,13 +65,4 @@ func fingerprint(c *order.Command) (sum [sha256.Size]byte, err error) {
 func placedAs(o *order.Order) *order.Command {
 	address := o.Address
 	return &order.Command{UserID: o.UserID, StoreID: o.StoreID, Lines: o.Lines, Address: &address, ExpectedTotal: o.Expected}
-}
-
-// asked returns what a client can say of lines: names and prices are the store's.
-func asked(lines []domain.Line) []domain.Line {
-	out := make([]domain.Line, len(lines))
-	for i, l := range lines {
-		out[i] = domain.Line{Product: l.Product, Quantity: l.Quantity}
-	}
-	return out
 }

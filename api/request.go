@@ -43,9 +43,10 @@ func pathID(r *http.Request, name string) (string, error) {
 	return id, domain.CheckID(name, id)
 }
 
-// readBody fills v from the JSON of the body, if there is one, and returns the
-// bytes. Fields of the wrong type are named in the error, unknown ones ignored.
-func readBody(w http.ResponseWriter, r *http.Request, v any) ([]byte, error) {
+// readBody fills v from the JSON of the body, if there is one. Fields of the
+// wrong type are named in the error, unknown ones ignored. What is missing is
+// said by the message's own Validate, the one that its stream asks, too.
+func readBody(w http.ResponseWriter, r *http.Request, v any) error {
 	// Deadlines are not there in tests that call the handler without a connection.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
@@ -54,28 +55,28 @@ func readBody(w http.ResponseWriter, r *http.Request, v any) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, err
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problemf(http.StatusRequestTimeout, "the body did not come within %v: send it again", bodyTimeout)
+		return problemf(http.StatusRequestTimeout, "the body did not come within %v: send it again", bodyTimeout)
 	case err != nil:
-		return nil, newProblem(http.StatusBadRequest, "the body could not be read: send it again")
+		return newProblem(http.StatusBadRequest, "the body could not be read: send it again")
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
-		return nil, nil
+		return nil
 	}
 	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
-		return nil, err
+		return err
 	}
 	if bytes.TrimSpace(body)[0] != '{' {
-		return nil, newProblem(http.StatusBadRequest, "the body must be a JSON object")
+		return newProblem(http.StatusBadRequest, "the body must be a JSON object")
 	}
 	if err := codecs.Unmarshal(body, v); err != nil {
 		if _, named := domain.WrongField(err); named {
-			return nil, err
+			return err
 		}
-		return nil, problemf(http.StatusBadRequest, "the body is not as it should be: %v", err)
+		return problemf(http.StatusBadRequest, "the body is not as it should be: %v", err)
 	}
-	return body, nil
+	return nil
 }
 
 // checkContentType takes JSON, and a client that does not say what it sends.
@@ -91,31 +92,6 @@ func checkContentType(header string) error {
 	return nil
 }
 
-// need names the first of the fields that the body does not have. It is for
-// those whose zero value means something, such as a price or a coordinate.
-func need(body []byte, fields ...string) error {
-	var m map[string]any
-	if len(body) > 0 {
-		if err := codecs.Unmarshal(body, &m); err != nil {
-			return err
-		}
-	}
-	for _, f := range fields {
-		at, name := m, f
-		if outer, inner, nested := strings.Cut(f, "."); nested {
-			at, _ = m[outer].(map[string]any)
-			name = inner
-			if at == nil {
-				continue // that the outer one is missing is said by the message's own check
-			}
-		}
-		if v, ok := at[name]; !ok || v == nil {
-			return domain.Wrong(f, "is missing")
-		}
-	}
-	return nil
-}
-
 // commandID returns what names a command: the id of its body, the
 // Idempotency-Key, or a new one.
 func commandID(r *http.Request, fromBody string) (string, error) {
@@ -126,7 +102,7 @@ func commandID(r *http.Request, fromBody string) (string, error) {
 	if id == "" {
 		return uuid.Must(uuid.NewV7()).String(), nil
 	}
-	return id, domain.CheckMessageID(id)
+	return id, domain.CheckCommandID(id)
 }
 
 // idempotencyKey returns the header of that name, in which the quotes that its

@@ -37,7 +37,7 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c := &rider.Command{}
-		if _, err := readBody(w, r, c); err != nil {
+		if err := readBody(w, r, c); err != nil {
 			return err
 		}
 		if c.RiderID != "" && c.RiderID != id {
@@ -50,6 +50,7 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if err := c.Validate(); err != nil {
 			return err
 		}
+		c = c.Own()
 		return s.send(w, r, c.ID, riderPath(id), func(ctx context.Context) error { return s.Commands.SendRider(ctx, id, c) })
 	}
 }

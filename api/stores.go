@@ -93,18 +93,18 @@ func (s *server) storeOrders(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) registerStore(w http.ResponseWriter, r *http.Request) error {
-	return s.storeCommand(w, r, stock.Register, "lat", "lon")
+	return s.storeCommand(w, r, stock.Register)
 }
 
 func (s *server) putProduct(w http.ResponseWriter, r *http.Request) error {
-	return s.storeCommand(w, r, stock.PutProduct, "price")
+	return s.storeCommand(w, r, stock.PutProduct)
 }
 
 func (s *server) storeVerb(kind string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error { return s.storeCommand(w, r, kind) }
 }
 
-func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind string, needed ...string) error {
+func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind string) error {
 	id, err := pathID(r, "id")
 	if err != nil {
 		return err
@@ -119,11 +119,7 @@ func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind strin
 		return err
 	}
 	c := &stock.Command{}
-	body, err := readBody(w, r, c)
-	if err != nil {
-		return err
-	}
-	if err := need(body, needed...); err != nil {
+	if err := readBody(w, r, c); err != nil {
 		return err
 	}
 	if r.Method == http.MethodPut {
@@ -144,6 +140,7 @@ func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind strin
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	c = c.Own()
 	location := storePath(id)
 	if product != "" {
 		location += "/stock"

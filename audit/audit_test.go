@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"baedal/codecs"
 )
 
 func TestUntampered(t *testing.T) {
@@ -110,13 +112,17 @@ var tampered = []struct {
 	{"delivery in other words", again(deliveryEvents, `"area":"a"`, `"area":"b"`), Repeats, "o-1", "said before with other words"},
 
 	{"verdict missing", drop(verdicts, `o-1/place`), Verdicts, "o-1", "asks for a verdict and has none"},
-	{"store's verdict missing", drop(verdicts, `s/register`), Verdicts, "s", "asks for a verdict and has none"},
+	{"store's verdict missing", drop(verdicts, `s:register`), Verdicts, "s", "asks for a verdict and has none"},
 	{"verdict contradicts itself", again(verdicts, `accepted`, `refused`, `o-1/place`), Verdicts, "o-1", "a second, different verdict"},
 	{"refused and obeyed", replace(verdicts, `"verdict":"accepted"`, `"verdict":"refused"`, `o-1/place`), Verdicts, "o-1", "it is refused, and caused version 1"},
-	{"accepted and ignored", say2(orderCommands, "o-1", `{"type":"cancel","id":"late","verdict":true}`, verdicts, `{"commandId":"late","stream":"order-commands","verdict":"accepted"}`), Verdicts, "o-1", "no event says that it caused anything"},
-	{"accepted, not asked", say(verdicts, "o-1", `{"commandId":"o-1/confirm","stream":"order-commands","verdict":"accepted"}`), Verdicts, "o-1", "nobody asked"},
-	{"accepted by a store in vain", say2(storeCommands, "s", `{"type":"close","id":"vain","verdict":true}`, verdicts, `{"commandId":"vain","stream":"store-commands","verdict":"accepted"}`), Verdicts, "s", "it is accepted, and no row of the store knows of it"},
-	{"verdict on nothing", say(verdicts, "o-1", `{"commandId":"ghost","stream":"order-commands","verdict":"refused"}`), Verdicts, "o-1", "a command that nobody sent"},
+	{"accepted and ignored", say2(orderCommands, "o-1", `{"type":"cancel","id":"late","verdict":true}`, verdicts, ruling("order-commands", "o-1", `{"type":"cancel","id":"late"}`, "accepted")), Verdicts, "o-1", "no event says that it caused anything"},
+	{"accepted, not asked", say(verdicts, "o-1", ruling("order-commands", "o-1", `{"type":"confirm","id":"o-1:confirm"}`, "accepted")), Verdicts, "o-1", "nobody asked"},
+	{"verdict on other words", say(verdicts, "o-1", ruling("order-commands", "o-1", `{"type":"cancel","id":"o-1:confirm"}`, "refused")), Verdicts, "o-1", "a command that nobody sent"},
+	{"verdict of another key", replace(verdicts, `"key":"o-1"`, `"key":"o-2"`), Verdicts, "o-1", "says that its key is"},
+	{"an id for two commands", say2(orderCommands, "o-1", `{"type":"cancel","id":"o-1:confirm","verdict":true}`, verdicts, ruling("order-commands", "o-1", `{"type":"cancel","id":"o-1:confirm"}`, "accepted")), Verdicts, "o-1", "its id names a confirm, which came before, and it is not refused"},
+	{"an id of the engine's, not buried", say(orderCommands, "o-1", `{"type":"confirm","id":"o-1/assigned/1/1"}`), Inputs, "order-commands/0/5", "not in the dead letters"},
+	{"accepted by a store in vain", say2(storeCommands, "s", `{"type":"close","id":"vain","verdict":true}`, verdicts, ruling("store-commands", "s", `{"type":"close","id":"vain"}`, "accepted")), Verdicts, "s", "it is accepted, and no row of the store knows of it"},
+	{"verdict on nothing", say(verdicts, "o-1", ruling("order-commands", "o-1", `{"type":"confirm","id":"ghost"}`, "refused")), Verdicts, "o-1", "a command that nobody sent"},
 
 	{"oversold", stockRowOf(`{"product":"rice","onHand":-1,"reserved":0,"added":10,"sold":11}`, ""), Stock, "s", "negative: free -1"},
 	{"negative free", stockRowOf(`{"product":"rice","onHand":1,"reserved":2,"added":10,"sold":9}`, ""), Stock, "s", "negative: free -1"},
@@ -162,10 +168,10 @@ var tampered = []struct {
 	{"message not logged", drop(messageLog, "o-1/3/customer"), Messages, "o-1", "is not in the message log"},
 	{"message out of nothing", both(say(notifications, "u", `{"id":"o-1/77/customer","orderId":"o-1"}`), say(messageLog, "u", `{"id":"o-1/77/customer","orderId":"o-1"}`)), Messages, "o-1", "about nothing that happened"},
 
-	{"order command swallowed", say(orderCommands, "o-1", `{"type":"request_refund","id":"o-1/refund","userId":"u"}`), Inputs, "o-1", "no event, no verdict, no dead letter"},
+	{"order command swallowed", say(orderCommands, "o-1", `{"type":"request_refund","id":"o-1:refund","userId":"u"}`), Inputs, "o-1", "no event, no verdict, no dead letter"},
 	{"placing swallowed", say(orderCommands, "o-3", `{"type":"place"}`), Inputs, "o-3", `place "order-commands/0/5": nothing became of it`},
-	{"store command swallowed", say(storeCommands, "s", `{"type":"close","id":"s/close"}`), Inputs, "s", `close "s/close": nothing became of it`},
-	{"rider command swallowed", say(riderCommands, "r", `{"type":"move","id":"r/move"}`), Inputs, "r", "nothing became of it"},
+	{"store command swallowed", say(storeCommands, "s", `{"type":"close","id":"s:close"}`), Inputs, "s", `close "s:close": nothing became of it`},
+	{"rider command swallowed", say(riderCommands, "r", `{"type":"move","id":"r:move"}`), Inputs, "r", "nothing became of it"},
 	{"enter without answer", drop(riderEvents, "r/entered/1"), Inputs, "r", "no answer from dispatch"},
 	{"what a rider says swallowed by dispatch", say(dispatchCommands, "a", `{"type":"claim","id":"r/c","orderId":"o-1","riderId":"r"}`), Inputs, "a", "nothing became of it in the area's row"},
 	{"delivery request swallowed", say(dispatchCommands, "a", `{"type":"request","id":"o-3/request/1","orderId":"o-3","attempt":1}`), Deliveries, "o-3", "does not know it"},
@@ -266,7 +272,7 @@ func hopping(hops string) edit {
 
 // overdue is an order that stays delivered.
 func overdue(all []said) []said {
-	all = drop(orderEvents, `"id":"o-1/10"`)(drop(ordersTable, `"id":"o-1"`, `"version":10`)(drop(orderCommands, "o-1/confirm")(all)))
+	all = drop(orderEvents, `"id":"o-1/10"`)(drop(ordersTable, `"id":"o-1"`, `"version":10`)(drop(orderCommands, "o-1:confirm")(all)))
 	i := find(all, ordersTable, `"id":"o-1"`, `"version":9`)
 	all[i].value = strings.ReplaceAll(all[i].value, at(3600), at(-3600))
 	return all
@@ -290,7 +296,7 @@ func TestTampered(t *testing.T) {
 func TestNoStorm(t *testing.T) {
 	all := copies(deliveryEvents, storm-2, "o-1/assigned/1/1")(history())
 	require.Empty(t, play(hopping("15")(all), AtLeastOnce).Violations)
-	all = copies(orderCommands, 200, "o-1/confirm")(history())
+	all = copies(orderCommands, 200, "o-1:confirm")(history())
 	require.Empty(t, play(copies(orderEvents, 700, `"id":"o-1/10"`)(all), AtLeastOnce).Violations)
 	require.Empty(t, play(copies(orderEvents, 2, `"id":"o-1/3"`)(history()), AtLeastOnce).Violations)
 }
@@ -309,7 +315,7 @@ func TestGone(t *testing.T) {
 		{"the newest event", drop(orderEvents, `"id":"o-1/10"`), []stream{orderEvents}, []string{"o-1"}},
 		{"a request", drop(paymentRequests, "o-1/capture"), []stream{paymentRequests}, []string{"o-1"}},
 		{"a reply of stock", both(drop(stockReplies, "o-2/"), drop(storeCommands, "o-2/release")), []stream{stockReplies}, []string{"o-2"}},
-		{"what a store was told", drop(storeCommands, "s/add"), []stream{storeCommands}, []string{"s"}},
+		{"what a store was told", drop(storeCommands, "s:add"), []stream{storeCommands}, []string{"s"}},
 		{"first steps of a delivery", both(drop(deliveryEvents, "o-1/assigned/1/1"), drop(dispatchCommands, "o-1/request/1")), []stream{deliveryEvents, dispatchCommands}, []string{"o-1"}},
 		{"a verdict", drop(verdicts, "o-1/place"), []stream{verdicts}, []string{"o-1"}},
 		{"a notification", drop(notifications, "o-1/3/customer"), []stream{notifications}, []string{"o-1"}},
@@ -361,6 +367,35 @@ func TestGone_Excuses(t *testing.T) {
 	require.Equal(t, "o-1", r.Violations[0].Key)
 }
 
+// An id twice, with other words, and refused: that is as it should be. So is an order that was placed as another had its id.
+func TestIDTaken(t *testing.T) {
+	taken := `{"type":"cancel","id":"o-1:confirm"}`
+	all := say2(orderCommands, "o-1", taken, verdicts, ruling("order-commands", "o-1", taken, "refused"))(history())
+	require.Empty(t, play(all, ExactlyOnce).Violations)
+	put := `{"type":"add_stock","id":"s:add","product":"rice","quantity":7}`
+	all = say2(storeCommands, "s", put, verdicts, "")(history())
+	all[len(all)-1] = said{stream: verdicts, key: "s", value: ruling("store-commands", "s", put, "refused")}
+	require.Empty(t, play(all, ExactlyOnce).Violations)
+}
+
+// A digest is computed as the contract says, by whoever reads it.
+func TestSaying(t *testing.T) {
+	for _, s := range []string{
+		`{"type":"cancel","id":"c","at":"x","verdict":true}`, `{}`, `{"b":[],"a":{},"aa":[1,{"z":null,"y":true}]}`, `{"n":[1.0,1e3,1e21,0.000001,1e-7,-0,123456789012345680]}`,
+		`{"s":"\u2028 < & > \u0000 \b\f\n\r\t \" \\ \/ 한국 \ud83d\ude00"}`, ` { "lat" : 37.50 , "lon":127.030 } `,
+	} {
+		want, err := codecs.Digest([]byte(s))
+		require.NoError(t, err)
+		got, err := saying([]byte(s))
+		require.NoError(t, err)
+		require.Equal(t, want, got, s)
+	}
+	for _, s := range []string{"", "[]", "null"} {
+		_, err := saying([]byte(s))
+		require.Error(t, err)
+	}
+}
+
 // A record that is in the dead letters was not swallowed.
 func TestDeadLetters(t *testing.T) {
 	bury := func(all []said, topic string, offset int, value string) []said {
@@ -379,10 +414,10 @@ func TestDeadLetters(t *testing.T) {
 // A record in the wrong partition is accounted for by its copy, also one without an id.
 func TestForwarded(t *testing.T) {
 	all := history()
-	i := find(all, orderCommands, "o-1/confirm")
+	i := find(all, orderCommands, "o-1:confirm")
 	all[i].value = `{"type":"confirm"}`
 	j := find(all, orderEvents, `"id":"o-1/10"`)
-	all[j].value = strings.ReplaceAll(all[j].value, "o-1/confirm", "order-commands/0/1")
+	all[j].value = strings.ReplaceAll(all[j].value, "o-1:confirm", "order-commands/0/1")
 	require.Empty(t, play(all, AtLeastOnce).Violations)
 	all = slices.Insert(all, i+1, said{orderCommands, "o-1", `{"type":"confirm"}`, map[string]string{headerOrigin: "order-commands/0/1"}})
 	require.Empty(t, play(all, AtLeastOnce).Violations)

@@ -286,7 +286,7 @@ func (a *auditor) sweep() {
 			a.owedFor(c, func(*debt) { owes = true })
 			if !owes {
 				if c.verdict != "" {
-					a.ruled[digest(a.short[k.stream], k.id)] = uint32(c.sum)
+					a.ruled[k.hash()] = uint32(c.sum)
 				}
 				delete(a.commands, k)
 			}

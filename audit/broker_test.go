@@ -88,7 +88,7 @@ func TestRun_GoneAndRaised(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, raised.Error())
 		// A copy of a command that is there, as another client's partitioner puts it.
-		confirm := said{stream: orderCommands, key: "o-1", value: `{"type":"confirm","id":"o-1/confirm"}`}
+		confirm := said{stream: orderCommands, key: "o-1", value: `{"type":"confirm","id":"o-1:confirm"}`}
 		fresh := b.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		require.NoError(t, fresh.ProduceSync(t.Context(), &kgo.Record{Topic: n[orderCommands], Partition: 3, Key: []byte(confirm.key), Value: []byte(confirm.value)}).FirstErr())
 

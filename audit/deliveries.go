@@ -84,7 +84,11 @@ func (a *auditor) riderCommand(r *record) error {
 	if err != nil || r.key == "" {
 		return orNoKey(err)
 	}
-	c := a.command(riderCommands, r.key, a.idOf(r, m.ID))
+	says, err := m.says(r)
+	if err != nil {
+		return err
+	}
+	c := a.command(riderCommands, r.key, a.idOf(r, m.ID), says)
 	if !c.comes(r, m.Type, m.Verdict) {
 		return nil
 	}
@@ -110,8 +114,12 @@ func (a *auditor) riderRow(r *record) error {
 	if n := len(row.Recent); n > 0 {
 		marks = append(marks, row.Recent[n-1].Of)
 	}
-	if n := len(row.Moves); n > 0 {
-		marks = append(marks, row.Moves[n-1])
+	moves := make([]string, len(row.Moves))
+	for i, packed := range row.Moves { // id, name, time
+		moves[i], _, _ = strings.Cut(packed, "/")
+	}
+	if n := len(moves); n > 0 {
+		marks = append(marks, moves[n-1])
 	}
 	if row.Wish != nil {
 		marks = append(marks, markOf(row.Wish.CommandID))
@@ -121,7 +129,7 @@ func (a *auditor) riderRow(r *record) error {
 	}
 	d.open = trimmed(d.open)
 	for _, c := range d.open {
-		c.traced = slices.Contains(marks, c.mark) || slices.Contains(row.Moves, c.mark)
+		c.traced = slices.Contains(marks, c.mark) || slices.Contains(moves, c.mark)
 		for _, v := range row.Recent {
 			c.traced = c.traced || v.Of == c.mark
 		}
@@ -149,7 +157,7 @@ func (a *auditor) dispatchCommand(r *record) error {
 		}
 	case "claim", "decline", "picked_up", "delivered":
 		ar := a.area(r.key)
-		if mark := markOf(m.ID); !ar.marks.has(mark) && !slices.ContainsFunc(ar.open, func(c *command) bool { return c.mark == mark }) {
+		if mark := markOf(m.Type, m.ID); !ar.marks.has(mark) && !slices.ContainsFunc(ar.open, func(c *command) bool { return c.mark == mark }) {
 			ar.open = append(trimmed(ar.open), &command{id: strings.Clone(m.ID), key: strings.Clone(r.key), typ: known(m.Type), where: r.where, records: 1, mark: mark})
 		}
 	}

@@ -111,6 +111,8 @@ type (
 	verdictMessage struct {
 		CommandID string `json:"commandId"`
 		Stream    string `json:"stream"`
+		Key       string `json:"key"`
+		Digest    string `json:"digest"`
 		Verdict   string `json:"verdict"`
 	}
 	orderEvent struct {

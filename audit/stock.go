@@ -119,8 +119,12 @@ func (a *auditor) storeCommand(r *record) error {
 		return nil
 	}
 
+	says, err := m.says(r)
+	if err != nil {
+		return err
+	}
 	id := a.idOf(r, m.ID)
-	c := a.command(storeCommands, r.key, id)
+	c := a.command(storeCommands, r.key, id, says)
 	s := a.store(r.key)
 	if !c.comes(r, m.Type, m.Verdict) {
 		return nil
@@ -133,7 +137,7 @@ func (a *auditor) storeCommand(r *record) error {
 	if m.Type != "add_stock" && m.Type != "remove_stock" {
 		return nil
 	}
-	h := digest(r.key, id)
+	h := commandKey{storeCommands, r.key, id, says}.hash()
 	if _, again := a.counted[h]; again {
 		return nil
 	}

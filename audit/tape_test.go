@@ -54,13 +54,14 @@ func (s *script) say(t stream, key, format string, args ...any) {
 
 // open is a store with ten of a product, and a rider on shift.
 func (s *script) open() {
-	s.say(storeCommands, "s", `{"type":"register","id":"s/register","verdict":true,"name":"S","area":"a"}`)
-	s.say(stockTable, "s", `{"storeId":"s","decided":[{"id":"s/register"}]}`)
-	s.say(verdicts, "s", `{"type":"accepted","id":"s/register/verdict","commandId":"s/register","stream":"store-commands","verdict":"accepted"}`)
-	s.say(storeCommands, "s", `{"type":"add_stock","id":"s/add","product":"rice","quantity":10}`)
+	register := `{"type":"register","id":"s:register","verdict":true,"name":"S","area":"a"}`
+	s.say(storeCommands, "s", "%s", register)
+	s.say(stockTable, "s", `{"storeId":"s","decided":[{"id":"s:register"}]}`)
+	s.say(verdicts, "s", "%s", ruling("store-commands", "s", register, "accepted"))
+	s.say(storeCommands, "s", `{"type":"add_stock","id":"s:add","product":"rice","quantity":10}`)
 	s.stock(10, 0, 0, "")
-	s.say(riderCommands, "r", `{"type":"online","id":"r/online","area":"a"}`)
-	s.say(ridersTable, "r", `{"id":"r","wish":{"commandId":"r/online"}}`)
+	s.say(riderCommands, "r", `{"type":"online","id":"r:online","area":"a"}`)
+	s.say(ridersTable, "r", `{"id":"r","wish":{"commandId":"r:online"}}`)
 	s.say(dispatchCommands, "a", `{"type":"enter","id":"r/enter/1","riderId":"r","shift":1}`)
 	s.area(``)
 	s.say(riderEvents, "r", `{"type":"entered","id":"r/entered/1","area":"a","riderId":"r","shift":1}`)
@@ -68,7 +69,7 @@ func (s *script) open() {
 
 // stock is a row of the store's table.
 func (s *script) stock(onHand, reserved, sold int, reservations string) {
-	s.say(stockTable, "s", `{"storeId":"s","products":[{"product":"rice","onHand":%d,"reserved":%d,"added":%d,"sold":%d}],"reservations":[%s],"decided":[{"id":"s/register"},{"id":"s/add"}]}`,
+	s.say(stockTable, "s", `{"storeId":"s","products":[{"product":"rice","onHand":%d,"reserved":%d,"added":%d,"sold":%d}],"reservations":[%s],"decided":[{"id":"s:register"},{"id":"s:add"}]}`,
 		onHand, reserved, onHand+sold, sold, reservations)
 }
 
@@ -90,9 +91,10 @@ func (s *script) event(order string, version int, typ, cause, more string) {
 
 // placed, until it is paid for.
 func (s *script) paying(o string, sold int) {
-	s.say(orderCommands, o, `{"type":"place","id":"%s/place","verdict":true}`, o)
+	place := fmt.Sprintf(`{"type":"place","id":"%s/place","orderId":%q,"verdict":true}`, o, o)
+	s.say(orderCommands, o, "%s", place)
 	s.event(o, 1, "placed", o+"/place", "")
-	s.say(verdicts, o, `{"type":"accepted","id":"%s/place/verdict","commandId":"%s/place","stream":"order-commands","verdict":"accepted"}`, o, o)
+	s.say(verdicts, o, "%s", ruling("order-commands", o, place, "accepted"))
 	s.say(storeCommands, "s", `{"type":"reserve","id":"%s/reserve/1","orderId":%q,"attempt":1,"lines":[{"product":"rice","quantity":1}]}`, o, o)
 	s.stock(10-sold, 1, sold, fmt.Sprintf(`{"orderId":%q,"attempt":1,"lines":[{"product":"rice","quantity":1}]}`, o))
 	s.say(stockReplies, o, `{"type":"reserved","id":"%s/reserved/1","orderId":%q,"storeId":"s","attempt":1,"lines":[{"product":"rice","quantity":1}]}`, o, o)
@@ -117,15 +119,15 @@ func (s *script) completed(o string, sold int) {
 	s.say(riderEvents, "r", `{"type":"assigned","id":"r/%s/assigned/1/1","area":"a","riderId":"r","orderId":%q,"attempt":1}`, o, o)
 	s.event(o, 7, "assigned", o+"/assigned/1/1", `,"riderId":"r"`)
 	for i, did := range []string{"picked_up", "delivered"} {
-		id := o + "/" + did + "-it"
+		id := o + ":" + did + "-it"
 		s.say(riderCommands, "r", `{"type":%q,"id":%q,"orderId":%q}`, did, id, o)
 		s.say(ridersTable, "r", `{"id":"r","recent":[{"of":%q}]}`, markOf(id))
-		s.say(dispatchCommands, "a", `{"type":%q,"id":"r/%s","orderId":%q,"riderId":"r","commandId":%q}`, did, id, o, id)
-		steps := []string{fmt.Sprintf("%d/a/%d/xx/r", 3*sold+1, start.UnixMilli()+1), fmt.Sprintf("%d/p/%d/%s", 3*sold+2, start.UnixMilli()+2, markOf("r/"+o+"/picked_up-it"))}
+		s.say(dispatchCommands, "a", `{"type":%q,"id":"r/%s/m/%s","orderId":%q,"riderId":"r","commandId":%q}`, did, did, id, o, id)
+		steps := []string{fmt.Sprintf("%d/a/%d/xx/r", 3*sold+1, start.UnixMilli()+1), fmt.Sprintf("%d/p/%d/%s", 3*sold+2, start.UnixMilli()+2, markOf("picked_up", "r/picked_up/m/"+o+":picked_up-it"))}
 		if i == 0 {
 			s.area(fmt.Sprintf(`{"o":%q,"n":1,"s":[%q,%q]}`, o, steps[0], steps[1]))
 		} else {
-			steps = append(steps, fmt.Sprintf("%d/d/%d/%s", 3*sold+3, start.UnixMilli()+3, markOf("r/"+id)))
+			steps = append(steps, fmt.Sprintf("%d/d/%d/%s", 3*sold+3, start.UnixMilli()+3, markOf("delivered", "r/delivered/m/"+id)))
 			done := o + "/1"
 			for _, s := range steps {
 				done += fmt.Sprintf("/%d/%s", len(s), s)
@@ -138,23 +140,38 @@ func (s *script) completed(o string, sold int) {
 	s.say(paymentRequests, o, `{"type":"capture","id":"%s/capture/1","orderId":%q,"attempt":1}`, o, o)
 	s.say(paymentsTable, o, `{"orderId":%q,"attempts":[{"attempt":1,"amount":9000,"status":"captured"}]}`, o)
 	s.say(paymentReplies, o, `{"type":"captured","id":"%s/captured/1","orderId":%q,"attempt":1,"amount":9000}`, o, o)
-	s.say(orderCommands, o, `{"type":"confirm","id":"%s/confirm"}`, o)
-	s.event(o, 10, "completed", o+"/confirm", `,"riderId":"r"`)
+	s.say(orderCommands, o, `{"type":"confirm","id":"%s:confirm"}`, o)
+	s.event(o, 10, "completed", o+":confirm", `,"riderId":"r"`)
 }
 
 // cancelled is the life of an order that is cancelled when it is paid for, and
 // of a command that comes too late.
 func (s *script) cancelled(o string, sold int) {
 	s.paying(o, sold)
-	s.say(orderCommands, o, `{"type":"cancel","id":"%s/cancel","by":"customer"}`, o)
-	s.event(o, 4, "cancelled", o+"/cancel", "")
+	s.say(orderCommands, o, `{"type":"cancel","id":"%s:cancel","by":"customer"}`, o)
+	s.event(o, 4, "cancelled", o+":cancel", "")
 	s.say(storeCommands, "s", `{"type":"release","id":"%s/release/1","orderId":%q,"attempt":1}`, o, o)
 	s.stock(10-sold, 0, sold, "")
 	s.say(paymentRequests, o, `{"type":"void","id":"%s/void/1","orderId":%q,"attempt":1}`, o, o)
 	s.say(paymentsTable, o, `{"orderId":%q,"attempts":[{"attempt":1,"amount":9000,"status":"voided"}]}`, o)
 	s.say(paymentReplies, o, `{"type":"voided","id":"%s/voided/1","orderId":%q,"attempt":1,"amount":9000}`, o, o)
-	s.say(orderCommands, o, `{"type":"accept","id":"%s/accept"}`, o)
-	s.say(verdicts, o, `{"type":"refused","id":"%s/accept/verdict","commandId":"%s/accept","stream":"order-commands","verdict":"refused","reason":"too late"}`, o, o)
+	accept := fmt.Sprintf(`{"type":"accept","id":"%s:accept"}`, o)
+	s.say(orderCommands, o, "%s", accept)
+	s.say(verdicts, o, "%s", ruling("order-commands", o, accept, "refused"))
+}
+
+// ruling is the verdict on a command.
+func ruling(stream, key, command, verdict string) string {
+	c, err := decode[clientCommand]([]byte(command))
+	if err != nil {
+		panic(err)
+	}
+	digest, err := saying([]byte(command))
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf(`{"type":%q,"id":"%s/verdict/%s/m/%s","commandId":%q,"stream":%q,"key":%q,"digest":%q,"verdict":%q}`,
+		verdict, key, stream, c.ID, c.ID, stream, key, digest, verdict)
 }
 
 // history is two lives in one store.

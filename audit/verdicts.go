@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,11 +15,17 @@ type commandKey struct {
 	stream stream
 	key    string // of the record
 	id     string
+	says   uint64 // what: of one id and other words it is another command
+}
+
+func (k commandKey) hash() uint64 {
+	return digest(strconv.Itoa(int(k.stream)), k.key, k.id, strconv.FormatUint(k.says, 36))
 }
 
 // command is a command of a customer, a store or a rider, and what became of it.
 type command struct {
 	id, key string
+	says    uint64
 	typ     string
 	where           // of the first record
 	touched int64   // time of the newest record about it
@@ -36,16 +43,28 @@ type command struct {
 	amount  int64
 }
 
-// markOf is how rows of riders and areas write an id: 64 bits of FNV-1a in base64.
-func markOf(id string) string {
+// markOf is how rows of riders and areas write what names a message: 64 bits of
+// FNV-1a in base64.
+func markOf(parts ...string) string {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(id))
+	_, _ = h.Write([]byte(strings.Join(parts, "\x00")))
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
 // idOf returns a command's id, or where it was first written, which stands in for it.
 func (a *auditor) idOf(r *record, id string) string {
 	return cmp.Or(id, r.headers[headerOrigin], a.at(r.where))
+}
+
+// says returns what tells the words of a command from others. An id that the
+// engine makes names no client's command, but for the place of an order that
+// comes over HTTP.
+func (m *clientCommand) says(r *record) (uint64, error) {
+	if strings.Contains(m.ID, "/") && (m.Type != "place" || m.OrderID == "" || m.ID != m.OrderID+"/place") {
+		return 0, fmt.Errorf("the id %q is not one that clients may choose", m.ID)
+	}
+	hash, err := saying(r.value)
+	return digest(hash), err
 }
 
 // comes notes a record of a command.
@@ -65,26 +84,39 @@ func (a *auditor) orderCommand(r *record) error {
 	if err != nil || r.key == "" {
 		return orNoKey(err)
 	}
-	id := a.idOf(r, m.ID)
-	a.life(r.key, r).command(id, r.key).comes(r, m.Type, m.Verdict)
+	says, err := m.says(r)
+	if err != nil {
+		return err
+	}
+	a.life(r.key, r).command(a.idOf(r, m.ID), says).comes(r, m.Type, m.Verdict)
 	return nil
 }
 
-func (l *life) command(id, key string) *command {
-	i := slices.IndexFunc(l.orderCommands, func(c *command) bool { return c.id == id })
+func (l *life) command(id string, says uint64) *command {
+	i := slices.IndexFunc(l.orderCommands, func(c *command) bool { return c.id == id && c.says == says })
 	if i < 0 {
-		l.orderCommands = append(l.orderCommands, &command{id: strings.Clone(id), key: l.key})
+		l.orderCommands = append(l.orderCommands, &command{id: strings.Clone(id), key: l.key, says: says})
 		i = len(l.orderCommands) - 1
 	}
 	return l.orderCommands[i]
 }
 
-func (a *auditor) command(s stream, key, id string) *command {
-	k := commandKey{s, key, id}
+// rival returns another command under the id of this one that is not refused.
+func (a *auditor) rival(l *life, c *command) *command {
+	for _, o := range l.orderCommands {
+		if o.id == c.id && o != c && o.records > 0 && o.verdict != "refused" && !a.buried(o) {
+			return o
+		}
+	}
+	return nil
+}
+
+func (a *auditor) command(s stream, key, id string, says uint64) *command {
+	k := commandKey{s, key, id, says}
 	c := a.commands[k]
 	if c == nil {
 		k.key, k.id = strings.Clone(key), strings.Clone(id)
-		c = &command{id: k.id, key: k.key}
+		c = &command{id: k.id, key: k.key, says: says}
 		a.commands[k] = c
 	}
 	return c
@@ -95,25 +127,29 @@ func (a *auditor) verdict(r *record) error {
 	if err != nil {
 		return err
 	}
+	if v.Key != r.key {
+		a.violation(Verdicts, r.key, r.where, "the verdict on %q says that its key is %q", v.CommandID, v.Key)
+	}
+	says := digest(v.Digest)
 	var c *command
 	switch v.Stream {
 	case a.short[orderCommands]:
 		l := a.life(r.key, r)
-		c = l.command(v.CommandID, r.key)
+		c = l.command(v.CommandID, says)
 	case a.short[storeCommands], a.short[riderCommands]:
 		s := storeCommands
 		if v.Stream == a.short[riderCommands] {
 			s = riderCommands
 		}
-		if _, known := a.commands[commandKey{s, r.key, v.CommandID}]; !known {
-			if sum, ok := a.ruled[digest(v.Stream, v.CommandID)]; ok {
+		if k := (commandKey{s, r.key, v.CommandID, says}); a.commands[k] == nil {
+			if sum, ok := a.ruled[k.hash()]; ok {
 				if sum != uint32(digestBytes(r.value)) {
 					a.violation(Verdicts, r.key, r.where, "a second, different verdict on %q: %s", v.CommandID, v.Verdict)
 				}
 				return nil
 			}
 		}
-		c = a.command(s, r.key, v.CommandID)
+		c = a.command(s, r.key, v.CommandID, says)
 	default:
 		a.violation(Verdicts, r.key, r.where, "a verdict on stream %q", v.Stream)
 		return nil
@@ -153,10 +189,12 @@ func (a *auditor) owedForCommands(l *life, f func(*debt)) {
 		if a.buried(c) {
 			continue
 		}
-		caused := l.cause(c.id)
+		caused, rival := l.cause(c.id), a.rival(l, c)
 		switch {
+		case rival != nil && c.verdict != "refused" && rival.where.offset < c.where.offset && !l.reopened:
+			owe(Verdicts, c.where, "its id names a %s, which came before, and it is not refused", rival.typ)
 		case l.reopened || l.began: // what it caused may not be known any more
-		case c.verdict == "refused" && caused != nil:
+		case c.verdict == "refused" && caused != nil && rival == nil:
 			owe(Verdicts, c.said, "it is refused, and caused version %d", l.base+indexOf(l.events, caused.where)+1)
 		case c.verdict == "accepted" && caused == nil:
 			owe(Verdicts, c.said, "it is accepted, and no event says that it caused anything")
@@ -187,7 +225,7 @@ func (a *auditor) unsent(c *command, owe func(string, where, string, ...any)) {
 
 func streamOf(a *auditor, c *command) stream {
 	for _, s := range []stream{storeCommands, riderCommands} {
-		if a.commands[commandKey{s, c.key, c.id}] == c {
+		if a.commands[commandKey{s, c.key, c.id, c.says}] == c {
 			return s
 		}
 	}

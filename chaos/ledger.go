@@ -461,6 +461,7 @@ func (d *disturber) allPoison() (all []bad) {
 		add("an empty key", []byte{}, good)
 		add("an unknown type", key, `{"type":"dance"}`)
 		add("no type", key, `{"id":"x"}`)
+		add("an id as the engine makes them", key, `{"id":"o/assigned/1/1",`+good[1:])
 		add("a type that is no text", key, `{"type":7}`)
 		add("a missing field", key, good[:strings.Index(good, ",")]+"}")
 		add("a control character in the key", []byte("a\x01b"), good)

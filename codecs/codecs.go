@@ -4,11 +4,15 @@ package codecs
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"baedal/domain"
 )
@@ -34,7 +38,7 @@ func (JSON[M]) Encode(value any) ([]byte, error) {
 
 // Decode returns a *M. Unknown fields are ignored; an error names the field
 // that has the wrong form. JSON's null is no message. One that can check itself
-// is checked.
+// or its name is checked, and a client's command is told its digest.
 func (JSON[M]) Decode(data []byte) (any, error) {
 	m, err := Decode[M](data)
 	if err != nil {
@@ -57,8 +61,58 @@ func Decode[M any](data []byte) (*M, error) {
 			return nil, err
 		}
 	}
+	if n, ok := any(m).(interface{ CheckName() error }); ok {
+		if err := n.CheckName(); err != nil {
+			return nil, err
+		}
+	}
+	if d, ok := any(m).(interface{ SetDigest(string) }); ok {
+		digest, err := Digest(data)
+		if err != nil {
+			return nil, err
+		}
+		d.SetDigest(digest)
+	}
 	return m, nil
 }
+
+// Digest returns the SHA-256, in hex, of what a command says: of its JSON in the
+// canonical form of RFC 8785, without id, at and verdict.
+func Digest(data []byte) (string, error) {
+	v := jsontext.Value(bytes.Clone(data))
+	if err := v.Canonicalize(); err != nil {
+		return "", fmt.Errorf("not the JSON of a message: %w", err)
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(v))
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
+		return "", errors.New("not the JSON of a message: it is no object")
+	}
+	said := []byte{'{'}
+	for d.PeekKind() == '"' {
+		quoted, err := d.ReadValue()
+		if err != nil {
+			return "", err
+		}
+		name := string(quoted)
+		value, err := d.ReadValue()
+		if err != nil {
+			return "", err
+		}
+		if slices.Contains(calling, name) {
+			continue
+		}
+		if len(said) > 1 {
+			said = append(said, ',')
+		}
+		said = append(append(append(said, name...), ':'), value...)
+	}
+	sum := sha256.Sum256(append(said, '}'))
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// calling are the fields that say how a command is called, since when it is so,
+// and whether an answer is wanted.
+var calling = []string{`"id"`, `"at"`, `"verdict"`}
 
 // Marshal returns the JSON of v.
 func Marshal(v any) ([]byte, error) { return json.Marshal(v) }
@@ -74,12 +128,15 @@ func Unmarshal(data []byte, v any) error {
 	if errors.As(err, &se) && se.JSONPointer != "" {
 		field := strings.ReplaceAll(strings.TrimPrefix(string(se.JSONPointer), "/"), "/", ".")
 		if se.Err != nil {
-			return domain.Wrong(field, se.Err.Error())
+			return domain.Wrong(field, domain.Cut(se.Err.Error(), maxError))
 		}
 		return domain.Wrong(field, fmt.Sprintf("must not be a JSON %s", kind(byte(se.JSONKind))))
 	}
-	return fmt.Errorf("not the JSON of a message: %w", err)
+	return fmt.Errorf("not the JSON of a message: %s", domain.Cut(err.Error(), maxError))
 }
+
+// maxError keeps an error from quoting a message at length: it goes into a header.
+const maxError = 500
 
 func kind(k byte) string {
 	switch k {

@@ -1,6 +1,8 @@
 package codecs_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +88,19 @@ func TestDecode_NoMessage(t *testing.T) {
 	}
 }
 
+// An error goes into a header of a dead letter: it quotes no message at length.
+func TestDecode_ShortErrors(t *testing.T) {
+	long := strings.Repeat("x", 800_000)
+	for _, s := range []string{
+		`{"` + long + `":1,"` + long + `":2}`, `{"` + long + `":[}`, `{"type":"` + long + `"}`, `{"type":"confirm","at":"` + long + `"}`,
+		`{"type":"accept","cookingTime":"` + long + `"}`, `{"type":"confirm","id":"` + long + `"}`, long, `"` + long, `{"lines":[{"quantity":1` + strings.Repeat("0", 800_000) + `}]}`,
+	} {
+		_, err := codecs.Decode[order.Command]([]byte(s))
+		require.Error(t, err)
+		require.Less(t, len(err.Error()), 1000)
+	}
+}
+
 func TestTimesAndDurations(t *testing.T) {
 	want := domain.At(time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC))
 	for _, s := range []string{"2026-01-02T03:04:05.678Z", "2026-01-02T12:04:05.678+09:00", "2026-01-02T03:04:05.6789Z"} {
@@ -96,9 +111,9 @@ func TestTimesAndDurations(t *testing.T) {
 	for s, d := range map[string]time.Duration{"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "250ms": 250 * time.Millisecond, "0": 0} {
 		c, err := codecs.Decode[order.Command]([]byte(`{"type":"accept","cookingTime":"` + s + `"}`))
 		require.NoError(t, err)
-		require.Equal(t, d, time.Duration(c.CookingTime), s)
+		require.Equal(t, d, time.Duration(*c.CookingTime), s)
 	}
-	data, err := codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "accept", At: want}, CookingTime: domain.Duration(90 * time.Second)})
+	data, err := codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "accept", At: want}, CookingTime: new(domain.Duration(90 * time.Second))})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"type":"accept","at":"2026-01-02T03:04:05.678Z","cookingTime":"1m30s"}`, string(data))
 	data, err = codecs.Marshal(&order.Command{Meta: domain.Meta{Type: "confirm"}})
@@ -108,10 +123,10 @@ func TestTimesAndDurations(t *testing.T) {
 
 func TestEncode(t *testing.T) {
 	c := codecs.JSON[domain.Verdict]{}
-	v := domain.NewVerdict("order-commands", "c-1", "", 0)
+	v := domain.NewVerdict("order-commands", "o-1", domain.Name{ID: "c-1", Digest: "d", Mark: "m"}, "", 0)
 	data, err := c.Encode(&v)
 	require.NoError(t, err)
-	require.Equal(t, `{"type":"accepted","id":"c-1/verdict","commandId":"c-1","stream":"order-commands","verdict":"accepted"}`, string(data))
+	require.Equal(t, `{"type":"accepted","id":"o-1/verdict/order-commands/m/c-1","commandId":"c-1","stream":"order-commands","key":"o-1","digest":"d","verdict":"accepted"}`, string(data))
 	again, err := c.Encode(data)
 	require.NoError(t, err)
 	require.Equal(t, data, again, "bytes pass unchanged")
@@ -181,4 +196,42 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The digest is of what a command says, however it is written; what it is called, when, and whether it is answered is left out.
+func TestDigest(t *testing.T) {
+	digest := func(s string) string {
+		d, err := codecs.Digest([]byte(s))
+		require.NoError(t, err, s)
+		return d
+	}
+	const same = `{"type":"cancel","by":"customer","reason":"é"}`
+	want := sha256.Sum256([]byte(`{"by":"customer","reason":"é","type":"cancel"}`))
+	require.Equal(t, hex.EncodeToString(want[:]), digest(same), "whoever knows RFC 8785 can compute it")
+	for _, s := range []string{
+		`{"by":"customer","reason":"é","type":"cancel"}`, ` { "type" : "cancel","by":"customer",` + "\n" + `"reason":"\u00e9"} `,
+		`{"id":"c-1","at":"2026-01-02T15:04:05Z","verdict":true,"type":"cancel","by":"customer","reason":"é"}`,
+	} {
+		require.Equal(t, digest(same), digest(s), s)
+	}
+	for _, s := range []string{
+		`{"type":"cancel","by":"store","reason":"é"}`, `{"type":"cancel","by":"customer","reason":"e"}`, `{"type":"cancel","by":"customer"}`,
+		`{"type":"cancel","by":"customer","reason":"é","color":"red"}`, `{}`, `{"type":"cancel","by":"customer","reason":{"id":"é"}}`,
+	} {
+		require.NotEqual(t, digest(same), digest(s), s)
+	}
+	require.NotEqual(t, digest(`{"a":{"id":1}}`), digest(`{"a":{"id":2}}`), "only the command's own id is left out")
+	for _, s := range []string{"", "[]", "null", `"x"`, "{", "\xff"} {
+		_, err := codecs.Digest([]byte(s))
+		require.Error(t, err, "%q", s)
+	}
+	c, err := codecs.Decode[order.Command]([]byte(`{"type":"confirm","id":"c-1"}`))
+	require.NoError(t, err)
+	require.Equal(t, digest(`{"type":"confirm"}`), c.Digest)
+}
+
+func BenchmarkDigest(b *testing.B) {
+	for b.Loop() {
+		_, _ = codecs.Digest([]byte(place))
+	}
 }

@@ -78,6 +78,12 @@ type Letter struct {
 	// wrote beside it.
 	Key, Value []byte
 	Headers    []kgo.RecordHeader
+	// Away says that the message was too long for a letter: it lies at From, while
+	// retention keeps it. Here are the bytes of its value in number, and the first
+	// of them.
+	Away bool
+	Size int64
+	Head []byte
 
 	// Replayed is when the message was put back; zero if it was not.
 	Replayed time.Time
@@ -88,15 +94,11 @@ type Letter struct {
 // read makes a letter of a record.
 func read(r *kgo.Record) *Letter {
 	l := &Letter{ID: ID{r.Partition, r.Offset}, Key: r.Key, Value: r.Value, At: r.Timestamp}
-	own := map[string]string{}
-	for _, h := range r.Headers {
-		switch h.Key {
-		case stream.HeaderTopic, stream.HeaderPartition, stream.HeaderOffset, stream.HeaderGroup,
-			stream.HeaderError, stream.HeaderAt, stream.HeaderStack:
-			own[h.Key] = string(h.Value)
-		default:
-			l.Headers = append(l.Headers, h)
-		}
+	var own map[string]string
+	l.Headers, own = foreign(r.Headers)
+	if l.Size = int64(len(l.Value)); own[stream.HeaderSize] != "" {
+		l.Away, l.Head = true, []byte(own[stream.HeaderHead])
+		l.Size, _ = strconv.ParseInt(own[stream.HeaderSize], 10, 64)
 	}
 	l.Group, l.Error, l.Stack = own[stream.HeaderGroup], own[stream.HeaderError], own[stream.HeaderStack]
 	if at, err := time.Parse(time.RFC3339, own[stream.HeaderAt]); err == nil {
@@ -133,12 +135,17 @@ func marked(r *kgo.Record) (s Source, ok bool) {
 	return s, ok
 }
 
-// message returns the message of a letter as it goes back. It keeps the
+// message returns the message of a letter as it goes back; from is the record
+// where it lies, of one that is not here. It keeps the
 // coordinates that it came with as its origin: they stand in for a missing id, so it
 // is still the same message to the engine and to whoever waits for its verdict.
-func (l *Letter) message(partitions int32) *kgo.Record {
+func (l *Letter) message(partitions int32, from *kgo.Record) *kgo.Record {
 	r := &kgo.Record{Topic: l.From.Topic, Partition: l.From.Partition, Key: l.Key, Value: l.Value}
 	r.Headers = append(r.Headers, l.Headers...)
+	if from != nil {
+		r.Key, r.Value = from.Key, from.Value
+		r.Headers, _ = foreign(from.Headers)
+	}
 	known := false
 	for _, h := range r.Headers {
 		known = known || h.Key == stream.HeaderOrigin
@@ -146,8 +153,8 @@ func (l *Letter) message(partitions int32) *kgo.Record {
 	if !known {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: stream.HeaderOrigin, Value: []byte(l.From.String())})
 	}
-	if len(l.Key) > 0 { // where its key belongs: anywhere else the engine would only forward it
-		r.Partition = stream.Partition(string(l.Key), int(partitions))
+	if len(r.Key) > 0 { // where its key belongs: anywhere else the engine would only forward it
+		r.Partition = stream.Partition(string(r.Key), int(partitions))
 	}
 	return r
 }

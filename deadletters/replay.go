@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"baedal/stream"
 	"baedal/topics"
 )
 
@@ -39,7 +40,7 @@ type Outcome struct {
 var ErrRefused = errors.New("some dead letters can't be put back")
 
 const (
-	batchBytes  = 4 << 20
+	batchBytes  = stream.MaxRecord // of the messages of a transaction, as all of them may be one batch for a topic; a longer one goes alone
 	transaction = 10 * time.Second // then the brokers abort that of one who died
 )
 
@@ -53,7 +54,10 @@ func Replay(ctx context.Context, catalog *topics.Catalog, brokers []string, opt 
 		opt.Batch = 100
 	}
 	cl, err := dial(brokers, kgo.TransactionalID(catalog.DeadLetters.Name()+"-replay"), kgo.TransactionTimeout(transaction),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(transaction))
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+		// The topics say how long a message may be: one that was packed goes back so.
+		kgo.ProducerBatchMaxBytes(2*mostUnpacked), kgo.BrokerMaxWriteBytes(3*mostUnpacked), kgo.ProducerBatchCompression(kgo.ZstdCompression(), kgo.SnappyCompression(), kgo.NoCompression()),
+		kgo.RecordDeliveryTimeout(transaction))
 	if err != nil {
 		return err
 	}
@@ -131,17 +135,29 @@ func (r *replay) letter(ctx context.Context, l *Letter) error {
 	case !l.Replayed.IsZero() && !r.Again:
 		o.Skipped = "put back at " + l.Replayed.UTC().Format(time.RFC3339) + " (--again does it again)"
 	}
+	var from *kgo.Record
+	if l.Away && o.Refused == nil && o.Skipped == "" {
+		from, o.Refused = r.box.source(ctx, l)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 	if o.Refused != nil {
 		r.refused++
 	}
 	if o.Refused == nil && o.Skipped == "" {
-		m := l.message(n)
+		m := l.message(n, from)
 		o.To = Source{m.Topic, m.Partition, -1}
 		r.done[l.From] = l.ID
 		if !r.DryRun {
+			if len(r.sent) > 0 && r.bytes+size(m) > batchBytes {
+				if err := r.commit(ctx); err != nil {
+					return err
+				}
+			}
 			r.sent = append(r.sent, len(r.outcomes))
 			r.batch = append(r.batch, m, l.mark(r.box.topic))
-			r.bytes += len(m.Key) + len(m.Value)
+			r.bytes += size(m)
 		}
 	}
 	r.outcomes = append(r.outcomes, o)
@@ -154,14 +170,20 @@ func (r *replay) letter(ctx context.Context, l *Letter) error {
 // commit puts the batch back, all of it or nothing, and tells.
 func (r *replay) commit(ctx context.Context) error {
 	if len(r.batch) > 0 {
-		if err := r.transact(ctx); err != nil {
+		err := r.transact(ctx, r.batch)
+		if errors.Is(err, kerr.MessageTooLarge) {
+			err = r.oneByOne(ctx)
+		}
+		if err != nil {
 			if errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) {
 				err = fmt.Errorf("another replay of this installation was started, which ends this one: %w", err)
 			}
 			return fmt.Errorf("the last %d messages: %w: what is not told above was not put back, or will be found to be: run it again", len(r.sent), err)
 		}
 		for i, at := range r.sent {
-			r.outcomes[at].To.Offset = r.batch[2*i].Offset
+			if o := &r.outcomes[at]; o.Refused == nil {
+				o.To.Offset = r.batch[2*i].Offset
+			}
 		}
 	}
 	for _, o := range r.outcomes {
@@ -171,11 +193,30 @@ func (r *replay) commit(ctx context.Context) error {
 	return nil
 }
 
-func (r *replay) transact(ctx context.Context) error {
+// oneByOne puts back what a topic takes, and refuses the rest.
+func (r *replay) oneByOne(ctx context.Context) error {
+	for i, at := range r.sent {
+		both := r.batch[2*i : 2*i+2]
+		err := r.transact(ctx, both)
+		if errors.Is(err, kerr.MessageTooLarge) {
+			o := &r.outcomes[at]
+			o.Refused = fmt.Errorf("topic %s does not take its %d bytes: raise max.message.bytes there", o.To.Topic, size(both[0]))
+			delete(r.done, o.From)
+			r.refused++
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *replay) transact(ctx context.Context, batch []*kgo.Record) error {
 	if err := r.cl.BeginTransaction(); err != nil {
 		return err
 	}
-	err := r.cl.ProduceSync(ctx, r.batch...).FirstErr()
+	err := r.cl.ProduceSync(ctx, batch...).FirstErr()
 	if err == nil && r.beforeCommit != nil {
 		if err := r.beforeCommit(); err != nil {
 			return err

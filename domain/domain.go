@@ -46,13 +46,50 @@ func (p Place) Check(field string) error {
 	return nil
 }
 
+// Point is a Place as a message says it: a coordinate that is missing or null
+// is nil, and not 0, which is a place as good as any.
+type Point struct {
+	Lat *float64 `json:"lat,omitempty"`
+	Lon *float64 `json:"lon,omitempty"`
+}
+
+// PointAt says a place.
+func PointAt(p Place) *Point { return &Point{Lat: &p.Lat, Lon: &p.Lon} }
+
+// Place returns the place of a Point that was checked.
+func (p Point) Place() (at Place) {
+	if p.Lat != nil && p.Lon != nil {
+		at = Place{Lat: *p.Lat, Lon: *p.Lon}
+	}
+	return at
+}
+
+// Check names the coordinate that is missing or out of range.
+func (p Point) Check(field string) error {
+	if p.Lat == nil {
+		return Wrong(field+"lat", "is missing")
+	}
+	if p.Lon == nil {
+		return Wrong(field+"lon", "is missing")
+	}
+	return p.Place().Check(field)
+}
+
 // Line is one product of an order. Name and Price are known once the store has
-// reserved it; Price is for one piece.
+// reserved it; Price is for one piece, nil while it is not known.
 type Line struct {
 	Product  string `json:"product"`
 	Quantity int    `json:"quantity"`
 	Name     string `json:"name,omitempty"`
-	Price    Money  `json:"price,omitzero"`
+	Price    *Money `json:"price,omitempty"`
+}
+
+// Cost is what the line costs as far as is known.
+func (l Line) Cost() Money {
+	if l.Price == nil {
+		return 0
+	}
+	return Money(l.Quantity) * *l.Price
 }
 
 // Shortage says how much of a product was wanted and how much could be had.
@@ -69,28 +106,56 @@ const (
 )
 
 // Verdict says what became of a command of a customer, a store or a rider. Its
-// type repeats the verdict.
+// type repeats the verdict. Key is that of the command's record. Digest is the
+// SHA-256 of what the command says, so that a reader knows which command is
+// meant where two came under one id.
 type Verdict struct {
 	Meta
 	CommandID string `json:"commandId"`
 	Stream    string `json:"stream"`
+	Key       string `json:"key"`
+	Digest    string `json:"digest"`
 	Verdict   string `json:"verdict"`
 	Reason    string `json:"reason,omitempty"`
 }
 
+// Validate returns a FieldError for the first field that is missing or wrong.
+func (v *Verdict) Validate() error {
+	if err := CheckOneOf("type", v.Type, Accepted, Refused); err != nil {
+		return err
+	}
+	if v.Verdict != v.Type {
+		return Wrong("verdict", "must be the type again")
+	}
+	if err := CheckMadeID(v.ID); err != nil {
+		return err
+	}
+	if v.CommandID == "" {
+		return Wrong("commandId", "is missing")
+	}
+	if err := CheckText("commandId", v.CommandID, MaxMadeID); err != nil {
+		return err
+	}
+	if err := CheckText("stream", v.Stream, MaxName); err != nil {
+		return err
+	}
+	return CheckText("reason", v.Reason, MaxReply)
+}
+
 // NewVerdict builds the verdict on a command; an empty reason accepts it. The
 // stream is the contract's name, without an installation's prefix.
-func NewVerdict(stream, commandID, reason string, at Time) Verdict {
-	v := Verdict{CommandID: commandID, Stream: stream, Verdict: Accepted, Reason: reason}
+func NewVerdict(stream, key string, n Name, reason string, at Time) Verdict {
+	v := Verdict{CommandID: n.ID, Stream: stream, Key: key, Digest: n.Digest, Verdict: Accepted, Reason: reason}
 	if reason != "" {
 		v.Verdict = Refused
 	}
-	v.Meta = Meta{Type: v.Verdict, ID: commandID + "/verdict", At: at}
+	v.Meta = Meta{Type: v.Verdict, ID: key + "/verdict/" + stream + "/" + n.Mark + "/" + n.ID, At: at}
 	return v
 }
 
 // Time is a point in time in milliseconds since 1970, written as RFC 3339 in
-// UTC with milliseconds. The zero Time means: not known.
+// UTC with milliseconds. The zero Time means: not known. Only the years 0 to
+// 9999 can be written, and read.
 type Time int64
 
 const layout = "2006-01-02T15:04:05.000Z"
@@ -115,7 +180,7 @@ func (t Time) AppendText(b []byte) ([]byte, error) {
 	u := t.Time()
 	year, month, day := u.Date()
 	if year < 0 || year > 9999 {
-		return u.AppendFormat(b, layout), nil
+		return nil, fmt.Errorf("a time in the year %d can't be written: RFC 3339 has the years 0 to 9999", year)
 	}
 	hour, minute, second := u.Clock()
 	ms := u.Nanosecond() / 1e6
@@ -132,14 +197,39 @@ func (t Time) AppendText(b []byte) ([]byte, error) {
 // MarshalText implements encoding.TextMarshaler.
 func (t Time) MarshalText() ([]byte, error) { return t.AppendText(nil) }
 
-// UnmarshalText accepts any RFC 3339 time.
+// UnmarshalText accepts any RFC 3339 time (section 5.6): T and Z in lower case,
+// a leap second, which is the second after it, and any offset that leaves it in
+// the years 0 to 9999 of UTC.
 func (t *Time) UnmarshalText(b []byte) error {
-	v, err := time.Parse(time.RFC3339Nano, string(b))
+	v, err := parseTime(string(b))
 	if err != nil {
-		return fmt.Errorf("%q is not an RFC 3339 time such as 2026-01-02T15:04:05.000Z", b)
+		return err
 	}
 	*t = At(v)
 	return nil
+}
+
+func parseTime(text string) (time.Time, error) {
+	s := strings.ToUpper(text)
+	leap := len(s) > 19 && s[16:19] == ":60"
+	if leap {
+		s = s[:16] + ":59" + s[19:]
+	}
+	v, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return v, fmt.Errorf("%q is not an RFC 3339 time such as 2026-01-02T15:04:05.000Z", Clip(text))
+	}
+	v = v.UTC()
+	if leap {
+		v = v.Add(time.Second)
+		if v.Day() != 1 || v.Hour() != 0 || v.Minute() != 0 {
+			return v, fmt.Errorf("%q is no time: a leap second is the last of a month", Clip(text))
+		}
+	}
+	if y := v.Year(); y < 0 || y > 9999 {
+		return v, fmt.Errorf("%q is in the year %d of UTC: only the years 0 to 9999 can be written", Clip(text), y)
+	}
+	return v, nil
 }
 
 // Duration is a span of time, written in Go's style (90s, 1h30m).
@@ -154,7 +244,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
 	if err != nil {
-		return fmt.Errorf("%q is not a duration such as 90s or 15m", b)
+		return fmt.Errorf("%q is not a duration such as 90s or 15m", Clip(string(b)))
 	}
 	*d = Duration(v)
 	return nil
@@ -181,34 +271,22 @@ func WrongField(err error) (string, bool) {
 }
 
 // CheckID says what is wrong with an id: it must be UTF-8 of 1 to 200 bytes
-// without control characters and without a slash.
+// without control characters and without a slash, and not . or .., which no
+// address can carry: clients take them for this path and the one above it.
 func CheckID(field, id string) error {
 	switch {
 	case id == "":
 		return Wrong(field, "is missing")
-	case len(id) > 200:
-		return Wrong(field, fmt.Sprintf("is %d bytes long: at most 200", len(id)))
+	case len(id) > MaxID:
+		return Wrong(field, fmt.Sprintf("is %d bytes long: at most %d", len(id), MaxID))
 	case !utf8.ValidString(id):
 		return Wrong(field, "is not UTF-8")
+	case id == "." || id == "..":
+		return Wrong(field, fmt.Sprintf("must not be %q: no address can carry it", id))
 	case strings.ContainsRune(id, '/'):
 		return Wrong(field, "must not contain a slash")
 	case strings.ContainsFunc(id, unicode.IsControl):
 		return Wrong(field, "must not contain control characters")
-	}
-	return nil
-}
-
-// CheckMessageID says what is wrong with the id of a message. Unlike the id of
-// a thing it may be left out, be up to 500 bytes long and contain slashes
-// (ORDERID/reserve/1).
-func CheckMessageID(id string) error {
-	switch {
-	case len(id) > 500:
-		return Wrong("id", fmt.Sprintf("is %d bytes long: at most 500", len(id)))
-	case !utf8.ValidString(id):
-		return Wrong("id", "is not UTF-8")
-	case strings.ContainsFunc(id, unicode.IsControl):
-		return Wrong("id", "must not contain control characters")
 	}
 	return nil
 }
@@ -218,30 +296,37 @@ func CheckLines(lines []Line) error {
 	if len(lines) == 0 {
 		return Wrong("lines", "is missing: at least one product is ordered")
 	}
-	if len(lines) > 100 {
-		return Wrong("lines", fmt.Sprintf("has %d entries: at most 100", len(lines)))
+	if len(lines) > MaxLines {
+		return Wrong("lines", fmt.Sprintf("has %d entries: at most %d", len(lines), MaxLines))
 	}
 	seen := make(map[string]bool, len(lines))
 	for i, l := range lines {
-		at := fmt.Sprintf("lines[%d].", i)
-		if err := CheckID(at+"product", l.Product); err != nil {
-			return err
+		err := CheckID("product", l.Product)
+		switch {
+		case err != nil:
+		case l.Quantity < 1 || l.Quantity > MaxLineQuantity:
+			err = Wrong("quantity", fmt.Sprintf("must be from 1 to %d", MaxLineQuantity))
+		case seen[l.Product]:
+			err = Wrong("product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
 		}
-		if l.Quantity < 1 || l.Quantity > 1_000_000 {
-			return Wrong(at+"quantity", "must be from 1 to 1000000")
-		}
-		if seen[l.Product] {
-			return Wrong(at+"product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
+		if err != nil {
+			return within("lines", i, err)
 		}
 		seen[l.Product] = true
 	}
 	return nil
 }
 
+// within names the entry of a list that has a wrong field.
+func within(list string, i int, err error) error {
+	field, _ := WrongField(err)
+	return Wrong(fmt.Sprintf("%s[%d].%s", list, i, field), strings.TrimPrefix(err.Error(), field+": "))
+}
+
 // Total adds up the prices of lines.
 func Total(lines []Line) (sum Money) {
 	for _, l := range lines {
-		sum += Money(l.Quantity) * l.Price
+		sum += l.Cost()
 	}
 	return sum
 }

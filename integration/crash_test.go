@@ -100,7 +100,7 @@ func (w *world) stockTable() map[string]*stocks.Inventory {
 	defer cl.Close()
 	// The row of a store that is told last is behind everything of before.
 	for p := range w.cat.Partitions {
-		w.say(w.cat.StoreCommands.Name(), fenceOf(int32(p), w.cat.Partitions), `{"type":"register","name":"f","area":"f","lat":1,"lon":1}`)
+		w.say(w.cat.StoreCommands.Name(), fenceOf(int32(p), w.cat.Partitions), `{"type":"register","name":"f","area":"f","lat":1,"lon":1,"autoAccept":false,"cookingTime":"0s"}`)
 	}
 	rows, fences := map[string]*stocks.Inventory{}, map[int32]bool{}
 	for len(fences) < w.cat.Partitions {

@@ -26,7 +26,7 @@ func TestLife_DeliveredByHand(t *testing.T) {
 
 		w.place("o-1", "s-1", "bibimbap", 2)
 		paid := w.reaches("o-1", "paid")
-		assert.Equal(t, domain.Money(18000), paid.Total)
+		assert.Equal(t, domain.Money(18000), *paid.Total)
 		assert.Equal(t, "a-1", paid.Area)
 		w.stockIs("s-1", stock{OnHand: 10, Reserved: 2, Available: 8})
 

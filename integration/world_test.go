@@ -348,7 +348,7 @@ func (w *world) rider(id, format string, args ...any) {
 // place places an order of n of a product.
 func (w *world) place(id, store, product string, n int) {
 	w.t.Helper()
-	w.order(id, `{"type":"place","id":"%s/place","userId":"u-%s","storeId":"%s","lines":[{"product":"%s","quantity":%d}],"address":{"lat":37.51,"lon":127.04}}`,
+	w.order(id, `{"type":"place","id":"%s-place","userId":"u-%s","storeId":"%s","lines":[{"product":"%s","quantity":%d}],"address":{"lat":37.51,"lon":127.04}}`,
 		id, id, store, product, n)
 }
 
@@ -356,6 +356,11 @@ func (w *world) place(id, store, product string, n int) {
 func (w *world) openStore(id, area, more string) {
 	w.t.Helper()
 	s := w.cat.StoreCommands.Name()
+	for field, usual := range map[string]string{"autoAccept": "false", "cookingTime": `"0s"`} {
+		if !strings.Contains(more, field) {
+			more += fmt.Sprintf(`,%q:%s`, field, usual)
+		}
+	}
 	w.say(s, id, `{"type":"register","name":"%s","area":"%s","lat":37.5,"lon":127.03%s}`, id, area, more)
 	w.say(s, id, `{"type":"put_product","product":"bibimbap","name":"Bibimbap","price":9000}`)
 	w.say(s, id, `{"type":"add_stock","id":"%s-stock","product":"bibimbap","quantity":10,"verdict":true}`, id)

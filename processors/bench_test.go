@@ -111,6 +111,9 @@ func (b *bench) put(topic, key string, value any, opts ...tester.EmitOption) (al
 			if spec.Cleanup == topics.Compact {
 				b.writes++
 			} else {
+				if delete(h, stream.HeaderHops); len(h) == 0 {
+					h = nil // a repeat changes no row
+				}
 				all = append(all, record{spec.Topic, key, string(data), h})
 			}
 		}
@@ -245,6 +248,9 @@ func (b *bench) ring() (out []record) {
 
 func (b *bench) store(extra string) {
 	b.t.Helper()
+	if extra == "" {
+		extra = `,"autoAccept":false`
+	}
 	b.send(b.StoreCommands.Name(), "s-1", `{"type":"register","id":"reg","name":"Kim's","area":"a-1","lat":37.5,"lon":127,"cookingTime":"10m"`+extra+`}`)
 	b.send(b.StoreCommands.Name(), "s-1", `{"type":"put_product","id":"put","product":"bibimbap","name":"Bibimbap","price":9000}`)
 	b.send(b.StoreCommands.Name(), "s-1", `{"type":"add_stock","id":"add","product":"bibimbap","quantity":10}`)

@@ -3,6 +3,8 @@ package processors_test
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,18 +36,23 @@ var valid = map[string]string{
 	"order-commands":    `{"type":"confirm","id":"c-1","orderId":%q}`,
 	"store-commands":    `{"type":"open","id":"c-1","storeId":%q}`,
 	"rider-commands":    `{"type":"offline","id":"c-1","riderId":%q}`,
-	"payment-requests":  `{"type":"void","id":"c-1","attempt":1,"orderId":%q}`,
-	"payments-loop":     `{"type":"result","id":"c-1","attempt":1,"kind":"void","answer":"ok","orderId":%q}`,
-	"dispatch-commands": `{"type":"leave","id":"c-1","riderId":"r-1","area":%q}`,
-	"stock-replies":     `{"type":"reserved","id":"c-1","attempt":1,"orderId":%q}`,
-	"payment-replies":   `{"type":"approved","id":"c-1","attempt":1,"orderId":%q}`,
-	"delivery-events":   `{"type":"assigned","id":"c-1","attempt":1,"orderId":%q}`,
-	"orders-loop":       `{"type":"deadline","id":"c-1","version":1,"orderId":%q}`,
-	"rider-events":      `{"type":"entered","id":"c-1","riderId":%q}`,
-	"order-events":      `{"type":"placed","status":"placed","id":"c-1","userId":"u","storeId":"s","orderId":%q}`,
-	"notifications":     `{"type":"placed","id":"c-1","recipient":%q}`,
-	"projections-loop":  `{"type":"ordered","id":"c-1","orderId":"o","key":%q}`,
+	"payment-requests":  `{"type":"void","id":"%[1]s/void/1","attempt":1,"orderId":%[1]q}`,
+	"payments-loop":     `{"type":"result","id":"%[1]s/void/1/1/result","attempt":1,"try":1,"kind":"void","answer":"ok","orderId":%[1]q}`,
+	"dispatch-commands": `{"type":"leave","id":"r-1/leave/1/1","riderId":"r-1","shift":1,"area":%q}`,
+	"stock-replies":     `{"type":"refused","id":"%[1]s/reserved/1","attempt":1,"reason":"short","orderId":%[1]q}`,
+	"payment-replies":   `{"type":"approved","id":"%[1]s/approved/1","attempt":1,"orderId":%[1]q}`,
+	"delivery-events":   `{"type":"assigned","id":"%[1]s/assigned/1/1","attempt":1,"area":"a","riderId":"r","orderId":%[1]q}`,
+	"orders-loop":       `{"type":"deadline","id":"deadline/%[1]s/1","version":1,"orderId":%[1]q}`,
+	"rider-events":      `{"type":"entered","id":"%[1]s/entered/1","area":"a","shift":1,"riderId":%[1]q}`,
+	"order-events":      `{"type":"placed","status":"placed","id":"%[1]s/1","version":1,"attempt":1,"userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"orderId":%[1]q}`,
+	"notifications":     `{"type":"placed","id":"o/1/customer","audience":"customer","orderId":"o","recipient":%q}`,
+	"projections-loop":  `{"type":"ordered","id":"o/1/%[1]s","orderId":"o","key":%[1]q}`,
 }
+
+var wrongID = regexp.MustCompile(`"id":"[^"]*"`)
+
+// clients are the streams on which clients choose the ids.
+var clients = map[string]bool{"order-commands": true, "store-commands": true, "rider-commands": true}
 
 // Every group buries what it can't decide on, says why and where it was, keeps its bytes, and goes on.
 func TestDeadLetters(t *testing.T) {
@@ -83,6 +90,18 @@ func TestDeadLetters(t *testing.T) {
 				buried("no key", "", []byte(good), good, "no key")
 				buried("another key", "k-2", []byte(good), good, `names "k-1" but its key is "k-2"`)
 
+				id := wrongID.FindString(good)
+				for _, wrong := range []string{`"id":"x/assigned/1/1"`, `"id":"k-1/"`, `"id":"/"`, `"id":"k-1/entered/1/2/3"`} {
+					forged := strings.Replace(good, id, wrong, 1)
+					buried("another name", "k-1", []byte(forged), forged, "id: ")
+				}
+				if !clients[short] {
+					for _, wrong := range []string{`"id":"c-1"`, `"id":""`, `"nameless":true`} {
+						forged := strings.Replace(good, id, wrong, 1)
+						buried("no name of the engine's", "k-1", []byte(forged), forged, "id: ")
+					}
+				}
+
 				out := b.send(topic, "k-1", good) // and it goes on
 				for _, r := range out {
 					require.NotEqual(t, b.DeadLetters.Name(), r.topic, "%s: %s", r.value, r.headers[stream.HeaderError])
@@ -98,7 +117,7 @@ func TestDeadLetters_BadKey(t *testing.T) {
 		{topics.Orders, "order-commands", `{"type":"confirm"}`},
 		{topics.Stock, "store-commands", `{"type":"open"}`},
 		{topics.Riders, "rider-commands", `{"type":"offline"}`},
-		{topics.Dispatch, "dispatch-commands", `{"type":"leave","riderId":"r-1"}`},
+		{topics.Dispatch, "dispatch-commands", `{"type":"leave","id":"r-1/leave/1/1","riderId":"r-1","shift":1}`},
 	} {
 		t.Run(c.group, func(t *testing.T) {
 			b := newBench(t, c.group)
@@ -126,7 +145,7 @@ func TestDeadLetters_Stale(t *testing.T) {
 	require.Equal(t, "stale: the record is 73h0m0s old, and rows are kept for 72h0m0s", string(r.headers[stream.HeaderError]))
 	require.NotEmpty(t, b.send(b.OrderCommands.Name(), "o-1", placeJSON("p", 1), tester.WithTime(b.clock.Add(-71*time.Hour))))
 	require.NotNil(t, row(b, b.OrdersTable, "o-1"))
-	require.Empty(t, b.send(b.StoreCommands.Name(), "s-2", `{"type":"register","name":"x","area":"a-1"}`, tester.WithTime(old)))
+	require.Empty(t, b.send(b.StoreCommands.Name(), "s-2", `{"type":"register","name":"x","area":"a-1","lat":0,"lon":0,"autoAccept":false,"cookingTime":"0s"}`, tester.WithTime(old)))
 	require.NotNil(t, row(b, b.StockTable, "s-2"))
 }
 
@@ -151,7 +170,7 @@ func TestDeadLetters_Panic(t *testing.T) {
 	topic := b.DispatchCommands.Name()
 	request := `{"type":"request","id":"o-1/request/1","orderId":"o-1","attempt":1,"pickup":{"lat":37.5,"lon":127},"drop":{"lat":37.5,"lon":127}}`
 	enter := func(rider string) string {
-		return fmt.Sprintf(`{"type":"enter","id":"%s/enter/1","riderId":%q,"shift":1,"place":{"lat":37.5,"lon":127}}`, rider, rider)
+		return fmt.Sprintf(`{"type":"enter","id":"%s/enter/1","riderId":%q,"shift":1,"capacity":1,"place":{"lat":37.5,"lon":127}}`, rider, rider)
 	}
 	require.Empty(t, b.send(topic, "a-1", request))
 	before := b.rows()

@@ -14,9 +14,9 @@ func Dispatch(t *topics.Catalog, plan dispatch.Planner) stream.Definition {
 		Table: t.DispatchTable,
 		Inputs: []stream.Input[dispatch.Area]{
 			stream.From(t.DispatchCommands, func(c *stream.Context[dispatch.Area], m *dispatch.Command) {
-				id := named(c, m.Meta)
+				checkKey(c)
 				a := row(c, dispatch.NewArea)
-				out := a.Handle(m, id, now(c), plan)
+				out := a.Handle(m, now(c), plan)
 				for i := range out.Deliveries {
 					stream.Send(c, t.DeliveryEvents, out.Deliveries[i].OrderID, &out.Deliveries[i])
 				}

@@ -48,29 +48,37 @@ type orders struct {
 type orderContext = stream.Context[order.Order]
 
 func (p orders) command(c *orderContext, m *order.Command) {
-	id := named(c, m.Meta)
-	o := row(c, order.New)
-	p.tell(c, o, o.Command(m, id, now(c), p.cfg))
+	n := named(c, m.Meta, m.Digest)
+	o := p.order(c, n.ID)
+	p.tell(c, o, o.Command(m, n, now(c), p.cfg))
 }
 
 func (p orders) stockReply(c *orderContext, m *stock.Reply) {
-	o := row(c, order.New)
+	o := p.order(c, m.ID)
 	p.tell(c, o, o.StockReply(m, now(c), p.cfg))
 }
 
 func (p orders) paymentReply(c *orderContext, m *payment.Reply) {
-	o := row(c, order.New)
+	o := p.order(c, m.ID)
 	p.tell(c, o, o.PaymentReply(m, now(c), p.cfg))
 }
 
 func (p orders) delivery(c *orderContext, m *dispatch.DeliveryEvent) {
-	o := row(c, order.New)
+	o := p.order(c, m.ID)
 	p.tell(c, o, o.Delivery(m, now(c), p.cfg))
 }
 
 func (p orders) deadline(c *orderContext, m *order.Deadline) {
-	o := row(c, order.New)
+	o := p.order(c, m.ID)
 	p.tell(c, o, o.Due(m, now(c), p.cfg))
+}
+
+// order returns the row. What a crash may have left unsaid is said first, as the
+// message behind it may be on another stream, and be read later than this one.
+func (p orders) order(c *orderContext, id string) *order.Order {
+	o := row(c, order.New)
+	p.tell(c, o, o.Again(c.Unsaid(), id))
+	return o
 }
 
 // tell sends what was decided to those whom it concerns.

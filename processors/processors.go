@@ -47,17 +47,15 @@ func All(t *topics.Catalog, s Settings) map[string]stream.Definition {
 type about interface {
 	Key() string
 	Coordinates() string
+	Incarnation() string
 	Reject(error)
 }
 
-// named returns the message's id, or the record's coordinates where its sender
-// gave none. A key that can't be the id of a thing makes a dead letter.
-func named(c about, m domain.Meta) string {
+// named returns what a client's command is known again by. A key that can't be
+// the id of a thing makes a dead letter.
+func named(c about, m domain.Meta, digest string) domain.Name {
 	checkKey(c)
-	if m.ID != "" {
-		return m.ID
-	}
-	return c.Coordinates()
+	return domain.NameOf(m.ID, digest, c.Coordinates(), c.Incarnation())
 }
 
 func checkKey(c about) {

@@ -41,11 +41,11 @@ func (p projections) event(c *modelContext, e *order.Event) {
 	switch {
 	case e.Type == string(order.Paid):
 		m := row(c, newModel)
-		at, changed := m.CountAt(c.Offset())
+		at, changed := m.CountAt(projection.Spot{Topic: c.Incarnation(), Partition: c.Partition(), Offset: c.Offset()})
 		if changed {
 			c.Save(m)
 		}
-		notes = append(notes, projection.Foods(e, c.Partition(), at)...)
+		notes = append(notes, projection.Foods(e, at)...)
 	case e.Type == string(e.Status) && e.Status.Final():
 		if m := row(c, newModel); m.End(e) {
 			c.Save(m)

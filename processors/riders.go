@@ -29,9 +29,9 @@ type riders struct{ t *topics.Catalog }
 type riderContext = stream.Context[rider.Rider]
 
 func (p riders) command(c *riderContext, m *rider.Command) {
-	id := named(c, m.Meta)
+	n := named(c, m.Meta, m.Digest)
 	r := row(c, rider.NewRider)
-	p.tell(c, r, r.Handle(m, id, now(c)))
+	p.tell(c, r, r.Handle(m, n, now(c)))
 }
 
 func (p riders) event(c *riderContext, e *dispatch.RiderEvent) {

@@ -14,9 +14,9 @@ func Stock(t *topics.Catalog) stream.Definition {
 		Table: t.StockTable,
 		Inputs: []stream.Input[stock.Inventory]{
 			stream.From(t.StoreCommands, func(c *stream.Context[stock.Inventory], m *stock.Command) {
-				id := named(c, m.Meta)
+				n := named(c, m.Meta, m.Digest)
 				s := row(c, stock.NewInventory)
-				out := s.Handle(m, id, now(c))
+				out := s.Handle(m, n, now(c))
 				if out.Reply != nil {
 					stream.Send(c, t.StockReplies, out.Reply.OrderID, out.Reply)
 				}

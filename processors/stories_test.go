@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"baedal/codecs"
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
@@ -24,9 +25,10 @@ func TestStock(t *testing.T) {
 	}
 
 	t.Run("Unregistered", func(t *testing.T) {
-		out := b.once(in, "s-1", `{"type":"open","id":"early"}`)
+		open := `{"type":"open","id":"early"}`
+		out := b.once(in, "s-1", open)
 		require.Equal(t, []string{"verdicts s-1"}, b.toTopics(out))
-		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "early", `store "s-1" is not registered: register it first`, domain.At(b.clock)-1000)},
+		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), `store "s-1" is not registered: register it first`, domain.At(b.clock)-1000)},
 			only(b, b.Verdicts, out))
 		out = b.once(in, "s-1", reserve("o-early", 1))
 		require.Equal(t, stock.UnknownStore, only(b, b.StockReplies, out)[0].Reason)
@@ -43,8 +45,8 @@ func TestStock(t *testing.T) {
 		out := b.once(in, "s-1", reserve("o-1", 4))
 		require.Equal(t, []string{"stock-replies o-1"}, b.toTopics(out))
 		reply := only(b, b.StockReplies, out)[0]
-		require.Equal(t, []domain.Line{{Product: "bibimbap", Quantity: 4, Name: "Bibimbap", Price: 9000}}, reply.Lines)
-		require.Equal(t, domain.Money(36000), reply.Total)
+		require.Equal(t, []domain.Line{{Product: "bibimbap", Quantity: 4, Name: "Bibimbap", Price: new(domain.Money(9000))}}, reply.Lines)
+		require.Equal(t, domain.Money(36000), *reply.Total)
 		require.Equal(t, "a-1", reply.Store.Area)
 		out = b.once(in, "s-1", reserve("o-2", 12))
 		require.Equal(t, []domain.Shortage{{Product: "bibimbap", Wanted: 12, Available: 11}}, only(b, b.StockReplies, out)[0].Short)
@@ -64,6 +66,14 @@ func TestStock(t *testing.T) {
 		require.Regexp(t, `^t\.store-commands/0/\d+$`, ids[0])
 		require.NotEqual(t, ids[0], ids[1])
 	})
+}
+
+// nameOf returns what a command is known again by.
+func nameOf(t *testing.T, id, command string) domain.Name {
+	t.Helper()
+	digest, err := codecs.Digest([]byte(command))
+	require.NoError(t, err)
+	return domain.NameOf(id, digest, "", "")
 }
 
 func TestPayments(t *testing.T) {
@@ -112,7 +122,7 @@ func TestPayments(t *testing.T) {
 func TestPayments_ResultTwice(t *testing.T) {
 	b := newBench(t, topics.Payments)
 	b.send(b.PaymentRequests.Name(), "o-1", `{"type":"authorize","id":"o-1/authorize/1","orderId":"o-1","attempt":1,"userId":"u-1","amount":5}`)
-	out := b.once(b.PaymentsLoop.Name(), "o-1", `{"type":"result","id":"x","orderId":"o-1","kind":"authorize","attempt":1,"try":1,"answer":"ok"}`)
+	out := b.once(b.PaymentsLoop.Name(), "o-1", `{"type":"result","id":"o-1/authorize/1/1/result","orderId":"o-1","kind":"authorize","attempt":1,"try":1,"answer":"ok"}`)
 	require.Equal(t, payment.Approved, only(b, b.PaymentReplies, out)[0].Type)
 }
 
@@ -164,20 +174,20 @@ func TestDispatch(t *testing.T) {
 	}
 
 	require.Empty(t, b.once(in, "a-1", `{"type":"request","id":"o-1/request/1","orderId":"o-1","attempt":1,"pickup":{"lat":37.5,"lon":127},"drop":{"lat":37.51,"lon":127}}`))
-	out := b.once(in, "a-1", `{"type":"enter","id":"r-1/enter/1","riderId":"r-1","shift":1,`+place+`}`)
+	out := b.once(in, "a-1", `{"type":"enter","id":"r-1/enter/1","riderId":"r-1","shift":1,"capacity":1,`+place+`}`)
 	require.Equal(t, []string{"o-1 assigned r-1"}, events(out))
 	require.ElementsMatch(t, []string{"delivery-events o-1", "rider-events r-1", "rider-events r-1"}, b.toTopics(out))
 
 	out = b.once(in, "a-1", `{"type":"leave","id":"r-1/leave/1/1","riderId":"r-1","shift":1}`)
 	require.Equal(t, dispatch.Stays, only(b, b.RiderEvents, out)[0].Type)
-	out = b.once(in, "a-1", `{"type":"claim","id":"r-2/c","riderId":"r-2","orderId":"o-1","commandId":"c"}`)
+	out = b.once(in, "a-1", `{"type":"claim","id":"r-2/claim/m/c","riderId":"r-2","orderId":"o-1","commandId":"c","mark":"m"}`)
 	require.Equal(t, []string{"verdicts r-2"}, b.toTopics(out))
 	require.Equal(t, domain.Refused, only(b, b.Verdicts, out)[0].Verdict)
 
-	out = b.once(in, "a-1", `{"type":"picked_up","id":"r-1/p","riderId":"r-1","orderId":"o-1","commandId":"p","verdict":true}`)
+	out = b.once(in, "a-1", `{"type":"picked_up","id":"r-1/picked_up/m/p","riderId":"r-1","orderId":"o-1","commandId":"p","mark":"m","verdict":true}`)
 	require.Equal(t, []string{"o-1 picked_up r-1"}, events(out))
 	require.Equal(t, "p", only(b, b.Verdicts, out)[0].CommandID)
-	out = b.once(in, "a-1", `{"type":"delivered","id":"r-1/d","riderId":"r-1","orderId":"o-1","commandId":"d"}`)
+	out = b.once(in, "a-1", `{"type":"delivered","id":"r-1/delivered/m/d","riderId":"r-1","orderId":"o-1","commandId":"d","mark":"m"}`)
 	require.Equal(t, []string{"o-1 delivered r-1"}, events(out))
 	require.True(t, *only(b, b.DeliveryEvents, out)[0].Success)
 
@@ -206,7 +216,7 @@ func TestOrders(t *testing.T) {
 	out = b.once(b.StockReplies.Name(), "o-1", `{"type":"reserved","id":"o-1/reserved/1","orderId":"o-1","storeId":"s-1","attempt":1,"total":18000,
 		"lines":[{"product":"bibimbap","quantity":2,"name":"Bibimbap","price":9000}],"store":{"name":"Kim's","area":"a-1","lat":37.5,"lon":127,"cookingTime":"10m"}}`)
 	require.Equal(t, []string{"2 paying"}, events(out))
-	require.Equal(t, domain.Money(18000), only(b, b.PaymentRequests, out)[0].Amount)
+	require.Equal(t, domain.Money(18000), *only(b, b.PaymentRequests, out)[0].Amount)
 
 	out = b.once(b.PaymentReplies.Name(), "o-1", `{"type":"approved","id":"o-1/approved/1","orderId":"o-1","attempt":1}`)
 	require.Equal(t, []string{"3 paid"}, events(out))
@@ -225,8 +235,8 @@ func TestOrders(t *testing.T) {
 	out = b.once(in, "o-1", `{"type":"cancel","id":"can","by":"customer"}`)
 	require.Contains(t, only(b, b.Verdicts, out)[0].Reason, "until cooking starts")
 
-	require.Equal(t, []string{"9 picked_up"}, events(b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"picked_up","id":"o-1/picked_up/1","orderId":"o-1","attempt":1,"riderId":"r-1"}`)))
-	out = b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"delivered","id":"o-1/delivered/1","orderId":"o-1","attempt":1,"riderId":"r-1","success":true}`)
+	require.Equal(t, []string{"9 picked_up"}, events(b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"picked_up","id":"o-1/picked_up/1","orderId":"o-1","attempt":1,"area":"a-1","riderId":"r-1"}`)))
+	out = b.once(b.DeliveryEvents.Name(), "o-1", `{"type":"delivered","id":"o-1/delivered/1","orderId":"o-1","attempt":1,"area":"a-1","riderId":"r-1","success":true}`)
 	require.Equal(t, payment.Capture, only(b, b.PaymentRequests, out)[0].Type)
 	require.Equal(t, []string{"11 completed"}, events(b.once(in, "o-1", `{"type":"confirm","id":"con"}`)))
 
@@ -287,7 +297,7 @@ func TestNotifier_Language(t *testing.T) {
 	s := settings(nil)
 	s.Language = "ko"
 	b := newBenchWith(t, s, nil, topics.Notifier)
-	out := b.send(b.OrderEvents.Name(), "o-1", `{"type":"placed","id":"o-1/1","version":1,"orderId":"o-1","userId":"u-1","storeId":"s-1","status":"placed"}`)
+	out := b.send(b.OrderEvents.Name(), "o-1", `{"type":"placed","id":"o-1/1","version":1,"orderId":"o-1","userId":"u-1","storeId":"s-1","status":"placed","attempt":1}`)
 	require.Contains(t, only(b, b.Notifications, out)[0].Message, "주문 o-1")
 }
 

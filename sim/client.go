@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"baedal/codecs"
+	"baedal/domain/dispatch"
 	"baedal/domain/order"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
@@ -276,4 +278,14 @@ func (c *Client) batches(ctx context.Context) (<-chan batch, <-chan error) {
 		})
 	}()
 	return out, ended
+}
+
+// commandID names a command by what it is about: what is said twice is said
+// under one id. Ids of clients have no slash.
+func commandID(parts ...string) string { return strings.Join(parts, ":") }
+
+// assignmentOf names what a rider was told about a delivery, to name by it what
+// he does for it.
+func assignmentOf(e *dispatch.RiderEvent) string {
+	return strings.ReplaceAll(strings.TrimPrefix(e.ID, e.RiderID+"/"), "/", ":")
 }

@@ -26,6 +26,7 @@ import (
 // fakeEngine answers commands as far as the simulated people can tell, with none of the engine's promises: one goroutine, all in
 // memory. It lets these tests run without the processors.
 type fakeEngine struct {
+	told    int // riders have been
 	t       testing.TB
 	cat     *topics.Catalog
 	cl      *kgo.Client
@@ -120,7 +121,7 @@ func (e *fakeEngine) emit(topic, key string, msg any) {
 
 func (e *fakeEngine) verdict(stream, key, id, reason string, asked bool) {
 	if reason != "" || asked {
-		v := domain.NewVerdict(stream, id, reason, domain.At(time.Now()))
+		v := domain.NewVerdict(stream, key, domain.Name{ID: id, Own: true}, reason, domain.At(time.Now()))
 		e.emit(e.cat.Verdicts.Name(), key, &v)
 	}
 }
@@ -130,7 +131,7 @@ func (e *fakeEngine) store(id string, c *stock.Command) {
 	case stock.Register:
 		e.stores[id] = c
 	case stock.PutProduct:
-		e.prices[id+"/"+c.Product] = c.Price
+		e.prices[id+"/"+c.Product] = *c.Price
 	case stock.AddStock:
 		e.stock[id+"/"+c.Product] += c.Quantity
 	}
@@ -161,7 +162,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		e.event(o, "placed", c.ID)
 		s := e.stores[c.StoreID]
 		for i, l := range o.Lines {
-			o.Lines[i].Name, o.Lines[i].Price = l.Product, e.prices[c.StoreID+"/"+l.Product]
+			o.Lines[i].Name, o.Lines[i].Price = l.Product, new(e.prices[c.StoreID+"/"+l.Product])
 			if s == nil || e.stock[c.StoreID+"/"+l.Product] < l.Quantity {
 				o.Reason = stock.Short
 				o.Short = []domain.Shortage{{Product: l.Product, Wanted: l.Quantity}}
@@ -170,11 +171,11 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 			}
 			e.stock[c.StoreID+"/"+l.Product] -= l.Quantity
 		}
-		o.Area, o.Total, o.pickup = s.Area, domain.Total(o.Lines), domain.Place{Lat: s.Lat, Lon: s.Lon}
+		o.Area, o.Total, o.pickup = s.Area, new(domain.Total(o.Lines)), domain.Place{Lat: *s.Lat, Lon: *s.Lon}
 		e.event(o, "paying", c.ID)
 		e.event(o, "paid", c.ID)
-		if s.AutoAccept {
-			e.accept(o, time.Duration(s.CookingTime), c.ID)
+		if *s.AutoAccept {
+			e.accept(o, time.Duration(*s.CookingTime), c.ID)
 			e.event(o, "cooking", c.ID)
 			e.ready(o, c.ID)
 		}
@@ -202,7 +203,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		o.Reason = c.Reason
 		e.event(o, "rejected", c.ID)
 	case order.Accept:
-		e.accept(o, time.Duration(c.CookingTime), c.ID)
+		e.accept(o, time.Duration(*c.CookingTime), c.ID)
 	case order.StartCooking:
 		e.event(o, "cooking", c.ID)
 	case order.FinishCooking:
@@ -262,7 +263,17 @@ func (e *fakeEngine) assign() {
 
 func (e *fakeEngine) tell(riderID, kind, orderID, cause string) {
 	ev := dispatch.RiderEvent{RiderID: riderID, Area: e.riders[riderID].area, OrderID: orderID, CommandID: cause}
-	ev.Type, ev.ID = kind, fmt.Sprintf("%s/%s/%s/%d", riderID, orderID, kind, time.Now().UnixNano())
+	e.told++
+	switch ev.Type = kind; kind {
+	case dispatch.Entered, dispatch.Left:
+		ev.Shift, ev.ID = e.told, fmt.Sprintf("%s/%s/%d", riderID, kind, e.told)
+	case dispatch.Stays:
+		ev.Shift, ev.ID = e.told, dispatch.StaysID(dispatch.LeaveID(riderID, e.told, 1))
+	case dispatch.RiderDelivered:
+		ev.ID = fmt.Sprintf("%s/%s/%s/1", riderID, orderID, kind)
+	default:
+		ev.ID = fmt.Sprintf("%s/%s/%s/1/%d", riderID, orderID, kind, e.told)
+	}
 	if o := e.orders[orderID]; o != nil {
 		ev.Attempt, ev.Pickup, ev.Drop, ev.ReadyAt = o.Attempt, &o.pickup, &o.drop, o.readyAt
 	}
@@ -278,7 +289,7 @@ func (e *fakeEngine) rider(id string, c *rider.Command) {
 	o := e.orders[c.OrderID]
 	switch c.Type {
 	case rider.Online:
-		r.area, r.at, r.capacity = c.Area, c.Place(), max(c.Capacity, 1)
+		r.area, r.at, r.capacity = c.Area, c.Place(), *c.Capacity
 		e.tell(id, dispatch.Entered, "", c.ID)
 	case rider.Offline:
 		if r.load > 0 {

@@ -201,22 +201,22 @@ func (l *loader) register() {
 	for i := range l.opt.Stores {
 		id, at := l.storeID(i), l.where(i)
 		say := func(what string, cmd stock.Command) {
-			cmd.Verdict, cmd.ID = true, id+"/"+what
+			cmd.Verdict, cmd.ID = true, commandID(id, what)
 			l.setup.add(cmd.ID)
 			l.c.Store(id, cmd)
 		}
-		say("register", stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: id, Area: l.area(i), Lat: at.Lat, Lon: at.Lon,
-			AutoAccept: !l.manual(i), CookingTime: domain.Duration(l.opt.CookingTime)})
+		say("register", stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: id, Area: l.area(i), Lat: &at.Lat, Lon: &at.Lon,
+			AutoAccept: new(!l.manual(i)), CookingTime: new(domain.Duration(l.opt.CookingTime))})
 		for p := range loadProducts {
 			product := "p" + strconv.Itoa(p+1)
-			say("put/"+product, stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: product, Name: "Dish " + product, Price: domain.Money(8000 + 1000*p)})
-			say("add/"+product, stock.Command{Meta: domain.Meta{Type: stock.AddStock}, Product: product, Quantity: stock.MaxQuantity})
+			say("put:"+product, stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: product, Name: "Dish " + product, Price: new(domain.Money(8000 + 1000*p))})
+			say("add:"+product, stock.Command{Meta: domain.Meta{Type: stock.AddStock}, Product: product, Quantity: stock.MaxQuantity})
 		}
 	}
 	for i := range l.opt.Riders {
 		id, at := l.riderID(int32(i+1)), l.where(i)
 		l.setup.add("entered/" + id)
-		l.c.Rider(id, rider.Command{Meta: domain.Meta{Type: rider.Online, ID: id + "/online"}, Area: l.area(i), Lat: &at.Lat, Lon: &at.Lon, Capacity: l.opt.Capacity})
+		l.c.Rider(id, rider.Command{Meta: domain.Meta{Type: rider.Online, ID: commandID(id, rider.Online)}, Area: l.area(i), Lat: &at.Lat, Lon: &at.Lon, Capacity: &l.opt.Capacity})
 	}
 	l.setup.seal()
 }
@@ -258,9 +258,9 @@ func (l *loader) place(ctx context.Context) {
 		}
 		l.orders = append(l.orders, o)
 		l.mu.Unlock()
-		l.c.Order(id, order.Command{Meta: domain.Meta{Type: order.Place, ID: id + "/place"},
+		l.c.Order(id, order.Command{Meta: domain.Meta{Type: order.Place, ID: commandID(id, order.Place)},
 			UserID: fmt.Sprintf("load-%s-u%d", l.run, n%1000), StoreID: l.storeID(store), Lines: lines,
-			Address: &order.Address{Text: "Teheran-ro 1", Lat: at.Lat + 0.01, Lon: at.Lon}})
+			Address: &order.Address{Text: "Teheran-ro 1", Lat: new(at.Lat + 0.01), Lon: &at.Lon}})
 		if cancelNow {
 			l.cancel(id)
 		}
@@ -385,7 +385,7 @@ func (l *loader) orderEvent(id string, o *loadOrder, event string, now time.Dura
 			l.cancel(id)
 		}
 		if o.manual {
-			l.say(id, "accept", order.Command{Meta: domain.Meta{Type: order.Accept}, CookingTime: domain.Duration(l.opt.CookingTime)})
+			l.say(id, "accept", order.Command{Meta: domain.Meta{Type: order.Accept}, CookingTime: new(domain.Duration(l.opt.CookingTime))})
 		}
 	case order.AcceptedStatus:
 		if o.manual {
@@ -466,12 +466,12 @@ func (l *loader) pickUp(id string, o *loadOrder) {
 }
 
 func (l *loader) rider(who int32, orderID, what string, n int32) {
-	id := orderID + "/" + what + "/" + strconv.Itoa(int(n))
+	id := commandID(orderID, what, strconv.Itoa(int(n)))
 	l.c.Rider(l.riderID(who), rider.Command{Meta: domain.Meta{Type: what, ID: id}, OrderID: orderID})
 }
 
 func (l *loader) say(id, what string, cmd order.Command) {
-	cmd.ID = id + "/" + what
+	cmd.ID = commandID(id, what)
 	l.c.Order(id, cmd)
 }
 

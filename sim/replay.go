@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -244,11 +245,12 @@ func (r *replay) register() {
 	for i, rest := range r.day.Restaurants {
 		id, at := r.storeID(i), r.globe(rest.At)
 		for _, cmd := range []stock.Command{
-			{Meta: meta(stock.Register, ""), Name: rest.ID, Area: r.area(), Lat: at.Lat, Lon: at.Lon},
-			{Meta: meta(stock.PutProduct, ""), Product: "meal", Name: "Meal", Price: 10},
+			{Meta: meta(stock.Register, ""), Name: rest.ID, Area: r.area(), Lat: &at.Lat, Lon: &at.Lon,
+				AutoAccept: new(false), CookingTime: new(domain.Duration(0))},
+			{Meta: meta(stock.PutProduct, ""), Product: "meal", Name: "Meal", Price: new(domain.Money(10))},
 			{Meta: meta(stock.AddStock, ""), Product: "meal", Quantity: len(r.day.Orders) + 1},
 		} {
-			cmd.ID, cmd.Verdict = id+"/"+cmd.Type, true
+			cmd.ID, cmd.Verdict = commandID(id, cmd.Type), true
 			r.setup.add(cmd.ID)
 			r.c.Store(id, cmd)
 		}
@@ -280,8 +282,8 @@ func (r *replay) place(o *liveOrder) {
 	o.placedAt = time.Now()
 	r.placed++
 	r.unheard = append(r.unheard, o)
-	r.c.Order(o.id, order.Command{Meta: meta(order.Place, o.id+"/place"), UserID: o.id, StoreID: r.storeID(o.Restaurant),
-		Lines: []domain.Line{{Product: "meal", Quantity: 1}}, Address: &order.Address{Lat: at.Lat, Lon: at.Lon}})
+	r.c.Order(o.id, order.Command{Meta: meta(order.Place, commandID(o.id, order.Place)), UserID: o.id, StoreID: r.storeID(o.Restaurant),
+		Lines: []domain.Line{{Product: "meal", Quantity: 1}}, Address: &order.Address{Lat: &at.Lat, Lon: &at.Lon}})
 }
 
 func (r *replay) handle(batch []*kgo.Record) {
@@ -332,10 +334,10 @@ func (r *replay) orderEvent(o *liveOrder, h head) {
 	switch status := order.Status(h.Type); status {
 	case order.Paid:
 		setOnce(&o.paidAt, now)
-		r.c.Order(o.id, order.Command{Meta: meta(order.Accept, o.id+"/accept"),
-			CookingTime: domain.Duration(r.clock.wall(max(o.Ready-r.minute(), 0)).Truncate(time.Millisecond))})
+		r.c.Order(o.id, order.Command{Meta: meta(order.Accept, commandID(o.id, order.Accept)),
+			CookingTime: new(domain.Duration(r.clock.wall(max(o.Ready-r.minute(), 0)).Truncate(time.Millisecond)))})
 	case order.AcceptedStatus:
-		r.c.Order(o.id, order.Command{Meta: meta(order.StartCooking, o.id+"/start")})
+		r.c.Order(o.id, order.Command{Meta: meta(order.StartCooking, commandID(o.id, order.StartCooking))})
 	case order.Cooking:
 		if !o.finishing {
 			o.finishing = true
@@ -348,7 +350,7 @@ func (r *replay) orderEvent(o *liveOrder, h head) {
 			o.delivered = true
 			r.delivered++
 		}
-		r.c.Order(o.id, order.Command{Meta: meta(order.Confirm, o.id+"/confirm")})
+		r.c.Order(o.id, order.Command{Meta: meta(order.Confirm, commandID(o.id, order.Confirm))})
 	default:
 		if status.Final() {
 			o.final = true
@@ -361,7 +363,7 @@ func (r *replay) orderEvent(o *liveOrder, h head) {
 // two would be refused.
 func (r *replay) finish(o *liveOrder) {
 	if j := o.job; j == nil || j.over || j.pickup > o.Ready {
-		r.c.Order(o.id, order.Command{Meta: meta(order.FinishCooking, o.id+"/finish")})
+		r.c.Order(o.id, order.Command{Meta: meta(order.FinishCooking, commandID(o.id, order.FinishCooking))})
 	}
 }
 
@@ -373,20 +375,20 @@ func setOnce(t *time.Time, now time.Time) {
 
 func (r *replay) say(c *liveCourier, cmd rider.Command) {
 	c.said++
-	cmd.ID = cmp.Or(cmd.ID, fmt.Sprintf("%s/%s/%d", c.id, cmd.Type, c.said))
+	cmd.ID = cmp.Or(cmd.ID, commandID(c.id, cmd.Type, strconv.Itoa(c.said)))
 	r.c.Rider(c.id, cmd)
 }
 
 func (r *replay) online(c *liveCourier) {
 	r.onShift++
-	cmd := rider.Command{Meta: meta(rider.Online, ""), Area: r.area(), Capacity: r.opt.Capacity}
+	cmd := rider.Command{Meta: meta(rider.Online, ""), Area: r.area(), Capacity: &r.opt.Capacity}
 	cmd.Lat, cmd.Lon = r.position(c.at)
 	r.say(c, cmd)
 }
 
 // leave asks to end the shift. With a delivery in hand that is refused, but the engine has heard that it is time.
 func (r *replay) leave(c *liveCourier) {
-	c.asked = fmt.Sprintf("%s/offline/%d", c.id, c.said+1)
+	c.asked = commandID(c.id, rider.Offline, strconv.Itoa(c.said+1))
 	r.say(c, rider.Command{Meta: meta(rider.Offline, c.asked)})
 }
 
@@ -411,7 +413,7 @@ func (r *replay) riderEvent(c *liveCourier, e *dispatch.RiderEvent) {
 	switch e.Type {
 	case dispatch.RiderAssigned:
 		if o := r.orders[e.OrderID]; o != nil {
-			r.take(c, o, e.ID)
+			r.take(c, o, assignmentOf(e))
 		}
 	case dispatch.RiderUnassigned:
 		for _, j := range c.jobs {
@@ -441,7 +443,7 @@ func (r *replay) take(c *liveCourier, o *liveOrder, assignment string) {
 	j.pickup = max(j.arrive+d.PickupService/2, o.Ready)
 	if j.pickup > c.Off {
 		r.declines++
-		r.say(c, rider.Command{Meta: meta(rider.Decline, assignment+"/decline"), OrderID: o.id})
+		r.say(c, rider.Command{Meta: meta(rider.Decline, commandID(assignment, rider.Decline)), OrderID: o.id})
 		return
 	}
 	j.drop = j.pickup + d.PickupService/2 + d.Travel(rest, o.At) + d.DropoffService/2
@@ -454,7 +456,7 @@ func (r *replay) take(c *liveCourier, o *liveOrder, assignment string) {
 		}
 		j.picked = true
 		o.pickup, o.drop = j.pickup, j.drop
-		r.say(c, rider.Command{Meta: meta(rider.PickedUp, j.id+"/picked_up"), OrderID: o.id})
+		r.say(c, rider.Command{Meta: meta(rider.PickedUp, commandID(j.id, rider.PickedUp)), OrderID: o.id})
 	})
 	r.agenda.add(j.drop, func() {
 		if j.over {
@@ -464,7 +466,7 @@ func (r *replay) take(c *liveCourier, o *liveOrder, assignment string) {
 		move := rider.Command{Meta: meta(rider.Move, "")}
 		move.Lat, move.Lon = r.position(o.At)
 		r.say(c, move) // first, so that he is sought where he is
-		r.say(c, rider.Command{Meta: meta(rider.Delivered, j.id+"/delivered"), OrderID: o.id})
+		r.say(c, rider.Command{Meta: meta(rider.Delivered, commandID(j.id, rider.Delivered)), OrderID: o.id})
 		r.offline(c)
 	})
 }
@@ -500,7 +502,7 @@ func (r *replay) verdict(key string, v *domain.Verdict) {
 		return
 	}
 	for _, j := range slices.Clone(c.jobs) {
-		if v.CommandID == j.id+"/picked_up" {
+		if v.CommandID == commandID(j.id, rider.PickedUp) {
 			r.drop(c, j)
 		}
 	}

@@ -177,22 +177,22 @@ func (t *town) settle() {
 		s.at.Lon += 0.005 * math.Cos(float64(i))
 		t.stores[s.id] = &s
 		say := func(id string, cmd stock.Command) {
-			cmd.ID, cmd.Verdict = "town/"+s.id+"/"+id, true
+			cmd.ID, cmd.Verdict = commandID("town", s.id, id), true
 			t.setup.add(cmd.ID)
 			t.c.Store(s.id, cmd)
 		}
-		say("register", stock.Command{Meta: meta(stock.Register, ""), Name: s.name, Area: townAreas[s.area].id, Lat: s.at.Lat, Lon: s.at.Lon,
-			AutoAccept: s.auto, CookingTime: domain.Duration(s.cooks)})
+		say("register", stock.Command{Meta: meta(stock.Register, ""), Name: s.name, Area: townAreas[s.area].id, Lat: &s.at.Lat, Lon: &s.at.Lon,
+			AutoAccept: &s.auto, CookingTime: new(domain.Duration(s.cooks))})
 		for _, d := range s.menu {
-			say("put/"+d.id, stock.Command{Meta: meta(stock.PutProduct, ""), Product: d.id, Name: d.name, Price: d.price})
-			say("opening-stock/"+d.id, stock.Command{Meta: meta(stock.AddStock, ""), Product: d.id, Quantity: d.stock})
+			say("put:"+d.id, stock.Command{Meta: meta(stock.PutProduct, ""), Product: d.id, Name: d.name, Price: &d.price})
+			say("opening-stock:"+d.id, stock.Command{Meta: meta(stock.AddStock, ""), Product: d.id, Quantity: d.stock})
 		}
 	}
 	for i := range t.opt.Riders {
 		id := fmt.Sprintf("r-%d", i+1)
 		area := townAreas[i%len(townAreas)]
 		at := t.near(area.at, 900)
-		t.c.Rider(id, rider.Command{Meta: meta(rider.Online, "town/"+t.born+"/"+id+"/online"), Area: area.id, Lat: &at.Lat, Lon: &at.Lon, Capacity: 3})
+		t.c.Rider(id, rider.Command{Meta: meta(rider.Online, commandID("town", t.born, id, rider.Online)), Area: area.id, Lat: &at.Lat, Lon: &at.Lon, Capacity: new(3)})
 	}
 	t.setup.seal()
 }
@@ -223,8 +223,8 @@ func (t *town) place() {
 	t.open++
 	o := &townOrder{own: true, Event: order.Event{OrderID: id}}
 	t.orders[id] = o
-	t.c.Order(id, order.Command{Meta: meta(order.Place, id+"/place"), UserID: fmt.Sprintf("u-%d", 1+t.rnd.IntN(t.opt.Users)), StoreID: s.id,
-		Lines: lines, Address: &order.Address{Text: townAreas[s.area].id, Lat: at.Lat, Lon: at.Lon}})
+	t.c.Order(id, order.Command{Meta: meta(order.Place, commandID(id, order.Place)), UserID: fmt.Sprintf("u-%d", 1+t.rnd.IntN(t.opt.Users)), StoreID: s.id,
+		Lines: lines, Address: &order.Address{Text: townAreas[s.area].id, Lat: &at.Lat, Lon: &at.Lon}})
 	if t.chance(0.05) {
 		t.after(t.between(0.1, 1.5), func() {
 			if !o.done {
@@ -235,9 +235,9 @@ func (t *town) place() {
 }
 
 func (t *town) say(o *townOrder, cmd order.Command) {
-	cmd.ID = fmt.Sprintf("%s/%s/%d", o.OrderID, cmd.Type, o.Attempt)
+	cmd.ID = commandID(o.OrderID, cmd.Type, strconv.Itoa(o.Attempt))
 	if o.tries > 0 && cmd.Type == order.StartCooking {
-		cmd.ID += "/" + strconv.Itoa(o.tries)
+		cmd.ID = commandID(cmd.ID, strconv.Itoa(o.tries))
 	}
 	t.c.Order(o.OrderID, cmd)
 }
@@ -348,7 +348,7 @@ func (t *town) react(o *townOrder) {
 		case t.chance(0.05):
 			while(t.between(0.5, 2), order.Command{Meta: meta(order.Reject, ""), Reason: "too busy"})
 		default:
-			while(t.between(0.5, 1.5), order.Command{Meta: meta(order.Accept, ""), CookingTime: domain.Duration(s.cooks)})
+			while(t.between(0.5, 1.5), order.Command{Meta: meta(order.Accept, ""), CookingTime: new(domain.Duration(s.cooks))})
 		}
 	case order.AcceptedStatus:
 		if !s.auto {
@@ -395,7 +395,7 @@ func (t *town) restock(s *townStore, product string) {
 		if d.id == product {
 			t.after(t.between(3, 8), func() {
 				delete(t.ask, id)
-				t.c.Store(s.id, stock.Command{Meta: meta(stock.AddStock, fmt.Sprintf("town/%s/restock/%s/%d", id, t.born, time.Now().UnixMilli())),
+				t.c.Store(s.id, stock.Command{Meta: meta(stock.AddStock, commandID("town", s.id, product, "restock", t.born, strconv.FormatInt(time.Now().UnixMilli(), 10))),
 					Product: product, Quantity: d.stock})
 			})
 		}
@@ -468,7 +468,7 @@ func rideTime(from, to domain.Place) float64 {
 }
 
 func (t *town) tell(j *townJob, what string) {
-	t.c.Rider(j.RiderID, rider.Command{Meta: meta(what, j.ID+"/"+what), OrderID: j.OrderID})
+	t.c.Rider(j.RiderID, rider.Command{Meta: meta(what, commandID(assignmentOf(&j.RiderEvent), what)), OrderID: j.OrderID})
 }
 
 func (t *town) move(j *townJob, to domain.Place) {
@@ -485,7 +485,7 @@ func (t *town) verdict(key string, v *domain.Verdict) {
 		return
 	}
 	// The goods of a second delivery may not be reserved yet when the store wants to start.
-	if o := t.orders[key]; o != nil && o.Status == order.AcceptedStatus && strings.HasPrefix(v.CommandID, key+"/"+order.StartCooking) && o.tries < 10 {
+	if o := t.orders[key]; o != nil && o.Status == order.AcceptedStatus && strings.HasPrefix(v.CommandID, commandID(key, order.StartCooking)) && o.tries < 10 {
 		o.tries++
 		t.after(0.5, func() {
 			if o.Status == order.AcceptedStatus {

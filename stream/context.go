@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/lovoo/goka"
@@ -22,6 +23,8 @@ type Context[R any] struct {
 	saved  bool
 	gone   bool
 	data   []byte // the saved row
+	spoken int    // of a Speaker: the last number it had said
+	unsaid int    // and from which on that is not known
 	out    []outgoing
 }
 
@@ -41,11 +44,20 @@ func (c *Context[R]) Now() time.Time { return c.now }
 // Coordinates returns topic/partition/offset of the record as its producer was
 // told them: they name a message that has no id of its own.
 func (c *Context[R]) Coordinates() string {
-	if o := c.g.Headers()[HeaderOrigin]; o != nil {
-		return string(o)
+	if o, ok := origin(c.g); ok {
+		return o
 	}
 	return coordinates(c.g)
 }
+
+// Incarnation tells apart topics of one name that were made one after the other:
+// a short form of the topic's id (KIP-516), or "" while it is not known. The
+// coordinates of a message are its name for ever only together with it. What
+// stands in the header of a forwarded record is of the same topic.
+//
+// The engine does not know the topic's id yet: where the session learns it, this
+// returns it.
+func (c *Context[R]) Incarnation() string { return "" }
 
 func coordinates(g goka.Context) string {
 	return fmt.Sprintf("%s/%d/%d", g.Topic(), g.Partition(), g.Offset())
@@ -60,33 +72,37 @@ func (c *Context[R]) Offset() int64 { return c.g.Offset() }
 // Row returns the row of the message's key, or nil. It may be changed in place
 // when Save follows; it is dropped and read anew if the handler panics.
 func (c *Context[R]) Row() *R {
-	if c.loaded {
-		return c.row
+	if !c.loaded {
+		c.loaded = true
+		c.load()
+		c.listen()
 	}
-	c.loaded = true
+	return c.row
+}
+
+func (c *Context[R]) load() {
 	if c.table == nil {
 		if v := c.g.Value(); v != nil {
 			c.row = v.(*R)
 		}
-		return c.row
+		return
 	}
 	if v, ok := c.table.Cached(c.Key()); ok {
 		c.row = v.(*R)
-		return c.row
+		return
 	}
 	data, err := c.table.Get(c.Key())
 	if err != nil {
 		panic(fatal{err})
 	}
 	if data == nil {
-		return nil
+		return
 	}
 	v, err := c.h.Table.Decode(data)
 	if err != nil {
 		panic(fatal{fmt.Errorf("row %q of %s can't be decoded: %w", c.Key(), c.h.Table.Name(), err)})
 	}
 	c.row = v.(*R)
-	return c.row
 }
 
 // Save sets the row of the message's key, once the handler has returned. Of
@@ -113,26 +129,21 @@ type Sender interface{ send(outgoing) }
 
 // Send sends m, once the handler has returned.
 func Send[M any](c Sender, t Topic[M], key string, m *M) {
-	c.send(outgoing{topic: t.Name(), key: key, data: encode(t, m)})
+	c.send(outgoing{topic: t.Name(), key: key, data: encode(t, key, m)})
 }
 
 // Loop sends m to the group itself, under any key.
 func Loop[M any](c Sender, t Topic[M], key string, m *M) {
-	c.send(outgoing{topic: t.Name(), key: key, data: encode(t, m), loop: true})
+	c.send(outgoing{topic: t.Name(), key: key, data: encode(t, key, m), loop: true})
 }
 
-// maxRecord is the longest value that may be sent, in bytes: what brokers take by
-// default, with room for key and headers. A longer one would never be
-// acknowledged, and its message be handled again for ever.
-const maxRecord = 900_000
-
-func encode[M any](t Topic[M], m *M) []byte {
+func encode[M any](t Topic[M], key string, m *M) []byte {
 	data, err := t.Encode(m)
 	if err != nil {
 		panic(fmt.Errorf("a message for %s can't be encoded: %w", t.Name(), err))
 	}
-	if len(data) > maxRecord {
-		panic(fmt.Errorf("a message for %s is %d bytes long: at most %d", t.Name(), len(data), maxRecord))
+	if err := tooLong(key, data); err != nil {
+		panic(fmt.Errorf("a message for %s: %w", t.Name(), err))
 	}
 	return data
 }
@@ -141,21 +152,20 @@ func encode[M any](t Topic[M], m *M) []byte {
 // acknowledged.
 func (c *Context[R]) tell() {
 	h := c.h
-	var trace goka.Headers
-	if t := c.g.Headers()[headerTrace]; t != nil {
-		trace = goka.Headers{headerTrace: t}
-	}
+	headers := c.headers()
 	for _, o := range c.out {
 		h.meter.out.WithLabelValues(h.Name, o.topic).Inc()
 	}
-	if box := h.outbox.Load(); box != nil && len(c.out) > 0 {
+	// A row without outputs takes its place, too: what is answered from it later
+	// must not leave before it is acknowledged.
+	if box := h.outbox.Load(); box != nil && (len(c.out) > 0 || c.saved || c.gone) {
 		p := &parcel{partition: c.Partition(), done: c.g.DeferCommit()}
 		for _, o := range c.out {
-			p.outputs = append(p.outputs, output{o.topic, o.key, o.data, trace})
+			p.outputs = append(p.outputs, output{o.topic, o.key, o.data, headers})
 		}
 		box.put(p, c.saved || c.gone)
 	} else {
-		c.emit(goka.WithCtxEmitHeaders(trace))
+		c.emit(goka.WithCtxEmitHeaders(headers))
 	}
 	failpoint.Hit(failpoint.RowUnsent, h.Name)
 	switch {
@@ -181,6 +191,24 @@ func (c *Context[R]) tell() {
 		}
 		h.timers.set(c.Partition(), c.Key(), next)
 	}
+}
+
+// headers returns what goes with all outputs: the trace, and how many messages
+// led to them without a row changing.
+func (c *Context[R]) headers() goka.Headers {
+	t := c.g.Headers()[headerTrace]
+	traced, idle := t != nil && len(t) <= maxTrace, !c.saved && !c.gone
+	if len(c.out) == 0 || !traced && !idle {
+		return nil
+	}
+	headers := goka.Headers{}
+	if traced {
+		headers[headerTrace] = t
+	}
+	if idle {
+		headers[HeaderHops] = strconv.AppendInt(nil, int64(hops(c.g)+1), 10)
+	}
+	return headers
 }
 
 // emit sends the outputs at once.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -109,6 +110,9 @@ type envelope struct {
 type inputCodec struct{ goka.Codec }
 
 func (c inputCodec) Decode(data []byte) (any, error) {
+	if len(data) > MaxRecord {
+		return &envelope{raw: data}, nil // see check
+	}
 	m, err := c.Codec.Decode(data)
 	return &envelope{raw: data, msg: m, err: err}, nil
 }
@@ -186,10 +190,18 @@ func (h *handler[R]) callback(in Input[R]) goka.ProcessCallback {
 // forwarding, which would make a new record of an old one.
 func (h *handler[R]) check(g goka.Context, m any, now time.Time) error {
 	e, _ := m.(*envelope)
+	if e == nil {
+		e = &envelope{} // goka gives none for null
+	}
+	if err := unfit(g, e.raw); err != nil {
+		return err
+	}
 	switch {
+	case hops(g) >= MaxHops:
+		return fmt.Errorf("%d messages led to this one without a row changing: groups answer each other for ever, and it ends here", hops(g))
 	case g.Key() == "":
 		return errors.New("the record has no key: produce it under the id that it is about")
-	case e == nil || e.raw == nil:
+	case e.raw == nil:
 		return errors.New("the value is null: a message must be a JSON object")
 	case e.err != nil:
 		return e.err
@@ -206,7 +218,11 @@ func (h *handler[R]) check(g goka.Context, m any, now time.Time) error {
 // forward sends a record that a client with another partitioner put here to
 // where its key belongs. Coordinates travel along: they may be its id.
 func (h *handler[R]) forward(g goka.Context, in Input[R], raw []byte) {
-	headers := goka.Headers{HeaderOrigin: []byte(coordinates(g))}.Merged(g.Headers()) // the first origin stays
+	from, ok := origin(g) // the first one stays
+	if !ok {
+		from = coordinates(g)
+	}
+	headers := g.Headers().Merged(goka.Headers{HeaderOrigin: []byte(from), HeaderHops: strconv.AppendInt(nil, int64(hops(g)+1), 10)})
 	h.meter.forwarded.WithLabelValues(h.Name, in.sink.Name()).Inc()
 	failpoint.Hit(failpoint.Forwarding, h.Name)
 	if in.loop {
@@ -252,11 +268,12 @@ func (c *Context[R]) decide(in Input[R], m any) (err error) {
 	}()
 	in.handle(c, m)
 	if c.saved {
+		c.note()
 		if c.data, err = c.h.Table.Encode(c.row); err != nil {
 			panic(fmt.Errorf("the row can't be encoded: %w", err))
 		}
-		if len(c.data) > maxRecord {
-			panic(fmt.Errorf("the row would be %d bytes long: at most %d", len(c.data), maxRecord))
+		if len(c.data) > MaxRecord {
+			panic(fmt.Errorf("the row would be %d bytes long: at most %d", len(c.data), MaxRecord))
 		}
 	}
 	return nil

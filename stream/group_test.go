@@ -23,6 +23,7 @@ type hit struct {
 	ID  string          `json:"id,omitempty"`
 	For string          `json:"for,omitempty"` // may repeat the key
 	Do  string          `json:"do,omitempty"`  // what goes wrong, or else
+	Say string          `json:"say,omitempty"` // in a panic
 	Seq int             `json:"seq,omitzero"`
 	Due domain.Duration `json:"due,omitzero"` // wake up after this
 }
@@ -36,10 +37,12 @@ type count struct {
 	From []string   `json:"from,omitempty"` // coordinates
 	Due  *time.Time `json:"due,omitempty"`
 	Rang int        `json:"rang,omitzero"`
+	Much string     `json:"much,omitempty"`
 }
 
 type total struct {
-	N int `json:"n"`
+	N    int    `json:"n"`
+	Much string `json:"much,omitempty"`
 }
 
 // catalog is the streams of the counting group.
@@ -126,12 +129,21 @@ func (c catalog) hit(x *stream.Context[count], h *hit, see func(partition int32)
 		stream.Loop(x, c.loop, "another", &hit{ID: "l"})
 	case "only look":
 		return
+	case "say much":
+		stream.Send(x, c.totals, x.Key(), &total{Much: strings.Repeat("x", stream.MaxRecord)})
+	case "say under a long key":
+		stream.Send(x, c.totals, strings.Repeat("x", stream.MaxKey+1), &total{})
+	case "keep much":
+		row.Much = strings.Repeat("x", stream.MaxRecord)
+		x.Save(row)
 	default:
 		x.Save(row)
 	}
 	switch h.Do { // after all was said: none of it may be seen
 	case "panic":
 		panic("told to")
+	case "panic with this":
+		panic(h.Say)
 	case "panic with an error":
 		panic(fmt.Errorf("wrapped: %w", errors.New("told to")))
 	case "reject":

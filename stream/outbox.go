@@ -41,7 +41,7 @@ type lane struct {
 	next  *parcel // its row is the next one that is sent
 }
 
-// parcel is the outputs of one message.
+// parcel is the outputs of one message; a row may have none.
 type parcel struct {
 	partition int32
 	outputs   []output
@@ -153,6 +153,10 @@ func (o *outbox) send() {
 }
 
 func (o *outbox) sendParcel(p *parcel) {
+	if len(p.outputs) == 0 {
+		p.done(nil)
+		return
+	}
 	var left atomic.Int32
 	left.Store(int32(len(p.outputs)))
 	var first atomic.Pointer[error]

@@ -142,11 +142,15 @@ func NewEmitter(c Config) (*Emitter, error) {
 }
 
 // Emit sends m and blocks until it is acknowledged by all replicas, or ctx is
-// done; then it is not known whether it arrived.
+// done; then it is not known whether it arrived. What is too long for a record is
+// not sent: ErrTooLong.
 func Emit[M any](ctx context.Context, e *Emitter, t Topic[M], key string, m *M) error {
 	data, err := t.Encode(m)
 	if err != nil {
 		return err
+	}
+	if err := tooLong(key, data); err != nil {
+		return fmt.Errorf("a message for %s: %w", t.Name(), err)
 	}
 	done := make(chan error, 1)
 	e.p.Emit(t.Name(), key, data).Then(func(err error) { done <- err })

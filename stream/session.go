@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,6 +138,7 @@ type progress struct {
 
 	open      []int64 // offsets handed to the handler and not known to be committable, in order
 	done      map[int64]bool
+	read      int64 // the last one handed to the handler
 	next      int64 // what a commit may say: everything before it is finished
 	committed int64
 }
@@ -144,7 +146,7 @@ type progress struct {
 func (s *session) at(topic string, partition int32) *progress {
 	p := s.offsets[tp{topic, partition}]
 	if p == nil {
-		p = &progress{done: map[int64]bool{}, next: -1, committed: -1}
+		p = &progress{done: map[int64]bool{}, read: -1, next: -1, committed: -1}
 		s.offsets[tp{topic, partition}] = p
 	}
 	return p
@@ -154,6 +156,26 @@ func (s *session) claim(c sarama.ConsumerGroupClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.at(c.Topic(), c.Partition()).claim = c
+	s.changed.Broadcast()
+}
+
+// fate implements fates. It blocks while the session begins, until it is known
+// where the reading of the topic begins.
+func (s *session) fate(topic string, partition int32, offset int64) (read, settled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.Claims()[topic], partition) {
+		return false, false // no input any more, or a note that can't be read
+	}
+	p := s.at(topic, partition)
+	for p.claim == nil && s.Context().Err() == nil {
+		s.changed.Wait()
+	}
+	if p.claim == nil {
+		return false, false
+	}
+	first := p.claim.InitialOffset() // below 0 it stands for the oldest: nothing is committed
+	return offset < first || offset <= p.read, offset < max(first, p.next)
 }
 
 // enter notes that a message is being handled. The messages of a partition are
@@ -171,6 +193,7 @@ func (s *session) enter(topic string, partition int32, offset int64) bool {
 	s.inside++
 	p := s.at(topic, partition)
 	p.open = append(p.open, offset)
+	p.read = offset
 	return true
 }
 

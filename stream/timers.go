@@ -45,7 +45,11 @@ func Wake[R, T, M any](loop Topic[M], n int, due func(*R) (at time.Time, task T,
 			if err != nil || m == nil {
 				return nil, err
 			}
-			return loop.Encode(m)
+			data, err := loop.Encode(m)
+			if err == nil {
+				err = tooLong("", data)
+			}
+			return data, err
 		}}
 	}}
 }

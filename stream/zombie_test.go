@@ -23,6 +23,7 @@ type wire struct {
 	free sync.Cond
 	shut bool
 	held int // requests to produce that stand there
+	pass int // how many requests to produce pass before
 }
 
 func newWire() *wire {
@@ -54,10 +55,19 @@ type wireConn struct {
 	w *wire
 }
 
+// holdsUp reports whether a request has to wait.
+func (w *wire) holdsUp(request []byte) bool {
+	if !w.shut || len(request) <= 5 || request[5] != byte(kmsg.Produce) {
+		return false
+	}
+	w.pass--
+	return w.pass < 0
+}
+
 // Write gets a request in one piece: its size, and then the key of its kind.
 func (c wireConn) Write(b []byte) (int, error) {
 	c.w.mu.Lock()
-	for c.w.shut && len(b) > 5 && b[5] == byte(kmsg.Produce) {
+	for c.w.holdsUp(b) {
 		c.w.held++
 		c.w.free.Wait()
 		c.w.held--

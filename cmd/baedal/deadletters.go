@@ -201,6 +201,9 @@ func letterJSON(l *deadletters.Letter) map[string]any {
 		m["replayedAt"] = domain.At(l.Replayed)
 	}
 	putBytes(m, "key", l.Key)
+	if l.Away {
+		m["size"] = l.Size
+	}
 	return m
 }
 
@@ -214,6 +217,9 @@ func wholeLetterJSON(l *deadletters.Letter) map[string]any {
 		putBytes(headers, h.Key, h.Value)
 	}
 	m["headers"] = headers
+	if l.Away {
+		putBytes(m, "head", l.Head)
+	}
 	putBytes(m, "value", l.Value)
 	return m
 }
@@ -250,11 +256,25 @@ func writeLetter(w io.Writer, l *deadletters.Letter) error {
 	if l.Stack != "" {
 		fmt.Fprintf(w, "stack:\n%s\n", strings.TrimRight(l.Stack, "\n"))
 	}
+	if l.Away {
+		_, err := fmt.Fprintf(w, "value, %d bytes, lies at %s while retention keeps it; it begins with: %s\n\n", l.Size, from(l), asText(whole(l.Head)))
+		return err
+	}
 	_, err := fmt.Fprintf(w, "value, %d bytes: %s\n\n", len(l.Value), asText(l.Value))
 	return err
 }
 
 // asText shows bytes that may be anything: a terminal obeys control characters.
+// whole returns b without a character that was cut at its end.
+func whole(b []byte) []byte {
+	for i := range min(utf8.UTFMax, len(b)) {
+		if utf8.Valid(b[:len(b)-i]) {
+			return b[:len(b)-i]
+		}
+	}
+	return b
+}
+
 func asText(b []byte) string {
 	switch {
 	case b == nil:

@@ -2,9 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"baedal/api"
+	"baedal/deadletters"
+	"baedal/stream"
 )
 
 func TestDeadLetters_Usage(t *testing.T) {
@@ -44,4 +50,23 @@ func TestAsText(t *testing.T) {
 	assert.Equal(t, "null", asText(nil))
 	assert.Equal(t, "a b c�", oneLine("a\nb\x1bc\xff"))
 	assert.Equal(t, "-", oneLine(""))
+}
+
+// Of a message that is not in its letter, it is said where it lies and how it begins.
+func TestDeadLetters_ShowsWhereItLies(t *testing.T) {
+	l := &deadletters.Letter{From: deadletters.Source{Topic: "order-commands", Partition: 3, Offset: 17}, Away: true, Size: 1_010_000, Head: []byte("배달")[:4]}
+	var out bytes.Buffer
+	assert.NoError(t, writeLetter(&out, l))
+	assert.Contains(t, out.String(), "value, 1010000 bytes, lies at order-commands/3/17 while retention keeps it; it begins with: 배\n")
+	j := wholeLetterJSON(l)
+	assert.Equal(t, int64(1_010_000), j["size"])
+	assert.Equal(t, []byte("배달")[:4], j["headBase64"])
+	assert.Nil(t, j["value"])
+	assert.NotContains(t, letterJSON(&deadletters.Letter{Value: []byte("x"), Size: 1}), "size")
+}
+
+func TestSent(t *testing.T) {
+	assert.NoError(t, sent(nil))
+	assert.ErrorIs(t, sent(fmt.Errorf("x: %w", stream.ErrTooLong)), api.ErrTooLong)
+	assert.NotErrorIs(t, sent(errors.New("another")), api.ErrTooLong)
 }

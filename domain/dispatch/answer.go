@@ -70,7 +70,7 @@ func (t *turn) shiftEvents(of func() *RiderEvent) []RiderEvent {
 // entered answers enter: what is true of the rider now.
 func (t *turn) entered() *RiderEvent {
 	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
-		return shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+		return t.leftEvent(g)
 	}
 	r := t.rider(t.c.RiderID)
 	if r == nil {
@@ -83,22 +83,26 @@ func (t *turn) entered() *RiderEvent {
 func (t *turn) left() *RiderEvent {
 	if a := t.recall(); a != nil {
 		return &RiderEvent{
-			Meta: domain.Meta{Type: Stays, ID: StaysID(t.id), At: domain.Time(a.At)}, Shift: t.c.Shift, Reason: a.Reason,
+			Meta: domain.Meta{Type: Stays, ID: StaysID(t.c.ID), At: domain.Time(a.At)}, Shift: t.c.Shift, Reason: a.Reason,
 		}
 	}
 	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
-		return shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+		return t.leftEvent(g)
 	}
 	return nil
+}
+
+func (t *turn) leftEvent(g *Gone) *RiderEvent {
+	e := shiftEvent(Left, g.RiderID, g.Shift, domain.Time(g.At))
+	if g.Full {
+		e.Reason = fmt.Sprintf("area %q has as many riders as it can take: try another one, or again when some have left", t.ID)
+	}
+	return e
 }
 
 func shiftEvent(kind, rider string, shift int, at domain.Time) *RiderEvent {
 	return &RiderEvent{Meta: domain.Meta{Type: kind, ID: fmt.Sprintf("%s/%s/%d", rider, kind, shift), At: at}, Shift: shift}
 }
-
-// StaysID returns the id of the stays event that answers a leave. A rider may
-// ask to leave more than once in a shift and must know which asking it answers.
-func StaysID(leaveID string) string { return leaveID + "/stays" }
 
 // verdicts says a refusal always, an acceptance when it was asked for.
 func (t *turn) verdicts() []RiderVerdict {
@@ -111,7 +115,7 @@ func (t *turn) verdicts() []RiderVerdict {
 	if t.c.CommandID == "" || reason == "" && !t.c.Verdict {
 		return nil
 	}
-	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.CommandID, reason, at)}}
+	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.RiderID, t.c.name(), reason, at)}}
 }
 
 // decided returns what was decided about a rider's command, and when: it has

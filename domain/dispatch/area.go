@@ -87,6 +87,7 @@ type Gone struct {
 	RiderID string `json:"id"`
 	Shift   int    `json:"shift"`
 	At      Millis `json:"at"`
+	Full    bool   `json:"full,omitzero"` // never came in: there was no room
 }
 
 // Answer is what was decided about a message that left no other trace.
@@ -111,13 +112,13 @@ type Out struct {
 	Changed    bool
 }
 
-// Handle applies a valid command. The id names the message and is never empty.
-// The same message again changes nothing and gets the same answer.
+// Handle applies a valid command. The same message again changes nothing and
+// gets the same answer.
 //
 // Everything that is sent is read from the row after the decision: a message
 // that comes again skips the decision and is answered by the same reading.
-func (a *Area) Handle(c *Command, id string, now domain.Time, p Planner) Out {
-	t := &turn{Area: a, c: c, id: id, by: MarkOf(id), now: now, plan: p.orDefaults()}
+func (a *Area) Handle(c *Command, now domain.Time, p Planner) Out {
+	t := &turn{Area: a, c: c, by: MarkOf(c.Type, c.ID), now: now, plan: p.orDefaults()}
 	changed := false
 	if !t.remembered() {
 		if changed = rules[c.Type](t); changed {
@@ -133,7 +134,6 @@ func (a *Area) Handle(c *Command, id string, now domain.Time, p Planner) Out {
 type turn struct {
 	*Area
 	c    *Command
-	id   string
 	by   Mark
 	now  domain.Time
 	plan Planner
@@ -181,10 +181,15 @@ func (t *turn) request() bool {
 	if t.delivery() != nil {
 		return false
 	}
-	t.Deliveries = append(t.Deliveries, &Delivery{
-		OrderID: t.c.OrderID, Attempt: t.c.Attempt, Pickup: *t.c.Pickup, Drop: *t.c.Drop,
+	d := &Delivery{
+		OrderID: t.c.OrderID, Attempt: t.c.Attempt, Pickup: t.c.Pickup.Place(), Drop: t.c.Drop.Place(),
 		ReadyAt: Millis(t.c.ReadyAt), RequestedAt: Millis(t.now),
-	})
+	}
+	full := t.deliveryBytes()+d.written() > RequestBytes
+	t.Deliveries = append(t.Deliveries, d)
+	if full {
+		t.finish(d, Step{Type: Failed, Reason: AreaFull})
+	}
 	return true
 }
 
@@ -239,11 +244,15 @@ func (t *turn) enter() bool {
 		return false
 	}
 	if r == nil {
+		if !t.mayEnter(t.c.RiderID) {
+			t.went(true)
+			return true
+		}
 		r = &Rider{ID: t.c.RiderID, IdleSince: t.now}
 		t.Riders = append(t.Riders, r)
 	}
 	r.Shift, r.Capacity, r.EnteredAt, r.Leaving = t.c.Shift, max(1, t.c.Capacity), t.now, false
-	r.Place, r.PlaceAt = *t.c.Place, t.said()
+	r.Place, r.PlaceAt = t.c.Place.Place(), t.said()
 	return true
 }
 
@@ -263,18 +272,23 @@ func (t *turn) leave() bool {
 		}
 		t.Riders = slices.DeleteFunc(t.Riders, func(o *Rider) bool { return o == r })
 	}
-	t.Gone = slices.DeleteFunc(t.Gone, func(g Gone) bool { return g.RiderID == t.c.RiderID })
-	t.Gone = capped(append(t.Gone, Gone{RiderID: t.c.RiderID, Shift: t.c.Shift, At: Millis(t.now)}), KeepGone)
+	t.went(false)
 	return true
+}
+
+// went remembers that the shift is over; full, that it never began.
+func (t *turn) went(full bool) {
+	t.Gone = slices.DeleteFunc(t.Gone, func(g Gone) bool { return g.RiderID == t.c.RiderID })
+	t.Gone = capped(append(t.Gone, Gone{RiderID: t.c.RiderID, Shift: t.c.Shift, At: Millis(t.now), Full: full}), KeepGone)
 }
 
 // move is idle when the area knows a newer place: the message comes again.
 func (t *turn) move() bool {
-	at, r := t.said(), t.rider(t.c.RiderID)
-	if r == nil || r.Shift != t.c.Shift || at < r.PlaceAt || at == r.PlaceAt && *t.c.Place == r.Place {
+	at, r, place := t.said(), t.rider(t.c.RiderID), t.c.Place.Place()
+	if r == nil || r.Shift != t.c.Shift || at < r.PlaceAt || at == r.PlaceAt && place == r.Place {
 		return false
 	}
-	r.Place, r.PlaceAt = *t.c.Place, at
+	r.Place, r.PlaceAt = place, at
 	return true
 }
 
@@ -319,6 +333,9 @@ func (t *turn) decide() (reason string, traced bool) {
 		return "", true
 	case t.c.Type == Decline && d.State() == StateOpen:
 		if !d.declinedBy(me) {
+			if !t.mayAssign(me) {
+				return fmt.Sprintf("order %s can't be declined now: area %q is full", order, t.ID), false
+			}
 			d.Declined = append(d.Declined, me)
 		}
 		return "", false
@@ -356,6 +373,8 @@ func (t *turn) mayClaim(r *Rider, d *Delivery) string {
 		return "can't be claimed: you gave it back"
 	case n >= r.Capacity:
 		return fmt.Sprintf("can't be claimed: you have %d of %d in hand", n, r.Capacity)
+	case !t.mayAssign(r.ID):
+		return "can't be claimed now: the area is full, and other deliveries must end first"
 	}
 	return ""
 }
@@ -376,8 +395,13 @@ func (t *turn) assign(d *Delivery, r *Rider) {
 	})
 }
 
-// unassign opens the delivery again, for anyone but who has it.
+// unassign opens the delivery again, for anyone but who has it. One that
+// MaxTries riders have lost has failed.
 func (t *turn) unassign(d *Delivery, reason string) {
+	if d.tries() >= MaxTries {
+		t.finish(d, Step{Type: Failed, Reason: NoRider})
+		return
+	}
 	rider := d.Rider()
 	d.Declined = append(d.Declined, rider)
 	t.step(d, Step{Type: Unassigned, Reason: reason})
@@ -388,7 +412,7 @@ func (t *turn) finish(d *Delivery, s Step) {
 	rider := d.Rider()
 	t.step(d, s)
 	t.Deliveries = slices.DeleteFunc(t.Deliveries, func(o *Delivery) bool { return o == d })
-	t.Done = capped(append(t.Done, newPast(d)), KeepDone)
+	t.Done = newest(capped(append(t.Done, newPast(d)), KeepDone), DoneBytes)
 	t.freed(rider)
 }
 
@@ -411,6 +435,14 @@ func (t *turn) fill() {
 		return r.Leaving || load[r.ID] >= r.Capacity
 	})
 
+	if len(free) == 0 {
+		return
+	}
+
+	room := DeliveryBytes - t.deliveryBytes()
+	if room < assignBytes("") {
+		return
+	}
 	for _, d := range t.Deliveries {
 		if len(free) == 0 {
 			return
@@ -421,6 +453,9 @@ func (t *turn) fill() {
 		r := t.choose(d, free, load)
 		if r == nil {
 			continue
+		}
+		if room -= assignBytes(r.ID); room < 0 {
+			return
 		}
 		t.assign(d, r)
 		if load[r.ID]++; load[r.ID] >= r.Capacity {

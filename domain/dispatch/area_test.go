@@ -16,7 +16,9 @@ import (
 const t0 = domain.Time(1_760_000_000_000)
 
 // Places along a meridian; 0.001 degrees are 111 m.
-func at(km float64) *domain.Place { return &domain.Place{Lat: 37.5 + km/111.195, Lon: 127.03} }
+func at(km float64) *domain.Point {
+	return domain.PointAt(domain.Place{Lat: 37.5 + km/111.195, Lon: 127.03})
+}
 
 // town is an area, its planner and its clock. Every command goes through JSON
 // and is repeated: the repeat must change nothing and say the same.
@@ -35,11 +37,11 @@ func (w *town) do(c dispatch.Command) dispatch.Out {
 	w.Helper()
 	require.NoError(w, c.Validate())
 	w.now = w.now.Add(time.Second)
-	out := w.area.Handle(&c, c.ID, w.now, w.plan)
+	out := w.area.Handle(&c, w.now, w.plan)
 	before := mustJSON(w, w.area)
 	w.area = mustRow(w, before)
 
-	again := w.area.Handle(&c, c.ID, w.now.Add(time.Hour), w.plan)
+	again := w.area.Handle(&c, w.now.Add(time.Hour), w.plan)
 	assert.False(w, again.Changed, "the repeat of %s changed the row", c.ID)
 	assert.Equal(w, string(before), string(mustJSON(w, w.area)), "the repeat of %s changed the row", c.ID)
 	if c.Type != dispatch.Withdraw && c.Type != dispatch.Delivered {
@@ -93,7 +95,7 @@ func giveUp(order, rider string) dispatch.Command {
 
 func says(rider, kind, order string) dispatch.Command {
 	id := kind + "-" + order
-	return dispatch.Command{Meta: meta(kind, rider+"/"+id), RiderID: rider, OrderID: order, CommandID: id, Verdict: true}
+	return dispatch.Command{Meta: meta(kind, rider+"/"+kind+"/mark/"+id), RiderID: rider, OrderID: order, CommandID: id, Mark: "mark", Verdict: true}
 }
 
 // said lists what an Out tells, shortened.
@@ -218,16 +220,16 @@ func TestArea_Delivered(t *testing.T) {
 	out := w.do(says("r-1", dispatch.Delivered, "o-1"))
 	require.Equal(t, []string{"o-1/delivered/1 r-1", "o-2/assigned/1/1 r-1", "> r-1/o-1/delivered/1", "> r-1/o-2/assigned/1/1", "r-1: accepted"}, said(out))
 	assert.True(t, *out.Deliveries[0].Success)
-	assert.Equal(t, *at(2), w.place(), "he is at the drop now")
+	assert.Equal(t, at(2).Place(), w.place(), "he is at the drop now")
 
 	// Asked again, orders is told all of it, as it was.
 	r := request("o-1", 1)
-	again := w.area.Handle(&r, r.ID, w.now, w.plan)
+	again := w.area.Handle(&r, w.now, w.plan)
 	require.Equal(t, []string{"o-1/assigned/1/1 r-1", "o-1/picked_up/1 r-1", "o-1/delivered/1 r-1"}, said(again))
 	assert.Equal(t, first.Deliveries[0], again.Deliveries[0])
 	// A withdraw that comes too late is told the end.
 	late := ofOrder(dispatch.Withdraw, "o-1")
-	assert.Equal(t, []string{"o-1/delivered/1 r-1"}, said(w.area.Handle(&late, late.ID, w.now, w.plan)))
+	assert.Equal(t, []string{"o-1/delivered/1 r-1"}, said(w.area.Handle(&late, w.now, w.plan)))
 }
 
 func TestArea_DeclineOfOpen(t *testing.T) {
@@ -286,7 +288,7 @@ func TestArea_Etas(t *testing.T) {
 			assert.InDelta(t, c.wantPickup.Seconds(), e.EtaPickup.Sub(asked).Seconds(), 0.1)
 			assert.InDelta(t, 200, e.EtaDrop.Sub(e.EtaPickup).Seconds(), 0.1)
 			assert.Equal(t, []any{e.EtaPickup, e.EtaDrop, r.ReadyAt, 1}, []any{re.EtaPickup, re.EtaDrop, re.ReadyAt, re.Attempt})
-			assert.Equal(t, []any{r.Pickup, r.Drop}, []any{re.Pickup, re.Drop})
+			assert.Equal(t, []any{r.Pickup.Place(), r.Drop.Place()}, []any{*re.Pickup, *re.Drop})
 		})
 	}
 }
@@ -300,10 +302,10 @@ func TestArea_Move(t *testing.T) {
 		w.do(c)
 		return w.place()
 	}
-	assert.Equal(t, *at(3), move(3, 2, 2*time.Second))
-	assert.Equal(t, *at(3), move(4, 2, time.Second), "older than what is known")
-	assert.Equal(t, *at(3), move(4, 1, time.Hour), "of another shift")
-	assert.Equal(t, *at(5), move(5, 2, 3*time.Second))
+	assert.Equal(t, at(3).Place(), move(3, 2, 2*time.Second))
+	assert.Equal(t, at(3).Place(), move(4, 2, time.Second), "older than what is known")
+	assert.Equal(t, at(3).Place(), move(4, 1, time.Hour), "of another shift")
+	assert.Equal(t, at(5).Place(), move(5, 2, 3*time.Second))
 }
 
 func TestArea_ForgetsTheOldest(t *testing.T) {
@@ -368,7 +370,7 @@ func BenchmarkArea(b *testing.B) {
 	a, now := dispatch.NewArea("a-1"), t0
 	handle := func(c dispatch.Command) {
 		now += 100
-		a.Handle(&c, c.ID, now, dispatch.Planner{})
+		a.Handle(&c, now, dispatch.Planner{})
 	}
 	for i := range 50 {
 		handle(enter(fmt.Sprintf("rider-%03d", i), float64(i)/10.003, 1, 1))
@@ -409,4 +411,62 @@ func TestArea_WhoWantsToLeaveIsGivenNothingNew(t *testing.T) {
 		said(w.do(says("r-1", dispatch.Decline, "o-1"))))
 	assert.Equal(t, []string{"> r-1/left/1"}, said(w.do(leave("r-1", 1, 2))))
 	assert.Contains(t, said(w.do(enter("r-1", 0, 1, 2))), "o-2/assigned/1/1 r-1")
+}
+
+// A full area takes no new delivery and no new rider, and says so in a way that
+// is the same when it is asked again; whoever is there can end what they have.
+func TestArea_Full(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	w.do(enter("r-1", 0, 1, 1))
+	w.do(request("o-mine", 1))
+	full := *w.area
+	for i := range 10_000 { // as the row would be after as many requests
+		full.Deliveries = append(full.Deliveries, &dispatch.Delivery{OrderID: fmt.Sprintf("o-%d", i), Attempt: 1, RequestedAt: dispatch.Millis(t0)})
+	}
+	for i := range 2_000 {
+		full.Riders = append(full.Riders, &dispatch.Rider{ID: fmt.Sprintf("rider-%d", i), Shift: 1, Capacity: 1, EnteredAt: t0, Leaving: true})
+	}
+	w.area = mustRow(t, mustJSON(t, &full))
+
+	out := w.do(request("o-new", 1))
+	require.Len(t, out.Deliveries, 1)
+	e := out.Deliveries[0]
+	assert.Equal(t, []any{dispatch.Failed, "o-new/failed/1", "area_full", false}, []any{e.Type, e.ID, e.Reason, *e.Success})
+
+	out = w.do(enter("r-new", 0, 1, 1))
+	require.Len(t, out.Riders, 1)
+	assert.Equal(t, []any{dispatch.Left, "r-new/left/1", 1}, []any{out.Riders[0].Type, out.Riders[0].ID, out.Riders[0].Shift})
+	assert.Equal(t, `area "a-1" has as many riders as it can take: try another one, or again when some have left`, out.Riders[0].Reason)
+	out = w.do(dispatch.Command{Meta: meta(dispatch.Leave, "r-new/leave/1/1"), RiderID: "r-new", Shift: 1})
+	assert.Equal(t, "r-new/left/1", out.Riders[0].ID)
+	assert.NotEmpty(t, out.Riders[0].Reason, "the same message has the same words")
+
+	out = w.do(enter("r-1", 5, 1, 2))
+	assert.Equal(t, dispatch.Entered, out.Riders[0].Type, "one who is in may change")
+	assert.Len(t, w.do(says("r-1", dispatch.PickedUp, "o-mine")).Deliveries, 1)
+	out = w.do(says("r-1", dispatch.Delivered, "o-mine"))
+	require.Len(t, out.Deliveries, 1, "and there is no room to give another one away")
+	assert.Equal(t, dispatch.Delivered, out.Deliveries[0].Type)
+	out = w.do(dispatch.Command{Meta: meta(dispatch.Withdraw, "o-7/withdraw/1"), OrderID: "o-7", Attempt: 1})
+	assert.Equal(t, dispatch.Failed, out.Deliveries[0].Type)
+	assert.Equal(t, dispatch.Left, w.do(dispatch.Command{Meta: meta(dispatch.Leave, "r-1/leave/2/1"), RiderID: "r-1", Shift: 2}).Riders[0].Type)
+}
+
+// A delivery that riders lose without end comes to an end.
+func TestArea_MaxTries(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	w.do(request("o-1", 1))
+	for n := 1; n <= dispatch.MaxTries; n++ {
+		who := fmt.Sprint("r-", n)
+		require.Equal(t, dispatch.Assigned, w.do(enter(who, 0, 1, 1)).Deliveries[0].Type)
+		out := w.do(says(who, dispatch.Decline, "o-1"))
+		require.Len(t, out.Deliveries, 1)
+		if e := out.Deliveries[0]; n < dispatch.MaxTries {
+			require.Equal(t, []string{dispatch.Unassigned, "declined"}, []string{e.Type, e.Reason})
+		} else {
+			require.Equal(t, []string{dispatch.Failed, "no_rider", "o-1/failed/1"}, []string{e.Type, e.Reason, e.ID})
+			require.Equal(t, dispatch.RiderUnassigned, out.Riders[0].Type, "who had it last is told")
+		}
+	}
+	require.Empty(t, w.area.Deliveries)
 }

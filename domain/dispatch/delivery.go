@@ -29,13 +29,15 @@ const (
 type Delivery struct {
 	OrderID     string       `json:"o"`
 	Attempt     int          `json:"n"`
-	Pickup      domain.Place `json:"from,omitzero"`
-	Drop        domain.Place `json:"to,omitzero"`
+	Pickup      domain.Place `json:"from"`
+	Drop        domain.Place `json:"to"`
 	ReadyAt     Millis       `json:"ra,omitzero"`
 	Ready       bool         `json:"r,omitzero"` // the food is
 	RequestedAt Millis       `json:"at,omitzero"`
 	Declined    []string     `json:"no,omitempty"` // riders who must not get it (again)
 	Steps       []Step       `json:"s,omitempty"`
+
+	fixed int // bytes of what does not change, once counted
 }
 
 // Step is one thing that became of a delivery: assigned, unassigned, picked_up,
@@ -216,6 +218,9 @@ func (d *Delivery) events(area string, i int) (DeliveryEvent, *RiderEvent) {
 	}
 	return de, re
 }
+
+// tries counts the riders who have, or had, the delivery.
+func (d *Delivery) tries() int { return d.nth(len(d.Steps) - 1) }
 
 // nth counts the assignments up to step i.
 func (d *Delivery) nth(i int) (n int) {

@@ -4,6 +4,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -37,50 +38,81 @@ type Command struct {
 	// of a delivery
 	OrderID string        `json:"orderId,omitempty"`
 	Attempt int           `json:"attempt,omitzero"`
-	Pickup  *domain.Place `json:"pickup,omitempty"`
-	Drop    *domain.Place `json:"drop,omitempty"`
+	Pickup  *domain.Point `json:"pickup,omitempty"`
+	Drop    *domain.Point `json:"drop,omitempty"`
 	ReadyAt domain.Time   `json:"readyAt,omitzero"`
 	Reason  string        `json:"reason,omitempty"` // withdraw: no_rider or withdrawn; give_up: why
 
 	// of a rider
 	RiderID  string        `json:"riderId,omitempty"`
 	Shift    int           `json:"shift,omitzero"` // counts a rider's entries; enter, leave and move carry it
-	Place    *domain.Place `json:"place,omitempty"`
-	Capacity int           `json:"capacity,omitzero"`
+	Place    *domain.Point `json:"place,omitempty"`
+	Capacity int           `json:"capacity,omitzero"` // of enter, 1 or more
 
 	// The rider's command behind it, to be answered with a verdict: a refusal
-	// always, an acceptance when Verdict is set.
+	// always, an acceptance when Verdict is set. Digest and Mark are of its name.
 	CommandID string `json:"commandId,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	Mark      string `json:"mark,omitempty"`
 	Verdict   bool   `json:"verdict,omitzero"`
 }
+
+// MaxCapacity bounds how many deliveries a rider may carry at once.
+const MaxCapacity = 20
 
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
-		return domain.Wrong("type", fmt.Sprintf("%q is not a command of dispatch: one of %v", c.Type, CommandTypes))
+		return domain.Wrong("type", fmt.Sprintf("%q is not a command of dispatch: one of %v", domain.Clip(c.Type), CommandTypes))
+	}
+	if err := cmp.Or(domain.CheckMadeID(c.ID), domain.CheckText("commandId", c.CommandID, domain.MaxMessageID)); err != nil {
+		return err
 	}
 	switch c.Type {
 	case Request, Ready, GiveUp, Withdraw:
-		if c.Attempt < 1 {
-			return domain.Wrong("attempt", "must be 1 or more")
-		}
-		if c.Type == Request && c.Pickup == nil {
-			return domain.Wrong("pickup", "is missing")
-		}
-		if c.Type == Request && c.Drop == nil {
-			return domain.Wrong("drop", "is missing")
-		}
-		return domain.CheckID("orderId", c.OrderID)
-	case Enter, Move:
-		if c.Place == nil {
-			return domain.Wrong("place", "is missing")
-		}
+		return c.ofDelivery()
 	case Claim, Decline, PickedUp, Delivered:
-		if err := domain.CheckID("orderId", c.OrderID); err != nil {
-			return err
-		}
+		return cmp.Or(domain.CheckID("orderId", c.OrderID), domain.CheckID("riderId", c.RiderID))
 	}
-	return domain.CheckID("riderId", c.RiderID)
+	if err := cmp.Or(domain.CheckID("riderId", c.RiderID), domain.CheckCount("shift", c.Shift, domain.MaxCount)); err != nil || c.Type == Leave {
+		return err
+	}
+	if err := checkPoint("place", c.Place); err != nil || c.Type == Move {
+		return err
+	}
+	if c.Capacity < 1 || c.Capacity > MaxCapacity {
+		return domain.Wrong("capacity", fmt.Sprintf("must be from 1 to %d", MaxCapacity))
+	}
+	return nil
+}
+
+func (c *Command) ofDelivery() error {
+	if err := cmp.Or(domain.CheckCount("attempt", c.Attempt, domain.MaxAttempts), domain.CheckID("orderId", c.OrderID)); err != nil {
+		return err
+	}
+	switch c.Type {
+	case Request:
+		return cmp.Or(checkPoint("pickup", c.Pickup), checkPoint("drop", c.Drop))
+	case GiveUp:
+		return cmp.Or(domain.CheckID("riderId", c.RiderID), checkReason(c.Reason))
+	case Withdraw:
+		return checkReason(c.Reason)
+	}
+	return nil
+}
+
+func checkPoint(field string, p *domain.Point) error {
+	if p == nil {
+		return domain.Wrong(field, "is missing")
+	}
+	return p.Check(field + ".")
+}
+
+func checkReason(reason string) error {
+	if reason == "" {
+		return nil
+	}
+	return domain.CheckOneOf("reason", reason, NoRider, Withdrawn, Declined, Late, AreaFull)
 }
 
 // Names returns the key that the message itself claims, or "".
@@ -115,6 +147,25 @@ type RiderEvent struct {
 	EtaDrop   domain.Time   `json:"etaDrop,omitzero"`
 }
 
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (e *RiderEvent) Validate() error {
+	if err := cmp.Or(
+		domain.CheckOneOf("type", e.Type, Entered, Left, Stays, RiderAssigned, RiderUnassigned, RiderDelivered),
+		domain.CheckMadeID(e.ID),
+		domain.CheckID("area", e.Area),
+		domain.CheckID("riderId", e.RiderID),
+		domain.CheckText("commandId", e.CommandID, domain.MaxMessageID),
+		domain.CheckText("reason", e.Reason, domain.MaxReply),
+	); err != nil {
+		return err
+	}
+	switch e.Type {
+	case Entered, Left, Stays:
+		return domain.CheckCount("shift", e.Shift, domain.MaxCount)
+	}
+	return cmp.Or(domain.CheckID("orderId", e.OrderID), domain.CheckCount("attempt", e.Attempt, domain.MaxAttempts))
+}
+
 // Names returns the key that the message itself claims.
 func (e *RiderEvent) Names() string { return e.RiderID }
 
@@ -131,6 +182,7 @@ const (
 	Withdrawn = "withdrawn"
 	Declined  = "declined"
 	Late      = "late"
+	AreaFull  = "area_full" // of failed: the area has no room for another delivery, or for another rider for it
 )
 
 // DeliveryEvent is a message of delivery-events (key: order id): what became of
@@ -145,6 +197,21 @@ type DeliveryEvent struct {
 	EtaDrop   domain.Time `json:"etaDrop,omitzero"`
 	Success   *bool       `json:"success,omitempty"`
 	Reason    string      `json:"reason,omitempty"`
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (e *DeliveryEvent) Validate() error {
+	if err := cmp.Or(
+		domain.CheckOneOf("type", e.Type, Assigned, Unassigned, PickedUp, Delivered, Failed),
+		domain.CheckText("id", e.ID, domain.MaxMessageID),
+		domain.CheckID("orderId", e.OrderID),
+		domain.CheckCount("attempt", e.Attempt, domain.MaxAttempts),
+		domain.CheckID("area", e.Area),
+		checkReason(e.Reason),
+	); err != nil || e.Type == Failed {
+		return err
+	}
+	return domain.CheckID("riderId", e.RiderID)
 }
 
 // Names returns the key that the message itself claims.

@@ -1,10 +1,8 @@
 package dispatch
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 	"strings"
 
@@ -15,12 +13,8 @@ import (
 // again among the few that are remembered (64 bits), in a quarter of the bytes.
 type Mark string
 
-// MarkOf returns the mark of an id (FNV-1a, 64 bits).
-func MarkOf(id string) Mark {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(id))
-	return Mark(base64.RawURLEncoding.EncodeToString(h.Sum(nil)))
-}
+// MarkOf returns the mark of what parts name together.
+func MarkOf(parts ...string) Mark { return Mark(domain.Hash64(parts...)) }
 
 // An area's row is written with every message about the area, so its many small
 // parts are written as one string each, fields between slashes: ids contain
@@ -54,7 +48,7 @@ func (p *packer) int(n int64) {
 func (p *packer) float(f float64) {
 	p.next()
 	if f != 0 {
-		p.b = strconv.AppendFloat(p.b, f, 'f', -1, 64)
+		p.b = strconv.AppendFloat(p.b, f, 'g', -1, 64) // 1e-300 is short
 		p.end = len(p.b)
 	}
 }

@@ -14,12 +14,12 @@ import (
 func TestPast(t *testing.T) {
 	for _, reason := range []string{"", "plain", "a/b/3/c", `"quoted" \ and 늦음`, "12/", "\n"} {
 		row := dispatch.NewArea("a")
-		for i, c := range []dispatch.Command{
-			{Meta: domain.Meta{Type: dispatch.Enter}, RiderID: "r-1", Shift: 1, Capacity: 1, Place: &domain.Place{}},
-			{Meta: domain.Meta{Type: dispatch.Request}, OrderID: "o-1", Attempt: 2, Pickup: &domain.Place{}, Drop: &domain.Place{}},
-			{Meta: domain.Meta{Type: dispatch.Withdraw}, OrderID: "o-1", Attempt: 2, Reason: reason},
+		for _, c := range []dispatch.Command{
+			{Meta: domain.Meta{Type: dispatch.Enter, ID: "r-1/enter/1"}, RiderID: "r-1", Shift: 1, Capacity: 1, Place: domain.PointAt(domain.Place{})},
+			{Meta: domain.Meta{Type: dispatch.Request, ID: "o-1/request/2"}, OrderID: "o-1", Attempt: 2, Pickup: domain.PointAt(domain.Place{}), Drop: domain.PointAt(domain.Place{})},
+			{Meta: domain.Meta{Type: dispatch.Withdraw, ID: "o-1/withdraw/2"}, OrderID: "o-1", Attempt: 2, Reason: reason},
 		} {
-			row.Handle(&c, string(rune('a'+i)), 1_767_355_200_000, dispatch.Planner{})
+			row.Handle(&c, 1_767_355_200_000, dispatch.Planner{})
 		}
 		require.Len(t, row.Done, 1)
 		data, err := codecs.Marshal(row)

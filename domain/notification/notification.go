@@ -3,12 +3,15 @@
 package notification
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"baedal/domain"
+	"baedal/domain/dispatch"
 	"baedal/domain/order"
+	"baedal/domain/stock"
 )
 
 // Audiences.
@@ -27,6 +30,18 @@ type Notification struct {
 	OrderID   string `json:"orderId"`
 	Status    string `json:"status"`
 	Message   string `json:"message"`
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (n *Notification) Validate() error {
+	return cmp.Or(
+		domain.CheckText("type", n.Type, domain.MaxID),
+		domain.CheckMadeID(n.ID),
+		domain.CheckID("recipient", n.Recipient),
+		domain.CheckOneOf("audience", n.Audience, audiences...),
+		domain.CheckID("orderId", n.OrderID),
+		domain.CheckText("status", n.Status, domain.MaxID),
+		domain.CheckText("message", n.Message, domain.MaxPhrase))
 }
 
 // Names returns the key that the message itself claims.
@@ -107,6 +122,32 @@ var sentences = map[string]map[string]sentence{
 	string(order.RefundDenied):    everyone("The refund of order {order} is denied: {reason}.", "주문 {order}의 환불이 거절되었습니다: {reason}.", Customer),
 }
 
+// reasons says in words what other groups give as a reason in one.
+var reasons = map[string]sentence{
+	dispatch.NoRider:   say("no rider was found", "배달할 라이더를 찾지 못했습니다"),
+	dispatch.AreaFull:  say("too many deliveries are waiting in the area", "지역에 대기 중인 배달이 너무 많습니다"),
+	dispatch.Withdrawn: say("the delivery was taken back", "배달 요청이 철회되었습니다"),
+	dispatch.Declined:  say("you gave it back", "배차를 거절하셨습니다"),
+	dispatch.Late:      say("it was not picked up in time", "제시간에 픽업되지 않았습니다"),
+
+	stock.UnknownStore:   say("the store is not known", "등록되지 않은 매장입니다"),
+	stock.Closed:         say("the store is closed", "매장이 영업 중이 아닙니다"),
+	stock.UnknownProduct: say("the store does not have one of the products", "매장에 없는 메뉴가 있습니다"),
+	stock.Short:          say("it is sold out", "재고가 부족합니다"),
+	stock.PriceChanged:   say("the price has changed", "가격이 변경되었습니다"),
+	stock.Busy:           say("the store has too many orders", "매장에 주문이 너무 많습니다"),
+}
+
+func inWords(e *order.Event, l Language) string {
+	switch e.Type { // in the others people have a say, who may use these words too
+	case string(order.RefusedStatus), string(order.DeliveryFailed), order.RiderLost:
+		if s, ok := reasons[e.Reason]; ok {
+			return s[l]
+		}
+	}
+	return e.Reason
+}
+
 func everyone(en, ko string, audiences ...string) map[string]sentence {
 	m := map[string]sentence{}
 	for _, a := range audiences {
@@ -119,7 +160,7 @@ func everyone(en, ko string, audiences ...string) map[string]sentence {
 var audiences = []string{Customer, Store, Rider}
 
 // fill puts what an event says in the place of the names in braces.
-func fill(s string, e *order.Event) string {
+func fill(s string, e *order.Event, l Language) string {
 	b := make([]byte, 0, len(s)+64)
 	for {
 		before, after, found := strings.Cut(s, "{")
@@ -136,9 +177,11 @@ func fill(s string, e *order.Event) string {
 		case "store":
 			b = append(b, e.StoreID...)
 		case "reason":
-			b = append(b, e.Reason...)
+			b = append(b, inWords(e, l)...)
 		case "total":
-			b = strconv.AppendInt(b, e.Total, 10)
+			if e.Total != nil {
+				b = strconv.AppendInt(b, *e.Total, 10)
+			}
 		}
 		s = rest
 	}
@@ -155,7 +198,7 @@ func Of(e *order.Event, l Language) (all []Notification) {
 		}
 		all = append(all, Notification{
 			Meta:      domain.Meta{Type: e.Type, ID: e.ID + "/" + a, At: e.At},
-			Recipient: to[a], Audience: a, OrderID: e.OrderID, Status: string(e.Status), Message: fill(s[l], e),
+			Recipient: to[a], Audience: a, OrderID: e.OrderID, Status: string(e.Status), Message: fill(s[l], e, l),
 		})
 	}
 	return all

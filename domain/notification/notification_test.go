@@ -26,7 +26,7 @@ func event(typ string) *order.Event {
 	e := &order.Event{
 		Meta:    domain.Meta{Type: typ, ID: "o-7/4", At: 1_767_355_200_000},
 		Version: 4, OrderID: "o-7", UserID: "u-7", StoreID: "s-7", RiderID: "r-7", Status: order.Cooking, Attempt: 1,
-		Total: 18000, Reason: "the reason", CauseID: "c",
+		Total: new(domain.Money(18000)), Reason: "the reason", CauseID: "c",
 	}
 	if slices.Contains(order.Statuses, order.Status(typ)) {
 		e.Status = order.Status(typ)
@@ -116,4 +116,23 @@ func TestParseLanguage(t *testing.T) {
 	}
 	_, err := notification.ParseLanguage("de")
 	require.EqualError(t, err, `"de" is no language of the notifications: en or ko`)
+}
+
+// Reasons that groups give each other are said in words, those of people as they are.
+func TestOf_Reason(t *testing.T) {
+	said := func(typ, reason string, l notification.Language) string {
+		e := event(typ)
+		e.Reason = reason
+		all := notification.Of(e, l)
+		return all[len(all)-1].Message
+	}
+	require.Equal(t, "Order o-7 can't be delivered: too many deliveries are waiting in the area. Nobody pays for it.", said("delivery_failed", "area_full", notification.English))
+	require.Contains(t, said("delivery_failed", "area_full", notification.Korean), "지역에 대기 중인 배달이 너무 많습니다")
+	require.Contains(t, said("delivery_failed", "no_rider", notification.English), "no rider was found")
+	require.Contains(t, said("refused", "short", notification.English), "it is sold out")
+	require.Contains(t, said("rider_lost", "late", notification.English), "not picked up in time")
+	require.Contains(t, said("rejected", "closed", notification.English), ": closed.")
+	e := event("paid")
+	e.Total = new(domain.Money(0))
+	require.Contains(t, notification.Of(e, notification.English)[0].Message, "is paid: 0.")
 }

@@ -31,13 +31,13 @@ const (
 var (
 	noon = domain.At(time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC))
 
-	Bibimbap = domain.Line{Product: "bibimbap", Quantity: 2, Name: "Bibimbap", Price: 9_000}
-	Soju     = domain.Line{Product: "soju", Quantity: 1, Name: "Soju", Price: 5_000}
+	Bibimbap = domain.Line{Product: "bibimbap", Quantity: 2, Name: "Bibimbap", Price: new(domain.Money(9_000))}
+	Soju     = domain.Line{Product: "soju", Quantity: 1, Name: "Soju", Price: new(domain.Money(5_000))}
 	Dinner   = []domain.Line{Bibimbap, Soju}
 	Wanted   = []domain.Line{{Product: "bibimbap", Quantity: 2}, {Product: "soju", Quantity: 1}}
 	Price    = domain.Money(23_000)
 
-	Home       = order.Address{Text: "Teheran-ro 1", Lat: 37.51, Lon: 127.04}
+	Home       = order.Address{Text: "Teheran-ro 1", Lat: new(37.51), Lon: new(127.04)}
 	Manual     = stock.Store{Name: "Hansot", Area: area, Lat: 37.50, Lon: 127.03, CookingTime: domain.Duration(cookingTime)}
 	AutoAccept = stock.Store{Name: "Kimbap Heaven", Area: area, Lat: 37.50, Lon: 127.03, AutoAccept: true, CookingTime: domain.Duration(cookingTime)}
 	Fridge     = stock.Store{Name: "Convenience", Area: area, Lat: 37.50, Lon: 127.03, AutoAccept: true}
@@ -49,7 +49,7 @@ type message any
 
 // Commands are named by what they are; with gives a second one another id.
 func command(typ string) *order.Command {
-	c := &order.Command{Meta: domain.Meta{Type: typ, ID: "client/" + typ}, Verdict: true}
+	c := &order.Command{Meta: domain.Meta{Type: typ, ID: "client-" + typ}, Verdict: true}
 	switch typ {
 	case order.Place:
 		home, price := Home, Price
@@ -76,7 +76,7 @@ func redelivery() *order.Command {
 
 func reserved(store stock.Store, attempt int) *stock.Reply {
 	return &stock.Reply{Meta: domain.Meta{Type: stock.Reserved, ID: fmt.Sprintf("%s/reserved/%d", orderID, attempt), At: noon + 1},
-		OrderID: orderID, StoreID: storeID, Attempt: attempt, Lines: slices.Clone(Dinner), Total: Price, Store: &store}
+		OrderID: orderID, StoreID: storeID, Attempt: attempt, Lines: slices.Clone(Dinner), Total: new(Price), Store: &store}
 }
 
 func notReserved(reason string, attempt int, short ...domain.Shortage) *stock.Reply {
@@ -166,7 +166,7 @@ func (l *life) MustDeadline() order.Deadline {
 func handle(o *order.Order, m message, now domain.Time, cfg order.Settings) order.Out {
 	switch m := m.(type) {
 	case *order.Command:
-		return o.Command(m, m.ID, now, cfg)
+		return o.Command(m, domain.Name{ID: m.ID, Own: true, Mark: "mark"}, now, cfg)
 	case *stock.Reply:
 		return o.StockReply(m, now, cfg)
 	case *payment.Reply:
@@ -225,8 +225,8 @@ func requests(out order.Out) []string {
 	}
 	for _, r := range out.Payments {
 		line := "payment " + r.Type
-		if r.Amount != 0 {
-			line += fmt.Sprintf(" %d of %s", r.Amount, r.UserID)
+		if r.Amount != nil {
+			line += fmt.Sprintf(" %d of %s", *r.Amount, r.UserID)
 		}
 		if r.Reason != "" {
 			line += ", " + r.Reason

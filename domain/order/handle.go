@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,29 +33,37 @@ const memory = 32
 // New returns the row of an order that was not placed yet.
 func New(id string) *Order { return &Order{ID: id} }
 
-// Command applies a command. id is the command's, or what stands in for it. The
-// same id again sends again what was sent then, and changes nothing.
-func (o *Order) Command(c *Command, id string, now domain.Time, cfg Settings) (out Out) {
+// Command applies a command. The same again sends again what was sent then, and
+// changes nothing; another one under its id is refused, and leaves no trace.
+func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings) (out Out) {
 	verdict := func(refusal string, at domain.Time) {
 		if refusal != "" || c.Verdict {
-			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, id, refusal, at))
+			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, o.ID, n, refusal, at))
 		}
 	}
-	if at, ok := o.repeat(id, &out); ok {
+	if at, ok := o.repeatCommand(n, &out); ok {
 		verdict("", at)
 		return out
 	}
-	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return a.CommandID == id }); i >= 0 {
+	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return n.Is(a.CommandID, a.Mark) }); i >= 0 {
 		verdict(o.Recent[i].Reason, o.Recent[i].At)
 		return out
 	}
-	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: c.Type, id: id, reason: c.Reason, command: c}
-	if c.Type == Cancel {
-		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", c.By, c.Reason), ": ")
+	if at, ok := o.taken(n); ok {
+		verdict(n.Refusal(), at)
+		return out
 	}
+	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: c.Type, id: n.ID, reason: c.Reason, command: c}
+	if c.Type == Cancel {
+		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", cmp.Or(c.By, Customer), c.Reason), ": ")
+	}
+	version := o.Version
 	refusal := s.apply()
+	if o.Version > version {
+		o.Commands = append(o.Commands, Cause{Version: version + 1, Last: o.Version, Mark: n.Mark})
+	}
 	if refusal != "" {
-		o.Recent = append(o.Recent, Answer{CommandID: id, Reason: refusal, At: now})
+		o.Recent = append(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Reason: refusal, At: now})
 		o.Recent = o.Recent[max(0, len(o.Recent)-memory):]
 		if o.Status == None {
 			o.wait(now, cfg)
@@ -65,9 +74,30 @@ func (o *Order) Command(c *Command, id string, now domain.Time, cfg Settings) (o
 	return out
 }
 
+// taken reports whether another command has the id of this one, and since when.
+func (o *Order) taken(n domain.Name) (at domain.Time, found bool) {
+	for _, c := range o.Commands {
+		if e := o.entry(c.Version); e != nil && n.Taken(e.CauseID, c.Mark) {
+			return e.At, true
+		}
+	}
+	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return n.Taken(a.CommandID, a.Mark) }); i >= 0 {
+		return o.Recent[i].At, true
+	}
+	return 0, false
+}
+
+func (o *Order) entry(version int) *Entry {
+	i, ok := slices.BinarySearchFunc(o.Timeline, version, func(e Entry, v int) int { return e.Version - v })
+	if !ok {
+		return nil
+	}
+	return &o.Timeline[i]
+}
+
 // StockReply applies the store's answer to a reserve.
 func (o *Order) StockReply(r *stock.Reply, now domain.Time, cfg Settings) (out Out) {
-	_, again := o.repeat(r.ID, &out)
+	again := o.repeat(r.ID, &out)
 	if r.Type == stock.Reserved && o.unwanted(r.Attempt) && !o.had(Cooking, r.Attempt) {
 		// What was cooked was committed: a release must not overtake that.
 		out.Stock = append(out.Stock, o.release(o.end(r.Attempt, r.At), r.StoreID))
@@ -82,7 +112,7 @@ func (o *Order) StockReply(r *stock.Reply, now domain.Time, cfg Settings) (out O
 
 // PaymentReply applies what payments says.
 func (o *Order) PaymentReply(r *payment.Reply, now domain.Time, cfg Settings) (out Out) {
-	_, again := o.repeat(r.ID, &out)
+	again := o.repeat(r.ID, &out)
 	if r.Type == payment.Approved && (o.Status == None || o.endedUnpaid()) {
 		out.Payments = append(out.Payments, o.void(o.end(r.Attempt, r.At)))
 		return out
@@ -96,7 +126,7 @@ func (o *Order) PaymentReply(r *payment.Reply, now domain.Time, cfg Settings) (o
 
 // Delivery applies what dispatch says.
 func (o *Order) Delivery(e *dispatch.DeliveryEvent, now domain.Time, cfg Settings) (out Out) {
-	_, again := o.repeat(e.ID, &out)
+	again := o.repeat(e.ID, &out)
 	if e.Type == dispatch.Assigned && o.unwanted(e.Attempt) && !(again && o.had(PickedUp, e.Attempt)) {
 		out.Dispatch = append(out.Dispatch, o.withdraw(o.end(e.Attempt, e.At), e.Area))
 		return out
@@ -127,7 +157,7 @@ func (o *Order) end(attempt int, at domain.Time) Entry {
 // Due applies a deadline. One that is not the order's any more is ignored, but
 // what it asked is asked again while the order still waits for the answer.
 func (o *Order) Due(d *Deadline, now domain.Time, cfg Settings) (out Out) {
-	if _, ok := o.repeat(d.ID, &out); ok {
+	if o.repeat(d.ID, &out) {
 		return out
 	}
 	if o.Deadline == nil || o.Version != d.Version || o.Deadline.At < d.Due {
@@ -167,18 +197,35 @@ func (s *step) apply() (refusal string) {
 	return ""
 }
 
-// repeat sends again what the message with this id has caused, as it was: the
-// events from the timeline, and what goes to other groups as far as it is still
-// wanted. It reports whether there was any, and when.
-func (o *Order) repeat(id string, out *Out) (at domain.Time, found bool) {
+// repeatCommand sends again what a command has caused, and reports when.
+func (o *Order) repeatCommand(n domain.Name, out *Out) (at domain.Time, found bool) {
+	for _, c := range o.Commands {
+		if e := o.entry(c.Version); e != nil && n.Is(e.CauseID, c.Mark) {
+			return e.At, o.tellAgain(out, c.caused)
+		}
+	}
+	return 0, false
+}
+
+// repeat sends again what a message of another group or of the clock has
+// caused. It reports whether there was any.
+func (o *Order) repeat(id string, out *Out) (found bool) {
+	return o.tellAgain(out, func(e *Entry) bool {
+		return e.CauseID == id && !slices.ContainsFunc(o.Commands, func(c Cause) bool { return c.caused(e) })
+	})
+}
+
+// tellAgain sends again what was sent for entries of the timeline, as it was:
+// the events, and what goes to other groups as far as it is still wanted.
+func (o *Order) tellAgain(out *Out, these func(*Entry) bool) (found bool) {
 	for i := range o.Timeline {
-		if o.Timeline[i].CauseID == id {
+		if these(&o.Timeline[i]) {
 			out.tell(o, i, true)
-			at, found = o.Timeline[i].At, true
+			found = true
 		}
 	}
 	out.Repeat = found
-	return at, found
+	return found
 }
 
 // Event returns the event of the i-th entry of the timeline, as it was sent.
@@ -193,7 +240,7 @@ func (o *Order) Event(i int) Event {
 		ev.Area = o.Store.Area
 	}
 	if e.Version == 1 { // what things cost was not known yet
-		ev.Total, ev.Area = 0, ""
+		ev.Total, ev.Area = nil, ""
 		ev.Lines = make([]domain.Line, len(o.Lines))
 		for i, l := range o.Lines {
 			ev.Lines[i] = domain.Line{Product: l.Product, Quantity: l.Quantity}
@@ -328,9 +375,8 @@ func (o *Order) pay(kind string, at domain.Time) payment.Request {
 }
 
 func (o *Order) request(e Entry) dispatch.Command {
-	pickup, drop := o.Store.Place(), o.Address.Place()
 	return o.toDispatch(dispatch.Command{Meta: domain.Meta{Type: dispatch.Request, ID: o.about("request", e), At: e.At},
-		Pickup: &pickup, Drop: &drop, ReadyAt: o.ReadyAt})
+		Pickup: domain.PointAt(o.Store.Place()), Drop: domain.PointAt(o.Address.Place()), ReadyAt: o.ReadyAt})
 }
 
 func (o *Order) toDispatch(c dispatch.Command) dispatch.Command {

@@ -1,6 +1,7 @@
 package order_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -300,26 +301,26 @@ func TestOrder_MessagesInFull(t *testing.T) {
 	out := func(i int) order.Out { return l.log[i].out }
 	second := func(n int) domain.Time { return noon.Add(time.Duration(n) * time.Second) }
 	price := Price
-	pickup, drop := Manual.Place(), Home.Place()
+	pickup, drop := domain.PointAt(Manual.Place()), domain.PointAt(Home.Place())
 
 	require.Equal(t, order.Event{
 		Meta: domain.Meta{Type: "placed", ID: "o-1/1", At: second(1)}, Version: 1, OrderID: orderID, UserID: customer, StoreID: storeID,
-		Status: order.Placed, Attempt: 1, Lines: Wanted, CauseID: "client/place",
+		Status: order.Placed, Attempt: 1, Lines: Wanted, CauseID: "client-place",
 	}, out(0).Events[0])
 	require.Equal(t, domain.Verdict{
-		Meta: domain.Meta{Type: "accepted", ID: "client/place/verdict", At: second(1)}, CommandID: "client/place",
-		Stream: "order-commands", Verdict: "accepted",
+		Meta: domain.Meta{Type: "accepted", ID: "o-1/verdict/order-commands/mark/client-place", At: second(1)}, CommandID: "client-place",
+		Stream: "order-commands", Key: "o-1", Verdict: "accepted",
 	}, out(0).Verdicts[0])
 	require.Equal(t, stock.Command{
 		Meta: domain.Meta{Type: "reserve", ID: "o-1/reserve/1", At: second(1)}, StoreID: storeID, OrderID: orderID, Attempt: 1,
 		Lines: Wanted, ExpectedTotal: &price,
 	}, out(0).Stock[0])
 	require.Equal(t, payment.Request{
-		Meta: domain.Meta{Type: "authorize", ID: "o-1/authorize/1", At: second(2)}, OrderID: orderID, Attempt: 1, UserID: customer, Amount: Price,
+		Meta: domain.Meta{Type: "authorize", ID: "o-1/authorize/1", At: second(2)}, OrderID: orderID, Attempt: 1, UserID: customer, Amount: &price,
 	}, out(1).Payments[0])
 	require.Equal(t, dispatch.Command{
 		Meta: domain.Meta{Type: "request", ID: "o-1/request/1", At: second(4)}, Area: area, OrderID: orderID, Attempt: 1,
-		Pickup: &pickup, Drop: &drop, ReadyAt: second(4).Add(cookingTime),
+		Pickup: pickup, Drop: drop, ReadyAt: second(4).Add(cookingTime),
 	}, out(3).Dispatch[0])
 	require.Equal(t, stock.Command{
 		Meta: domain.Meta{Type: "commit", ID: "o-1/commit/1", At: second(5)}, StoreID: storeID, OrderID: orderID, Attempt: 1,
@@ -329,7 +330,7 @@ func TestOrder_MessagesInFull(t *testing.T) {
 	}, out(5).Dispatch[0])
 	require.Equal(t, order.Event{
 		Meta: domain.Meta{Type: "assigned", ID: "o-1/7", At: second(7)}, Version: 7, OrderID: orderID, UserID: customer, StoreID: storeID,
-		Status: order.Assigned, Attempt: 1, Lines: Dinner, Total: Price, Area: area, RiderID: Bora, CauseID: "o-1/assigned/1/rider-bora",
+		Status: order.Assigned, Attempt: 1, Lines: Dinner, Total: &price, Area: area, RiderID: Bora, CauseID: "o-1/assigned/1/rider-bora",
 	}, out(6).Events[0])
 
 	out2 := live(t, toSecond...).log[len(toSecond)-1].out
@@ -358,7 +359,7 @@ func TestOrder_MessagesInFull(t *testing.T) {
 
 func TestOrder_TheStoresWordOnCookingTime(t *testing.T) {
 	c := command(order.Accept)
-	c.CookingTime = domain.Duration(25 * time.Minute)
+	c.CookingTime = new(domain.Duration(25 * time.Minute))
 	l := live(t, with(toPaid, c)...)
 	require.Equal(t, l.now.Add(25*time.Minute), l.o.ReadyAt)
 	require.Equal(t, l.o.ReadyAt, l.log[3].out.Dispatch[0].ReadyAt)
@@ -366,12 +367,12 @@ func TestOrder_TheStoresWordOnCookingTime(t *testing.T) {
 
 func TestCommand_CookingTime(t *testing.T) {
 	for text, problem := range map[string]string{
-		"-1ns": "cookingTime: must not be negative", "0s": "", "24h": "", "24h0m0.001s": "cookingTime: must not be longer than 24h",
+		"-1ns": "cookingTime: must be from 0s to 24h", "0s": "", "24h": "", "24h0m0.001s": "cookingTime: must be from 0s to 24h",
 	} {
 		c := command(order.Accept)
 		d, err := time.ParseDuration(text)
 		require.NoError(t, err)
-		c.CookingTime = domain.Duration(d)
+		c.CookingTime = new(domain.Duration(d))
 		if problem == "" {
 			require.NoError(t, c.Validate(), text)
 		} else {
@@ -392,5 +393,81 @@ func TestFixtures(t *testing.T) {
 	require.Equal(t, Price, domain.Total(Dinner))
 	for _, typ := range order.CommandTypes {
 		require.NoError(t, command(typ).Validate(), typ)
+	}
+}
+
+// 0s is ready now, and not what the store has registered.
+func TestOrder_ReadyNow(t *testing.T) {
+	c := command(order.Accept)
+	c.CookingTime = new(domain.Duration(0))
+	l := live(t, with(toPaid, c)...)
+	require.Equal(t, l.now, l.o.ReadyAt)
+	require.Equal(t, l.o.ReadyAt, MustReload(t, l.o).ReadyAt)
+	l = live(t, with(toPaid, command(order.Accept))...)
+	require.Equal(t, l.now.Add(cookingTime), l.o.ReadyAt)
+}
+
+// What costs nothing is said to cost 0, and nothing is said of what is not known.
+func TestOrder_FreeOfCharge(t *testing.T) {
+	r := reserved(Manual, 1)
+	for i := range r.Lines {
+		r.Lines[i].Price = new(domain.Money(0))
+	}
+	r.Total = new(domain.Money(0))
+	place := command(order.Place)
+	place.ExpectedTotal = new(domain.Money(0))
+	l := live(t, place, r)
+	placed, paying := MustJSON(t, &l.log[0].out.Events[0]), MustJSON(t, &l.log[1].out.Events[0])
+	require.NotContains(t, placed, `"total"`)
+	require.NotContains(t, placed, `"price"`)
+	require.Contains(t, paying, `"total":0`)
+	require.Contains(t, paying, `"price":0`)
+	require.Contains(t, MustJSON(t, &l.log[0].out.Stock[0]), `"expectedTotal":0`)
+	require.Contains(t, MustJSON(t, &l.log[1].out.Payments[0]), `"amount":0`)
+	require.Contains(t, MustJSON(t, l.o), `"total":0`)
+	require.NotContains(t, MustJSON(t, live(t, command(order.Place), command(order.Cancel)).o), `"total":`)
+}
+
+// Riders that come and go without end leave no trace without end; what ever
+// happened is still known, and the newest is said again as it was.
+func TestOrder_TimelineIsBounded(t *testing.T) {
+	l := live(t, toAccepted...)
+	for n := range 200 {
+		who := fmt.Sprint("r-", n)
+		a, u := delivery(dispatch.Assigned, who, 1), delivery(dispatch.Unassigned, who, 1)
+		l.do(a)
+		last := sent(t, l.do(u))
+		require.Equal(t, last, sent(t, l.do(u)), "a repeat")
+		require.LessOrEqual(t, len(l.o.Timeline), order.MaxTimeline)
+	}
+	require.Equal(t, 404, l.o.Version)
+	for i := 1; i < len(l.o.Timeline); i++ {
+		require.Less(t, l.o.Timeline[i-1].Version, l.o.Timeline[i].Version)
+	}
+	var first []string
+	for _, e := range l.o.Timeline[:6] {
+		first = append(first, e.Type)
+	}
+	require.Equal(t, []string{"placed", "paying", "paid", "accepted", "rider_assigned", "rider_lost"}, first)
+	l.do(command(order.StartCooking))
+	l.do(command(order.FinishCooking))
+	out := l.do(delivery(dispatch.Failed, "", 1))
+	require.Equal(t, order.DeliveryFailed, l.o.Status)
+	require.Equal(t, []string{"event delivery_failed, no_rider", "payment void, no_rider"}, said(out))
+}
+
+// What a full area doesn't take ends the order, nobody pays, and the reason is told.
+func TestOrder_AreaIsFull(t *testing.T) {
+	for _, before := range [][]message{toAccepted, with(toAccepted, command(order.StartCooking)), toReady} {
+		e := delivery(dispatch.Failed, "", 1)
+		e.Reason = dispatch.AreaFull
+		require.NoError(t, e.Validate())
+		l := live(t, with(before, e)...)
+		require.Equal(t, order.DeliveryFailed, l.o.Status)
+		require.Equal(t, "area_full", l.o.Reason)
+		out := l.log[len(before)].out
+		require.Equal(t, "area_full", out.Events[0].Reason)
+		require.Equal(t, payment.Void, out.Payments[0].Type)
+		require.Empty(t, out.Dispatch, "there is nothing to withdraw")
 	}
 }

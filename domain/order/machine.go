@@ -220,6 +220,7 @@ func (s *step) record(typ string) {
 		e.Short = s.stock.Short
 	}
 	o.Timeline = append(o.Timeline, e)
+	o.trim()
 	o.Updated = s.now
 	if typ == string(o.Status) {
 		o.Reason = s.reason
@@ -465,8 +466,8 @@ func escalate(s *step) string {
 func (o *Order) attempt() int { return max(1, o.Attempt) }
 
 func (o *Order) cookingTime() time.Duration {
-	if o.CookFor > 0 {
-		return time.Duration(o.CookFor)
+	if o.CookFor != nil {
+		return time.Duration(*o.CookFor)
 	}
 	return time.Duration(o.Store.CookingTime)
 }

@@ -3,10 +3,10 @@
 package order
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
-	"time"
 
 	"baedal/domain"
 )
@@ -46,13 +46,15 @@ const (
 
 // Address is where an order goes.
 type Address struct {
-	Text string  `json:"text,omitempty"`
-	Lat  float64 `json:"lat"`
-	Lon  float64 `json:"lon"`
+	Text string   `json:"text,omitempty"`
+	Lat  *float64 `json:"lat,omitempty"`
+	Lon  *float64 `json:"lon,omitempty"`
 }
 
-// Place returns the point of the address.
-func (a Address) Place() domain.Place { return domain.Place{Lat: a.Lat, Lon: a.Lon} }
+func (a Address) point() domain.Point { return domain.Point{Lat: a.Lat, Lon: a.Lon} }
+
+// Place returns the point of an address that was checked.
+func (a Address) Place() domain.Place { return a.point().Place() }
 
 // Command is a message of order-commands. Which fields matter depends on its
 // type; Validate names the one that is missing or wrong.
@@ -63,6 +65,8 @@ type Command struct {
 	OrderID string `json:"orderId,omitempty"`
 	// Verdict asks for a verdict on acceptance too.
 	Verdict bool `json:"verdict,omitzero"`
+	// Digest is that of the bytes that the command was read from.
+	Digest string `json:"-"`
 
 	UserID        string        `json:"userId,omitempty"`
 	StoreID       string        `json:"storeId,omitempty"`
@@ -70,24 +74,25 @@ type Command struct {
 	Address       *Address      `json:"address,omitempty"`
 	ExpectedTotal *domain.Money `json:"expectedTotal,omitempty"`
 
-	By     string `json:"by,omitempty"`
+	By     string `json:"by,omitempty"` // of cancel; "" is the customer
 	Reason string `json:"reason,omitempty"`
 
-	CookingTime domain.Duration `json:"cookingTime,omitzero"`
+	// CookingTime of accept: 0s is ready now, nil as the store has registered.
+	CookingTime *domain.Duration `json:"cookingTime,omitempty"`
 
 	PhotoURL string `json:"photoUrl,omitempty"`
 	Wish     string `json:"wish,omitempty"`
 }
 
-// maxCookingTime keeps a slip of the store from making an order wait for days.
-const maxCookingTime = domain.Duration(24 * time.Hour)
-
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
-		return domain.Wrong("type", fmt.Sprintf("%q is not a command of an order: one of %v", c.Type, CommandTypes))
+		return domain.Wrong("type", fmt.Sprintf("%q is not a command of an order: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := domain.CheckMessageID(c.ID); err != nil {
+	if err := c.checkID(); err != nil {
+		return err
+	}
+	if err := domain.CheckText("reason", c.Reason, domain.MaxReason); err != nil {
 		return err
 	}
 	switch c.Type {
@@ -104,23 +109,22 @@ func (c *Command) Validate() error {
 		if c.Address == nil {
 			return domain.Wrong("address", "is missing: {text, lat, lon}")
 		}
-		if len(c.Address.Text) > 1000 {
-			return domain.Wrong("address.text", "is longer than 1000 bytes")
+		if err := domain.CheckText("address.text", c.Address.Text, domain.MaxText); err != nil {
+			return err
 		}
-		if c.ExpectedTotal != nil && *c.ExpectedTotal < 0 {
-			return domain.Wrong("expectedTotal", "must not be negative")
+		if c.ExpectedTotal != nil {
+			if err := domain.CheckMoney("expectedTotal", c.ExpectedTotal, domain.MaxTotal); err != nil {
+				return err
+			}
 		}
-		return c.Address.Place().Check("address.")
+		return c.Address.point().Check("address.")
 	case Cancel:
-		if !slices.Contains([]string{Customer, Store, Operator}, c.By) {
+		if !slices.Contains([]string{"", Customer, Store, Operator}, c.By) {
 			return domain.Wrong("by", "must be customer, store or operator")
 		}
 	case Accept:
-		if c.CookingTime < 0 {
-			return domain.Wrong("cookingTime", "must not be negative")
-		}
-		if c.CookingTime > maxCookingTime {
-			return domain.Wrong("cookingTime", "must not be longer than 24h")
+		if c.CookingTime != nil {
+			return domain.CheckCookingTime("cookingTime", *c.CookingTime)
 		}
 	case RequestRefund:
 		if err := domain.CheckID("userId", c.UserID); err != nil {
@@ -128,6 +132,9 @@ func (c *Command) Validate() error {
 		}
 		if c.Reason == "" {
 			return domain.Wrong("reason", "is missing")
+		}
+		if len(c.PhotoURL) > domain.MaxURL {
+			return domain.Wrong("photoUrl", fmt.Sprintf("is longer than %d bytes", domain.MaxURL))
 		}
 		if u, err := url.Parse(c.PhotoURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return domain.Wrong("photoUrl", "must be an http or https URL of a photo")
@@ -140,10 +147,28 @@ func (c *Command) Validate() error {
 			return domain.Wrong("reason", "is missing")
 		}
 	}
-	if len(c.Reason) > 1000 {
-		return domain.Wrong("reason", "is longer than 1000 bytes")
-	}
 	return nil
+}
+
+// Own returns the command without the fields that its type does not have. They
+// are ignored, so nobody need send them.
+func (c *Command) Own() *Command {
+	own := &Command{Meta: c.Meta, OrderID: c.OrderID, Verdict: c.Verdict, Reason: c.Reason}
+	switch c.Type {
+	case Place:
+		own.UserID, own.StoreID, own.Address, own.ExpectedTotal = c.UserID, c.StoreID, c.Address, c.ExpectedTotal
+		own.Reason = ""
+		for _, l := range c.Lines { // names and prices are the store's
+			own.Lines = append(own.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
+		}
+	case Cancel:
+		own.By = cmp.Or(c.By, Customer)
+	case Accept:
+		own.CookingTime = c.CookingTime
+	case RequestRefund:
+		own.UserID, own.PhotoURL, own.Wish = c.UserID, c.PhotoURL, c.Wish
+	}
+	return own
 }
 
 // Names returns the key that the message itself claims, or "".
@@ -199,6 +224,8 @@ const (
 	Escalated     = "escalated"
 )
 
+var asides = []string{RiderAssigned, RiderLost, Delayed, Reminded, Stuck, Escalated}
+
 // Event is a message of order-events: Type is the status just entered, or one
 // of the events that leave it alone.
 type Event struct {
@@ -210,12 +237,44 @@ type Event struct {
 	Status  Status            `json:"status"`
 	Attempt int               `json:"attempt"`
 	Lines   []domain.Line     `json:"lines"`
-	Total   domain.Money      `json:"total,omitzero"`
+	Total   *domain.Money     `json:"total,omitempty"` // once stock has reserved
 	Area    string            `json:"area,omitempty"`
 	RiderID string            `json:"riderId,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Short   []domain.Shortage `json:"short,omitempty"`
 	CauseID string            `json:"causeId"`
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (e *Event) Validate() error {
+	if !slices.Contains(Statuses, Status(e.Type)) && !slices.Contains(asides, e.Type) {
+		return domain.Wrong("type", fmt.Sprintf("%q is not an event of an order", domain.Clip(e.Type)))
+	}
+	if !slices.Contains(Statuses, e.Status) {
+		return domain.Wrong("status", fmt.Sprintf("%q is not a status of an order", domain.Clip(string(e.Status))))
+	}
+	var lines, total error
+	switch {
+	case e.Total != nil: // the store has reserved
+		lines, total = domain.CheckPriced(e.Lines), domain.CheckMoney("total", e.Total, domain.MaxTotal)
+	case len(e.Lines) > 0:
+		lines = domain.CheckLines(e.Lines)
+	}
+	return cmp.Or(
+		domain.CheckMadeID(e.ID),
+		domain.CheckCount("version", e.Version, domain.MaxCount),
+		domain.CheckID("orderId", e.OrderID),
+		domain.CheckID("userId", e.UserID),
+		domain.CheckID("storeId", e.StoreID),
+		domain.CheckCount("attempt", e.Attempt, domain.MaxAttempts),
+		lines,
+		total,
+		domain.CheckText("area", e.Area, domain.MaxID),
+		domain.CheckText("riderId", e.RiderID, domain.MaxID),
+		domain.CheckText("reason", e.Reason, domain.MaxTold),
+		domain.CheckShort(e.Short),
+		domain.CheckText("causeId", e.CauseID, domain.MaxMadeID),
+	)
 }
 
 // Names returns the key that the message itself claims.
@@ -232,6 +291,20 @@ type Deadline struct {
 
 // DeadlineType is the type of a Deadline.
 const DeadlineType = "deadline"
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (d *Deadline) Validate() error {
+	if err := domain.CheckOneOf("type", d.Type, DeadlineType); err != nil {
+		return err
+	}
+	if err := domain.CheckMadeID(d.ID); err != nil {
+		return err
+	}
+	if d.Version < 0 || d.Version > domain.MaxCount {
+		return domain.Wrong("version", fmt.Sprintf("must be from 0 to %d", domain.MaxCount))
+	}
+	return domain.CheckID("orderId", d.OrderID)
+}
 
 // Names returns the key that the message itself claims.
 func (d *Deadline) Names() string { return d.OrderID }

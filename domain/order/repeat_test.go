@@ -66,6 +66,42 @@ func TestOrder_ComingTwice(t *testing.T) {
 	}
 }
 
+// After any part of any life, what was said from a version on is said again, in its order and byte for byte, up to what the
+// message says itself that is handled then.
+func TestOrder_Again(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t)
+			said := map[int]string{}
+			for _, h := range way.story {
+				out := l.do(h.when)
+				for i := range out.Events {
+					said[out.Events[i].Version] = MustJSON(t, &out.Events[i])
+				}
+				row := MustJSON(t, l.o)
+				require.Empty(t, l.o.Again(0, "any").Events)
+				for from := 1; from <= l.o.Version; from++ {
+					for _, entry := range append(l.o.Timeline, order.Entry{Version: l.o.Version + 1, CauseID: "new"}) {
+						again := l.o.Again(from, entry.CauseID)
+						first := l.o.Timeline[0]
+						for _, first = range append(l.o.Timeline, order.Entry{Version: l.o.Version + 1, CauseID: "new"}) {
+							if first.CauseID == entry.CauseID {
+								break
+							}
+						}
+						require.Len(t, again.Events, max(0, first.Version-from))
+						for i := range again.Events {
+							require.Equal(t, said[from+i], MustJSON(t, &again.Events[i]))
+						}
+						require.False(t, again.Changed || again.Forget)
+					}
+				}
+				require.Equal(t, row, MustJSON(t, l.o), "the row stays")
+			}
+		})
+	}
+}
+
 // A request is sent again while its answer is waited for, and then no more.
 func TestOrder_RequestsComingTwice(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -131,11 +167,11 @@ func TestOrder_RefusalsAreBounded(t *testing.T) {
 	l := live(t, toPlaced...)
 	for i := range 1000 {
 		c := command(order.Confirm)
-		c.ID = fmt.Sprintf("client/%d", i)
+		c.ID = fmt.Sprintf("client-%d", i)
 		l.do(c)
 	}
 	require.Len(t, l.o.Recent, 32)
-	require.Equal(t, "client/999", l.o.Recent[31].CommandID)
+	require.Equal(t, "client-999", l.o.Recent[31].CommandID)
 	require.Equal(t, 1, l.o.Version)
 }
 

@@ -194,7 +194,7 @@ func (b *bank) handle(r *payment.Request) {
 	require.NoError(b.w.t, r.Validate())
 	switch r.Type {
 	case payment.Authorize:
-		require.Equal(b.w.t, Price, r.Amount)
+		require.Equal(b.w.t, Price, *r.Amount)
 		if b.state == "" && !b.void {
 			b.state = "asked"
 		} else if b.state == "approved" {
@@ -347,7 +347,7 @@ func (w *world) command() {
 		types = order.CommandTypes
 	}
 	c := command(rapid.SampledFrom(types).Draw(w.t, "command"))
-	c.ID = fmt.Sprintf("client/%d", w.commands)
+	c.ID = fmt.Sprintf("client-%d", w.commands)
 	if c.Type == order.RequestRefund && rapid.Bool().Draw(w.t, "wants it again") {
 		c.Wish = order.WishRedelivery
 	}

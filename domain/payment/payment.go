@@ -30,10 +30,10 @@ type Payment struct {
 
 // Attempt is one authorisation and what became of it.
 type Attempt struct {
-	Number int          `json:"attempt"`
-	UserID string       `json:"userId,omitempty"`
-	Amount domain.Money `json:"amount,omitzero"`
-	Status string       `json:"status"`
+	Number int           `json:"attempt"`
+	UserID string        `json:"userId,omitempty"`
+	Amount *domain.Money `json:"amount,omitempty"` // nil: nothing was ever to be authorised
+	Status string        `json:"status"`
 	// Held says that the gateway has said ok to the authorisation.
 	Held bool `json:"held,omitzero"`
 	// Then is what was asked for while a call was due, to be applied after it.
@@ -195,7 +195,10 @@ func (p *Payment) Next() (at domain.Time, call Call, ok bool) {
 	for _, a := range p.Attempts {
 		if a.calling() && (!ok || a.Due < at) {
 			at, ok = a.Due, true
-			call = Call{OrderID: p.OrderID, Kind: calls[a.Status].kind, Attempt: a.Number, Try: a.Try, Amount: a.Amount, UserID: a.UserID}
+			call = Call{OrderID: p.OrderID, Kind: calls[a.Status].kind, Attempt: a.Number, Try: a.Try, UserID: a.UserID}
+			if a.Amount != nil {
+				call.Amount = *a.Amount
+			}
 		}
 	}
 	return at, call, ok

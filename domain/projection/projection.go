@@ -4,6 +4,7 @@
 package projection
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,11 +31,53 @@ type Note struct {
 	OrderID  string `json:"orderId"`
 	Version  int    `json:"version,omitzero"` // of the order's event
 	Quantity int    `json:"quantity,omitzero"`
-	// Of an Eaten note: where on order-events it comes from. A food's notes
-	// from one partition come in the order of their offsets, so an offset that
-	// is not above the last one has been counted.
-	Partition int32 `json:"partition,omitzero"`
-	Offset    int64 `json:"offset,omitzero"`
+	Spot            // of an Eaten note
+}
+
+// Spot is where on order-events an order was first seen as paid. A food's notes
+// from one partition come in the order of their offsets, so an offset that is
+// not above the last one has been counted. A topic that is made anew begins with
+// offset 0 again: Topic tells those of one name apart.
+type Spot struct {
+	Topic     string `json:"topic,omitempty"`
+	Partition int32  `json:"partition,omitzero"`
+	Offset    int64  `json:"offset,omitzero"`
+}
+
+// lane names the partition.
+func (s Spot) lane() string {
+	if s.Topic == "" {
+		return strconv.Itoa(int(s.Partition))
+	}
+	return s.Topic + "/" + strconv.Itoa(int(s.Partition))
+}
+
+// maxPartitions bounds how many partitions a food's row can tell apart.
+const maxPartitions = 10_000
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (n *Note) Validate() error {
+	if err := cmp.Or(
+		domain.CheckOneOf("type", n.Type, Ordered, Ended, Eaten, Forgotten),
+		domain.CheckMadeID(n.ID),
+		domain.CheckText("key", n.Key, len(StoreKey(""))+domain.MaxID),
+		domain.CheckID("orderId", n.OrderID),
+	); err != nil {
+		return err
+	}
+	switch {
+	case n.Type == Eaten && (n.Quantity < 1 || n.Quantity > domain.MaxLineQuantity):
+		return domain.Wrong("quantity", fmt.Sprintf("must be from 1 to %d", domain.MaxLineQuantity))
+	case n.Partition < 0 || n.Partition >= maxPartitions:
+		return domain.Wrong("partition", fmt.Sprintf("must be from 0 to %d", maxPartitions-1))
+	case len(n.Topic) > 100:
+		return domain.Wrong("topic", "must be at most 100 bytes long")
+	case n.Offset < 0:
+		return domain.Wrong("offset", "must not be negative")
+	case n.Version < 0 || n.Version > domain.MaxCount:
+		return domain.Wrong("version", fmt.Sprintf("must be from 0 to %d", domain.MaxCount))
+	}
+	return nil
 }
 
 // Names returns the key that the message itself claims.
@@ -91,12 +134,12 @@ type Model struct {
 	// brings one back.
 	Gone []Ref `json:"gone,omitempty"`
 	// Count and Quantity of a food: how many orders, how many pieces.
-	Count    int64           `json:"count,omitzero"`
-	Quantity int64           `json:"quantity,omitzero"`
-	Seen     map[int32]int64 `json:"seen,omitempty"`
-	// Counted is the offset at which an order was first seen as paid, Ended
-	// when it came to an end.
-	Counted *int64      `json:"counted,omitempty"`
+	Count    int64            `json:"count,omitzero"`
+	Quantity int64            `json:"quantity,omitzero"`
+	Seen     map[string]int64 `json:"seen,omitempty"` // the highest offset by the Spot's lane
+	// Counted is where an order was first seen as paid, Ended when it came to
+	// an end.
+	Counted *Spot       `json:"counted,omitempty"`
 	Ended   domain.Time `json:"endedAt,omitzero"`
 }
 
@@ -104,6 +147,9 @@ type Model struct {
 const (
 	Listed     = 100
 	Remembered = 50
+	// OpenBytes bounds the open orders of a store, as they are written: some
+	// ten thousand with usual ids. Beyond it the oldest are not listed any more.
+	OpenBytes = 500_000
 )
 
 // Keys of the models.
@@ -114,15 +160,14 @@ func FoodKey(id string) string  { return "food/" + id }
 // FoodPrefix is what the keys of foods begin with.
 const FoodPrefix = "food/"
 
-// CountAt is called with an order's row when the order is paid. It returns the
-// offset under which its foods are counted: the first one, however often the
-// event is sent.
-func (m *Model) CountAt(offset int64) (first int64, changed bool) {
+// CountAt is called with an order's row when the order is paid. It returns where
+// its foods are counted: where the event was first, however often it is sent.
+func (m *Model) CountAt(at Spot) (first Spot, changed bool) {
 	if m.Counted != nil {
 		return *m.Counted, false
 	}
-	m.Counted = &offset
-	return offset, true
+	m.Counted = &at
+	return at, true
 }
 
 // End is called with an order's row when the order has ended, and reports
@@ -164,16 +209,36 @@ func Notes(e *order.Event) (all []Note) {
 	return all
 }
 
-// Foods returns the notes for the foods of a paid order that was first seen as
-// paid at an offset of a partition.
-func Foods(e *order.Event, partition int32, offset int64) (all []Note) {
+// Foods returns the notes for the foods of a paid order, by where it was first
+// seen as paid.
+func Foods(e *order.Event, first Spot) (all []Note) {
 	for _, l := range e.Lines {
 		key := FoodKey(l.Product)
 		all = append(all, Note{Meta: domain.Meta{Type: Eaten, ID: e.ID + "/" + key, At: e.At}, Key: key, OrderID: e.OrderID,
-			Quantity: l.Quantity, Partition: partition, Offset: offset})
+			Quantity: l.Quantity, Spot: first})
 	}
 	return all
 }
+
+// newest returns the last of all that take no more than most bytes.
+func newest(all []Ref, most int) []Ref {
+	if len(all) <= most/maxRef {
+		return all
+	}
+	sum := 0
+	for i := len(all) - 1; i >= 0; i-- {
+		if sum += domain.Written(all[i].OrderID) + refBytes; sum > most {
+			return slices.Clone(all[i+1:])
+		}
+	}
+	return all
+}
+
+// How many bytes a Ref takes when it is written, beside its order and at most.
+const (
+	refBytes = 30
+	maxRef   = 2*domain.MaxID + refBytes
+)
 
 // Apply changes the model by a note and reports whether it has changed.
 func (m *Model) Apply(n *Note) bool {
@@ -193,6 +258,8 @@ func (m *Model) Apply(n *Note) bool {
 		m.Orders = append(m.Orders, ref)
 		if m.Key != "" && m.Key[0] == 'u' { // a store's list is as long as it has open orders
 			m.Orders = slices.Clone(m.Orders[max(0, len(m.Orders)-Listed):])
+		} else {
+			m.Orders = newest(m.Orders, OpenBytes)
 		}
 	case Ended:
 		if find(m.Gone) >= 0 {
@@ -207,13 +274,13 @@ func (m *Model) Apply(n *Note) bool {
 		m.Gone = append(m.Gone, ref)
 		m.Gone = slices.Clone(m.Gone[max(0, len(m.Gone)-Remembered):])
 	case Eaten:
-		if last, ok := m.Seen[n.Partition]; ok && n.Offset <= last {
+		if last, ok := m.Seen[n.lane()]; ok && n.Offset <= last {
 			return false
 		}
 		if m.Seen == nil {
-			m.Seen = map[int32]int64{}
+			m.Seen = map[string]int64{}
 		}
-		m.Seen[n.Partition] = n.Offset
+		m.Seen[n.lane()] = n.Offset
 		m.Count++
 		m.Quantity += int64(n.Quantity)
 	}

@@ -127,12 +127,32 @@ func TestModel_UnknownNote(t *testing.T) {
 
 func TestModel_CountAt(t *testing.T) {
 	m := &projection.Model{}
-	first, changed := m.CountAt(0)
+	first, changed := m.CountAt(at(0))
 	require.True(t, changed)
 	require.Zero(t, first)
-	first, changed = m.CountAt(17)
+	first, changed = m.CountAt(at(17))
 	require.False(t, changed)
 	require.Zero(t, first, "the first time counts")
+}
+
+func at(offset int) projection.Spot { return projection.Spot{Offset: int64(offset)} }
+
+// An order-events that was made anew counts from 0 again: what is on it has not been counted.
+func TestModel_TopicMadeAnew(t *testing.T) {
+	food := &projection.Model{Key: projection.FoodKey("bibimbap")}
+	count := func(order, topic string, offset int64) {
+		e := entered(order, 3, "paid")
+		for _, n := range projection.Foods(e, projection.Spot{Topic: topic, Offset: offset}) {
+			if n.Key == food.Key {
+				food.Apply(&n)
+			}
+		}
+	}
+	count("o-1", "x", 5)
+	count("o-1", "x", 5)
+	count("o-2", "y", 0)
+	count("o-2", "y", 0)
+	require.EqualValues(t, 2, food.Count)
 }
 
 // The orders group says paid again also behind the end of an order: payments that come back after a crash repeat their
@@ -152,10 +172,10 @@ func TestModel_RemembersWhatEnded(t *testing.T) {
 	require.False(t, ends(1000, order.Completed), "again")
 	require.True(t, ends(5000, order.Refunded), "completed, and refunded later")
 	require.False(t, ends(1000, order.Completed))
-	m.CountAt(4)
-	first, changed := m.CountAt(12)
+	m.CountAt(at(4))
+	first, changed := m.CountAt(at(12))
 	require.False(t, changed)
-	require.Equal(t, int64(4), first)
+	require.Equal(t, at(4), first)
 
 	at, n, ok := m.Forget(keep)
 	require.True(t, ok)
@@ -183,8 +203,8 @@ func TestFoods_CountedOnce(t *testing.T) {
 				m = &projection.Model{Key: e.OrderID}
 				orders[e.OrderID] = m
 			}
-			at, _ := m.CountAt(int64(offset))
-			for _, n := range projection.Foods(e, int32(p), at) {
+			at, _ := m.CountAt(projection.Spot{Partition: int32(p), Offset: int64(offset)})
+			for _, n := range projection.Foods(e, at) {
 				if n.Key == food.Key {
 					loop = append(loop, n)
 				}

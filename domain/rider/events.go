@@ -10,7 +10,7 @@ import (
 // HandleEvent applies what dispatch tells the rider. The same event again
 // changes nothing and sends the same again.
 func (r *Rider) HandleEvent(e *dispatch.RiderEvent, now domain.Time) Out {
-	t := &turn{Rider: r, by: dispatch.MarkOf(e.ID), now: now}
+	t := &turn{Rider: r, by: eventMark(e), now: now}
 	switch e.Type {
 	case dispatch.Entered:
 		t.entered(e)
@@ -50,7 +50,7 @@ func (t *turn) entered(e *dispatch.RiderEvent) {
 		t.stale()
 	default:
 		t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
-			Meta: domain.Meta{Type: dispatch.Leave, ID: e.ID + "/undo", At: e.At},
+			Meta: domain.Meta{Type: dispatch.Leave, ID: dispatch.UndoID(t.ID, e.Shift), At: e.At},
 			Area: e.Area, RiderID: t.ID, Shift: e.Shift,
 		})
 	}
@@ -65,6 +65,9 @@ func (t *turn) left(e *dispatch.RiderEvent) {
 	t.out.Changed = true
 	t.Shift = e.Shift
 	t.Area, t.On, t.Asked = "", false, false
+	if e.Reason != "" && t.Wish != nil && t.Wish.Area == e.Area { // it had no room: asking again at once would bring the same
+		t.settle(e.Reason)
+	}
 	t.pursue()
 }
 
@@ -86,7 +89,7 @@ func (t *turn) stays(e *dispatch.RiderEvent) {
 func (t *turn) stale() {
 	for _, a := range t.Recent {
 		if a.By == t.by {
-			t.say(a.CommandID, a.Verdict, a)
+			t.say(a.name(), a.Verdict, a.Reason, a.At)
 		}
 	}
 	t.ask()
@@ -99,7 +102,7 @@ func (t *turn) assigned(d InHand) {
 		return
 	}
 	t.out.Changed = true
-	t.Deliveries = append(t.Deliveries, d)
+	t.Deliveries = capped(append(t.Deliveries, d), KeepInHand)
 }
 
 // over takes the delivery out of his hands and counts it, once. It may come
@@ -113,6 +116,6 @@ func (t *turn) over(d InHand, count int) {
 	t.Over = capped(append(t.Over, d.mark()), KeepOver)
 	t.DeliveredCount += count
 	if count > 0 { // dispatch believes him at the drop now: it is told of the next move
-		t.Told, t.ToldBy = domain.Place{}, ""
+		t.Told, t.ToldBy = nil, ""
 	}
 }

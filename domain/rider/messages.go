@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"baedal/domain"
+	"baedal/domain/dispatch"
 )
 
 // Stream is the name of the stream that commands come on; verdicts repeat it.
@@ -28,51 +29,48 @@ const (
 var CommandTypes = []string{Online, Offline, Move, Claim, Decline, PickedUp, Delivered}
 
 // MaxCapacity bounds how many deliveries a rider may carry at once.
-const MaxCapacity = 20
+const MaxCapacity = dispatch.MaxCapacity
 
 // Command is a message of rider-commands (key: rider id).
 type Command struct {
 	domain.Meta
 	RiderID  string   `json:"riderId,omitempty"` // may repeat the key
 	Verdict  bool     `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
+	Digest   string   `json:"-"`                 // of the bytes that it was read from
 	Area     string   `json:"area,omitempty"`
 	Lat      *float64 `json:"lat,omitempty"`
 	Lon      *float64 `json:"lon,omitempty"`
-	Capacity int      `json:"capacity,omitzero"` // deliveries at once; 0 means 1
+	Capacity *int     `json:"capacity,omitempty"` // deliveries at once; nil means 1
 	OrderID  string   `json:"orderId,omitempty"`
 }
 
+func (c *Command) point() *domain.Point { return &domain.Point{Lat: c.Lat, Lon: c.Lon} }
+
 // Place returns where the command says the rider is.
-func (c *Command) Place() domain.Place {
-	if c.Lat == nil || c.Lon == nil {
-		return domain.Place{}
+func (c *Command) Place() domain.Place { return c.point().Place() }
+
+// capacity is how many deliveries the rider carries at once.
+func (c *Command) capacity() int {
+	if c.Capacity == nil {
+		return 1
 	}
-	return domain.Place{Lat: *c.Lat, Lon: *c.Lon}
+	return *c.Capacity
 }
 
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
-		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a rider: one of %v", c.Type, CommandTypes))
+		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a rider: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := domain.CheckMessageID(c.ID); err != nil {
+	if err := domain.CheckCommandID(c.ID); err != nil {
 		return err
 	}
 	switch c.Type {
 	case Online, Move:
-		if c.Lat == nil {
-			return domain.Wrong("lat", "is missing")
-		}
-		if c.Lon == nil {
-			return domain.Wrong("lon", "is missing")
-		}
-		if err := c.Place().Check(""); err != nil {
+		if err := c.point().Check(""); err != nil || c.Type == Move {
 			return err
 		}
-		if c.Type == Move {
-			return nil
-		}
-		if c.Capacity < 0 || c.Capacity > MaxCapacity {
+		if n := c.capacity(); n < 1 || n > MaxCapacity {
 			return domain.Wrong("capacity", fmt.Sprintf("must be from 1 to %d", MaxCapacity))
 		}
 		return domain.CheckID("area", c.Area)
@@ -80,6 +78,24 @@ func (c *Command) Validate() error {
 		return domain.CheckID("orderId", c.OrderID)
 	}
 	return nil
+}
+
+// SetDigest keeps the digest of the bytes that the command was read from.
+func (c *Command) SetDigest(d string) { c.Digest = d }
+
+// Own returns the command without the fields that its type does not have. They
+// are ignored, so nobody need send them.
+func (c *Command) Own() *Command {
+	own := &Command{Meta: c.Meta, RiderID: c.RiderID, Verdict: c.Verdict}
+	switch c.Type {
+	case Online:
+		own.Area, own.Lat, own.Lon, own.Capacity = c.Area, c.Lat, c.Lon, c.Capacity
+	case Move:
+		own.Lat, own.Lon = c.Lat, c.Lon
+	case Claim, Decline, PickedUp, Delivered:
+		own.OrderID = c.OrderID
+	}
+	return own
 }
 
 // Names returns the key that the message itself claims, or "".

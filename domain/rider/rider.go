@@ -1,9 +1,11 @@
 package rider
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"baedal/domain"
 	"baedal/domain/dispatch"
@@ -15,6 +17,8 @@ const (
 	KeepRecent = 16 // decisions about commands
 	KeepMoves  = 16 // location updates
 	KeepOver   = 32 // deliveries that are no more in hand
+
+	KeepInHand = 64 // deliveries: more than any area gives
 )
 
 // TellMetres is how far a rider moves before dispatch is told.
@@ -25,8 +29,8 @@ const TellMetres = 200
 // He is in Area from asking to enter it until it says `left`, so he is never in
 // two. What he wants beyond that is Wish; the newest wish wins.
 type Rider struct {
-	ID    string       `json:"id"`
-	Place domain.Place `json:"place,omitzero"` // last known
+	ID    string        `json:"id"`
+	Place *domain.Place `json:"place,omitempty"` // last known
 
 	Area   string      `json:"area,omitempty"`
 	On     bool        `json:"on,omitzero"`    // the area has said `entered`
@@ -36,27 +40,69 @@ type Rider struct {
 	Wish   *Wish       `json:"wish,omitempty"`
 	SentAt domain.Time `json:"sentAt,omitzero"` // of the last enter or leave
 
-	// where dispatch was last told he is (zero: it believes something else), and by which move
-	Told   domain.Place  `json:"told,omitzero"`
+	// where dispatch was last told he is (nil: it believes something else), and by which move
+	Told   *domain.Place `json:"told,omitempty"`
 	ToldAt domain.Time   `json:"toldAt,omitzero"`
 	ToldBy dispatch.Mark `json:"toldBy,omitempty"`
 
 	Deliveries     []InHand        `json:"deliveries,omitempty"`
-	DeliveredCount int             `json:"deliveredCount,omitzero"`
+	DeliveredCount int             `json:"deliveredCount"`
 	Over           []dispatch.Mark `json:"over,omitempty"` // deliveries delivered or lost, by InHand.mark
 
-	Recent []Answer        `json:"recent,omitempty"`
-	Moves  []dispatch.Mark `json:"moves,omitempty"`
+	Recent []Answer `json:"recent,omitempty"`
+	Moves  []Moved  `json:"moves,omitempty"`
 }
 
 // Wish is what an online or offline command asked for and what is not reached
 // yet.
 type Wish struct {
-	Area      string       `json:"area,omitempty"` // "" is offline
-	Place     domain.Place `json:"place,omitzero"`
-	Capacity  int          `json:"capacity,omitzero"`
-	CommandID string       `json:"commandId"`
-	Verdict   bool         `json:"verdict,omitzero"`
+	Area     string        `json:"area,omitempty"`    // "" is offline
+	Place    *domain.Place `json:"place,omitempty"`   // of online
+	Capacity int           `json:"capacity,omitzero"` // of online, 1 or more
+	Asker
+}
+
+// Asker is the command that waits for a verdict which another message brings.
+type Asker struct {
+	CommandID string `json:"commandId,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	Mark      string `json:"mark,omitempty"`
+	Verdict   bool   `json:"verdict,omitzero"`
+	// AskedAt is when it came: since then its id is taken.
+	AskedAt domain.Time `json:"askedAt,omitzero"`
+}
+
+func asker(c *Command, n domain.Name, now domain.Time) Asker {
+	return Asker{CommandID: n.ID, Digest: n.Digest, Mark: n.Mark, Verdict: c.Verdict, AskedAt: now}
+}
+
+func (a Asker) name() domain.Name {
+	return domain.Name{ID: a.CommandID, Digest: a.Digest, Mark: a.Mark}
+}
+
+// Moved is a location update that was applied: the mark of its id, the mark of
+// its name, and when. In a row the parts stand side by side.
+type Moved struct {
+	Of   dispatch.Mark
+	Name string
+	At   domain.Time
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (m Moved) MarshalText() ([]byte, error) {
+	return strconv.AppendInt([]byte(string(m.Of)+"/"+m.Name+"/"), int64(m.At), 36), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Moved) UnmarshalText(b []byte) error {
+	of, rest, _ := strings.Cut(string(b), "/")
+	name, at, _ := strings.Cut(rest, "/")
+	n, err := strconv.ParseInt(at, 36, 64)
+	*m = Moved{Of: dispatch.Mark(of), Name: name, At: domain.Time(n)}
+	if err != nil {
+		return fmt.Errorf("%q is no location update of a rider's row: %w", b, err)
+	}
+	return nil
 }
 
 // InHand is a delivery that the rider has.
@@ -71,15 +117,15 @@ func (d InHand) mark() dispatch.Mark {
 
 // Answer is what was decided about a command.
 type Answer struct {
-	Of   dispatch.Mark `json:"of"` // the command
+	Of   dispatch.Mark `json:"of"`             // the command's id
+	Name string        `json:"name,omitempty"` // the mark of its name
 	At   domain.Time   `json:"at"`
 	Area string        `json:"area,omitempty"` // where it was forwarded to, to be decided there
 
 	Reason string `json:"reason,omitempty"` // why it was refused here
 	// When another message brought the decision, it brings the verdict again.
-	By        dispatch.Mark `json:"by,omitempty"`
-	CommandID string        `json:"commandId,omitempty"`
-	Verdict   bool          `json:"verdict,omitzero"`
+	By dispatch.Mark `json:"by,omitempty"`
+	Asker
 }
 
 // NewRider returns the row of a rider whom nothing is known about: offline.
@@ -101,58 +147,91 @@ type turn struct {
 	out Out
 }
 
-// Handle applies a valid command. The id names the message and is never empty.
-// The same message again changes nothing, gets the same verdict, and sends
-// again what still waits for an answer.
-func (r *Rider) Handle(c *Command, id string, now domain.Time) Out {
-	t := &turn{Rider: r, by: dispatch.MarkOf(id), now: now}
-	if t.again(c, id) {
+// Handle applies a valid command. The same again changes nothing, gets the same
+// verdict, and sends again what still waits for an answer; another one under its
+// id is refused, and leaves no trace.
+func (r *Rider) Handle(c *Command, n domain.Name, now domain.Time) Out {
+	t := &turn{Rider: r, by: commandMark(n), now: now}
+	if t.again(c, n) || t.taken(n) {
 		return t.out
 	}
 	t.out.Changed = true
 	switch c.Type {
 	case Online:
-		t.Place = c.Place()
-		t.want(Wish{Area: c.Area, Place: t.Place, Capacity: max(1, c.Capacity), CommandID: id, Verdict: c.Verdict})
+		place := c.Place()
+		t.Place = &place
+		t.want(Wish{Area: c.Area, Place: &place, Capacity: c.capacity(), Asker: asker(c, n, now)})
 	case Offline:
-		t.want(Wish{CommandID: id, Verdict: c.Verdict})
+		t.want(Wish{Asker: asker(c, n, now)})
 	case Move:
-		t.move(c, id)
+		t.move(c, n)
 	default:
-		t.forward(c, id)
+		t.forward(c, n)
 	}
 	return t.out
 }
 
+// commandMark is the mark of a command among the messages that bring a decision.
+func commandMark(n domain.Name) dispatch.Mark { return dispatch.MarkOf(Stream, n.ID, n.Mark) }
+
+// eventMark is the mark of an event among them.
+func eventMark(e *dispatch.RiderEvent) dispatch.Mark { return dispatch.MarkOf(e.Type, e.ID) }
+
 // again answers a command that was decided before.
-func (t *turn) again(c *Command, id string) bool {
+func (t *turn) again(c *Command, n domain.Name) bool {
+	of := dispatch.MarkOf(n.ID)
 	if c.Type == Move {
-		if !slices.Contains(t.Moves, t.by) {
+		if !slices.ContainsFunc(t.Moves, func(m Moved) bool { return m.Of == of && m.Name == n.Mark }) {
 			return false
 		}
 		if t.by == t.ToldBy && t.Area != "" {
-			t.tell(id)
+			t.tell(n)
 		}
 		return true
 	}
 	known := false
 	for _, a := range t.Recent {
 		switch {
-		case a.Of == t.by && a.Area != "":
+		case a.Of == of && a.Name == n.Mark && a.Area != "":
 			known = true
-			t.send(c, id, a)
-		case a.Of == t.by:
+			t.send(c, n, a)
+		case a.Of == of && a.Name == n.Mark:
 			known = true
-			t.say(id, c.Verdict, a)
+			t.say(n, c.Verdict, a.Reason, a.At)
 		case a.By == t.by:
-			t.say(a.CommandID, a.Verdict, a)
+			t.say(a.name(), a.Verdict, a.Reason, a.At)
 		}
 	}
-	if t.Wish != nil && t.Wish.CommandID == id {
+	if t.Wish != nil && n.Is(t.Wish.CommandID, t.Wish.Mark) {
 		known = true
 		t.ask()
 	}
 	return known
+}
+
+// taken refuses a command whose id names another one that was decided before.
+func (t *turn) taken(n domain.Name) bool {
+	if !n.Own {
+		return false
+	}
+	of := dispatch.MarkOf(n.ID)
+	if w := t.Wish; w != nil && n.Taken(w.CommandID, w.Mark) {
+		t.say(n, false, n.Refusal(), w.AskedAt)
+		return true
+	}
+	for _, a := range t.Recent {
+		if a.Of == of {
+			t.say(n, false, n.Refusal(), cmp.Or(a.AskedAt, a.At))
+			return true
+		}
+	}
+	for _, m := range t.Moves {
+		if m.Of == of {
+			t.say(n, false, n.Refusal(), m.At)
+			return true
+		}
+	}
+	return false
 }
 
 // The shift.
@@ -199,46 +278,45 @@ func (t *turn) ask() {
 			Area: t.Area, RiderID: t.ID, Shift: t.Shift,
 		})
 	case t.Wish != nil && t.Wish.Area == t.Area && t.Area != "":
-		place := t.Wish.Place
 		t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
-			Meta: domain.Meta{Type: dispatch.Enter, ID: fmt.Sprintf("%s/enter/%d", t.ID, t.Shift), At: t.SentAt},
-			Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: &place, Capacity: t.Wish.Capacity,
+			Meta: domain.Meta{Type: dispatch.Enter, ID: dispatch.EnterID(t.ID, t.Shift), At: t.SentAt},
+			Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: domain.PointAt(*t.Wish.Place), Capacity: t.Wish.Capacity,
 		})
 	}
 }
 
-func (t *turn) leaveID() string { return fmt.Sprintf("%s/leave/%d/%d", t.ID, t.Shift, t.Leave) }
+func (t *turn) leaveID() string { return dispatch.LeaveID(t.ID, t.Shift, t.Leave) }
 
 // settle ends the wish with a verdict.
 func (t *turn) settle(reason string) {
 	w := t.Wish
 	t.Wish = nil
-	a := Answer{Of: dispatch.MarkOf(w.CommandID), At: t.now, Reason: reason}
-	if a.Of != t.by {
-		a.By, a.CommandID, a.Verdict = t.by, w.CommandID, w.Verdict
+	a := Answer{Of: dispatch.MarkOf(w.CommandID), Name: w.Mark, At: t.now, Reason: reason}
+	if commandMark(w.name()) != t.by {
+		a.By, a.Asker = t.by, w.Asker
 	}
 	t.remember(a)
-	t.say(w.CommandID, w.Verdict, a)
+	t.say(w.name(), w.Verdict, a.Reason, a.At)
 }
 
 // Places.
 
 // move tells dispatch when the rider is far from where it believes him.
-func (t *turn) move(c *Command, id string) {
-	t.Place = c.Place()
-	t.Moves = capped(append(t.Moves, t.by), KeepMoves)
-	if t.Area == "" || t.Told != (domain.Place{}) && dispatch.Metres(t.Told, t.Place) <= TellMetres {
+func (t *turn) move(c *Command, n domain.Name) {
+	place := c.Place()
+	t.Place = &place
+	t.Moves = capped(append(t.Moves, Moved{dispatch.MarkOf(n.ID), n.Mark, t.now}), KeepMoves)
+	if t.Area == "" || t.Told != nil && dispatch.Metres(*t.Told, place) <= TellMetres {
 		return
 	}
 	t.Told, t.ToldAt, t.ToldBy = t.Place, t.now, t.by
-	t.tell(id)
+	t.tell(n)
 }
 
-func (t *turn) tell(id string) {
-	place := t.Told
+func (t *turn) tell(n domain.Name) {
 	t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
-		Meta: domain.Meta{Type: dispatch.Move, ID: fmt.Sprintf("%s/move/%d/%s", t.ID, t.Shift, id), At: t.ToldAt},
-		Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: &place,
+		Meta: domain.Meta{Type: dispatch.Move, ID: dispatch.MoveID(t.ID, t.Shift, n), At: t.ToldAt},
+		Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: domain.PointAt(*t.Told),
 	})
 }
 
@@ -251,25 +329,23 @@ var toDispatch = map[string]string{
 
 // forward lets the area decide. It is remembered which, so that a repeat is
 // answered by the same one.
-func (t *turn) forward(c *Command, id string) {
-	a := Answer{Of: t.by, At: t.now, Area: t.Area}
+func (t *turn) forward(c *Command, n domain.Name) {
+	a := Answer{Of: dispatch.MarkOf(n.ID), Name: n.Mark, At: t.now, Area: t.Area}
 	if a.Area == "" {
 		a.Reason = fmt.Sprintf("rider %q is not on shift: send online first", t.ID)
 		t.remember(a)
-		t.say(id, c.Verdict, a)
+		t.say(n, c.Verdict, a.Reason, a.At)
 		return
 	}
 	t.remember(a)
-	t.send(c, id, a)
+	t.send(c, n, a)
 }
 
-func (t *turn) send(c *Command, id string, a Answer) {
-	if toDispatch[c.Type] == "" {
-		return // the id of a claim or the like, used again for something else: the first use is what it names
-	}
+func (t *turn) send(c *Command, n domain.Name, a Answer) {
+	kind := toDispatch[c.Type]
 	t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
-		Meta: domain.Meta{Type: toDispatch[c.Type], ID: t.ID + "/" + id, At: a.At},
-		Area: a.Area, RiderID: t.ID, OrderID: c.OrderID, CommandID: id, Verdict: c.Verdict,
+		Meta: domain.Meta{Type: kind, ID: dispatch.CommandID(t.ID, kind, n), At: a.At},
+		Area: a.Area, RiderID: t.ID, OrderID: c.OrderID, CommandID: n.ID, Digest: n.Digest, Mark: n.Mark, Verdict: c.Verdict,
 	})
 }
 
@@ -278,9 +354,9 @@ func (t *turn) send(c *Command, id string, a Answer) {
 func (t *turn) remember(a Answer) { t.Recent = capped(append(t.Recent, a), KeepRecent) }
 
 // say gives a verdict: a refusal always, an acceptance when it was asked for.
-func (t *turn) say(commandID string, asked bool, a Answer) {
-	if a.Reason != "" || asked {
-		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, commandID, a.Reason, a.At))
+func (t *turn) say(n domain.Name, asked bool, reason string, at domain.Time) {
+	if reason != "" || asked {
+		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, t.ID, n, reason, at))
 	}
 }
 

@@ -15,11 +15,14 @@ import (
 
 const t0 = domain.Time(1_760_000_000_000)
 
+// named is the name of a command that says what it always says.
+func named(id string) domain.Name { return domain.Name{ID: id, Own: true, Mark: "mark"} }
+
 func km(n float64) float64 { return 37.5 + n/111.195 }
 
 func online(id, area string, n float64, capacity int) *rider.Command {
 	lat, lon := km(n), 127.03
-	return &rider.Command{Meta: domain.Meta{Type: rider.Online, ID: id}, Verdict: true, Area: area, Lat: &lat, Lon: &lon, Capacity: capacity}
+	return &rider.Command{Meta: domain.Meta{Type: rider.Online, ID: id}, Verdict: true, Area: area, Lat: &lat, Lon: &lon, Capacity: &capacity}
 }
 
 func move(id string, n float64) *rider.Command {
@@ -107,7 +110,7 @@ func (s *shift) handle(m any) rider.Out {
 	switch m := m.(type) {
 	case *rider.Command:
 		require.NoError(s, m.Validate())
-		return s.r.Handle(m, m.ID, s.now)
+		return s.r.Handle(m, named(m.ID), s.now)
 	case *dispatch.RiderEvent:
 		return s.r.HandleEvent(m, s.now)
 	}
@@ -155,10 +158,10 @@ func TestRider_Handle(t *testing.T) {
 		), " offline"},
 		"OtherArea": {then(
 			line{online("c-2", "a-2", 0, 1), []string{"a-1 leave r-1/leave/1/1"}},
-			line{says(rider.PickedUp, "c-3", "o-1"), []string{"a-1 picked_up r-1/c-3"}},
+			line{says(rider.PickedUp, "c-3", "o-1"), []string{"a-1 picked_up r-1/picked_up/mark/c-3"}},
 			line{left("a-1", 1), []string{"a-2 enter r-1/enter/2"}},
 			line{left("a-1", 1), []string{"a-2 enter r-1/enter/2"}},
-			line{says(rider.PickedUp, "c-3", "o-1"), []string{"a-1 picked_up r-1/c-3"}}, // where it was decided
+			line{says(rider.PickedUp, "c-3", "o-1"), []string{"a-1 picked_up r-1/picked_up/mark/c-3"}}, // where it was decided
 			line{entered("a-2", 2), []string{"c-2: accepted"}},
 		), "a-2 idle"},
 		"OtherAreaInHand": {then(
@@ -196,7 +199,7 @@ func TestRider_Handle(t *testing.T) {
 			{entered("a-1", 2), []string{"c-3: accepted"}},
 		}, "a-1 idle"},
 		"UnwantedArea": {then(
-			line{entered("a-9", 7), []string{"a-9 leave r-1/entered/7/undo"}},
+			line{entered("a-9", 7), []string{"a-9 leave r-1/leave/7/undo"}},
 			line{left("a-9", 7), nil},
 		), "a-1 idle"},
 		"RowWasReset": {[]line{
@@ -206,7 +209,7 @@ func TestRider_Handle(t *testing.T) {
 		}, "a-1 idle"},
 		"Deliveries": {then(
 			line{delivery(dispatch.RiderAssigned, "o-1", 1), nil},
-			line{says(rider.PickedUp, "c-2", "o-1"), []string{"a-1 picked_up r-1/c-2"}},
+			line{says(rider.PickedUp, "c-2", "o-1"), []string{"a-1 picked_up r-1/picked_up/mark/c-2"}},
 		), "a-1 busy"},
 	}
 	for name, story := range stories {
@@ -224,7 +227,7 @@ func TestRider_Handle(t *testing.T) {
 func TestRider_Commands(t *testing.T) {
 	s := newShift(t)
 	enter := s.do(online("c-1", "a-1", 2, 3)).Dispatch[0]
-	assert.Equal(t, []any{"r-1", 1, 3, domain.Place{Lat: km(2), Lon: 127.03}}, []any{enter.RiderID, enter.Shift, enter.Capacity, *enter.Place})
+	assert.Equal(t, []any{"r-1", 1, 3, domain.Place{Lat: km(2), Lon: 127.03}}, []any{enter.RiderID, enter.Shift, enter.Capacity, enter.Place.Place()})
 	s.do(entered("a-1", 1))
 	for _, kind := range []string{rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered} {
 		c := s.do(says(kind, kind+"-1", "o-1")).Dispatch[0]
@@ -258,9 +261,9 @@ func TestRider_Move(t *testing.T) {
 	}{
 		{"m-1", 0.1, nil},
 		{"m-2", 0.19, nil},
-		{"m-3", 0.21, []string{"a-1 move r-1/move/1/m-3"}},
+		{"m-3", 0.21, []string{"a-1 move r-1/move/1/mark/m-3"}},
 		{"m-4", 0.4, nil},
-		{"m-5", -0.1, []string{"a-1 move r-1/move/1/m-5"}},
+		{"m-5", -0.1, []string{"a-1 move r-1/move/1/mark/m-5"}},
 	} {
 		assert.Equal(t, c.want, said(s.do(move(c.id, c.km))), c.id)
 		assert.Equal(t, km(c.km), *s.r.View().Lat, c.id)
@@ -270,7 +273,7 @@ func TestRider_Move(t *testing.T) {
 
 	// Dispatch believes him at the drop: it is told of the next move.
 	s.do(delivery(dispatch.RiderDelivered, "o-1", 1))
-	assert.Equal(t, []string{"a-1 move r-1/move/1/m-6"}, said(s.do(move("m-6", -0.1))))
+	assert.Equal(t, []string{"a-1 move r-1/move/1/mark/m-6"}, said(s.do(move("m-6", -0.1))))
 }
 
 func TestRider_Deliveries(t *testing.T) {
@@ -312,4 +315,40 @@ func TestRider_ForgetsTheOldest(t *testing.T) {
 
 func TestRider_View(t *testing.T) {
 	assert.JSONEq(t, `{"id":"r-1","state":"offline","deliveries":[],"deliveredCount":0}`, string(mustJSON(t, rider.NewRider("r-1").View())))
+}
+
+// An area without room says left to who asks to come in: that is refused, and
+// not asked again at once.
+func TestRider_AreaIsFull(t *testing.T) {
+	s := newShift(t)
+	s.do(online("c-1", "a-1", 0, 1))
+	e := left("a-1", 1)
+	e.Reason = "full"
+	assert.Equal(t, []string{"c-1: refused (full)"}, said(s.do(e)))
+	assert.Equal(t, rider.StateOffline, s.r.View().State)
+	assert.Equal(t, []string{"a-1 enter r-1/enter/2"}, said(s.do(online("c-2", "a-1", 0, 1))), "asked again it tries again")
+
+	s = newShift(t)
+	s.do(online("c-1", "a-1", 0, 1))
+	s.do(online("c-2", "a-2", 0, 1)) // meanwhile it wants elsewhere
+	e = left("a-1", 1)
+	e.Reason = "full"
+	assert.Equal(t, []string{"a-2 enter r-1/enter/2"}, said(s.do(e)))
+}
+
+// The place 0,0 is a place: whoever is there is known to be there.
+func TestRider_NullIsland(t *testing.T) {
+	s := newShift(t)
+	at := func(kind, id string, lat float64) *rider.Command {
+		return &rider.Command{Meta: domain.Meta{Type: kind, ID: id}, Area: "a-1", Lat: &lat, Lon: new(0.0)}
+	}
+	s.do(at(rider.Online, "c-1", 0))
+	s.do(entered("a-1", 1))
+	require.Equal(t, []float64{0, 0}, []float64{*s.r.View().Lat, *s.r.View().Lon})
+	require.Empty(t, said(s.do(at(rider.Move, "m-1", 0.0001))), "dispatch knows where that is")
+	require.Empty(t, said(s.do(at(rider.Move, "m-2", 0))))
+	require.Len(t, said(s.do(at(rider.Move, "m-3", 1))), 1)
+	require.Len(t, said(s.do(at(rider.Move, "m-4", 0))), 1)
+	require.Empty(t, said(s.do(at(rider.Move, "m-5", 0.0001))))
+	require.Nil(t, rider.NewRider("r-2").View().Lat, "of others no place is known")
 }

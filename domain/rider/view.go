@@ -22,8 +22,8 @@ type View struct {
 // in, and still on shift until it has let him go.
 func (r *Rider) View() View {
 	v := View{ID: r.ID, State: StateOffline, Deliveries: []string{}, DeliveredCount: r.DeliveredCount}
-	if lat, lon := r.Place.Lat, r.Place.Lon; lat != 0 || lon != 0 {
-		v.Lat, v.Lon = &lat, &lon
+	if r.Place != nil {
+		v.Lat, v.Lon = &r.Place.Lat, &r.Place.Lon
 	}
 	for _, d := range r.Deliveries {
 		v.Deliveries = append(v.Deliveries, d.OrderID)

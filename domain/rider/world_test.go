@@ -144,7 +144,7 @@ func (w *world) order() {
 	w.send("dispatch-commands "+o.area, c)
 }
 
-func place(n float64) *domain.Place { return &domain.Place{Lat: km(n), Lon: 127.03} }
+func place(n float64) *domain.Point { return domain.PointAt(domain.Place{Lat: km(n), Lon: 127.03}) }
 
 // handle takes one message from a log. With crash, the group dies after writing
 // the row: what it sent is lost or not, and the log is read again from its commit.
@@ -167,7 +167,7 @@ func (w *world) handle(name string, l *log, crash bool) {
 	case *rider.Command:
 		r := w.riders[l.key]
 		before = string(mustJSON(w, r))
-		w.riderOut(r, r.Handle(m, m.ID, w.now), before, emit)
+		w.riderOut(r, r.Handle(m, named(m.ID), w.now), before, emit)
 	case *dispatch.RiderEvent:
 		r := w.riders[l.key]
 		before = string(mustJSON(w, r))
@@ -197,7 +197,7 @@ func (w *world) riderOut(r *rider.Rider, out rider.Out, before string, emit func
 func (w *world) dispatch(id string, c *dispatch.Command, lost bool, emit func(string, string, any)) {
 	a := w.areas[id]
 	before, loads, seq := string(mustJSON(w, a)), w.loads(a), a.Seq
-	out := a.Handle(c, c.ID, w.now, w.plan)
+	out := a.Handle(c, w.now, w.plan)
 	row := mustJSON(w, a)
 	require.Equal(w, out.Changed, before != string(row), "Changed must say whether the row did")
 	fresh := new(dispatch.Area)

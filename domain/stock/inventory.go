@@ -8,11 +8,18 @@ import (
 	"baedal/domain"
 )
 
-// MaxProducts and MaxReservedLines bound the row of one store, which is written
-// whole on every change: some 200 KB when both are reached with usual ids.
+// What bounds the row of one store, which is written whole on every change: some
+// 200 KB when the first two are reached with usual ids and names. The others
+// are for long ones: in bytes, as the row is written. What ends a reservation
+// needs no room, so that it is always taken.
 const (
 	MaxProducts      = 1000
 	MaxReservedLines = 4000 // of all open reservations together
+
+	MaxProductBytes  = 350_000
+	MaxReservedBytes = 250_000 // with what they keep of names and prices that have changed
+	MaxDecidedBytes  = 100_000 // of decisions remembered, beyond the KeepDecided newest
+	MaxRefusedBytes  = 100_000 // of refusals remembered, beyond the newest
 )
 
 // Inventory is the row of one store: its settings, its products, what of them
@@ -37,11 +44,11 @@ type Product struct {
 	ID       string       `json:"product"`
 	Name     string       `json:"name"`
 	Price    domain.Money `json:"price"`
-	OnHand   int          `json:"onHand,omitzero"`   // free and reserved
-	Reserved int          `json:"reserved,omitzero"` // of it for orders
-	Added    int          `json:"added,omitzero"`    // ever
-	Sold     int          `json:"sold,omitzero"`     // ever
-	Removed  int          `json:"removed,omitzero"`  // ever
+	OnHand   int          `json:"onHand"`   // free and reserved
+	Reserved int          `json:"reserved"` // of it for orders
+	Added    int          `json:"added"`    // ever
+	Sold     int          `json:"sold"`     // ever
+	Removed  int          `json:"removed"`  // ever
 }
 
 // Free is what can still be sold or removed.
@@ -57,17 +64,17 @@ type Out struct {
 // NewInventory returns the row of a store of which nothing is known.
 func NewInventory(storeID string) *Inventory { return &Inventory{StoreID: storeID} }
 
-// Handle applies a valid message to the row. The id names the message also
-// where the sender gave none. What was decided before is answered again as it
-// was, byte for byte, and changes nothing.
-func (s *Inventory) Handle(c *Command, id string, now domain.Time) (out Out) {
+// Handle applies a valid message to the row. What was decided before is answered
+// again as it was, byte for byte, and changes nothing; another command under the
+// id of one that was decided is refused, and leaves no trace.
+func (s *Inventory) Handle(c *Command, n domain.Name, now domain.Time) (out Out) {
 	switch c.Type {
 	case Reserve:
 		out = s.reserve(c, now)
 	case Commit, Release:
 		out = s.end(c, now)
 	default:
-		out = s.command(c, id, now)
+		out = s.command(c, n, now)
 	}
 	if out.Changed {
 		s.Decided = recent(s.Decided, now)
@@ -86,10 +93,14 @@ var rules = map[string]func(*Inventory, *Command) (refusal string){
 	RemoveStock: (*Inventory).removeStock,
 }
 
-func (s *Inventory) command(c *Command, id string, now domain.Time) (out Out) {
-	i := slices.IndexFunc(s.Decided, func(d Decision) bool { return d.ID == id })
+func (s *Inventory) command(c *Command, n domain.Name, now domain.Time) (out Out) {
+	i := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Is(d.ID, d.Mark) })
+	if taken := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Taken(d.ID, d.Mark) }); i < 0 && taken >= 0 {
+		v := domain.NewVerdict(Stream, s.StoreID, n, n.Refusal(), s.Decided[taken].At)
+		return Out{Verdict: &v}
+	}
 	if i < 0 {
-		d := Decision{ID: id, At: now}
+		d := Decision{ID: n.ID, Mark: n.Mark, At: now}
 		if s.Store == nil && c.Type != Register {
 			d.Reason = fmt.Sprintf("store %q is not registered: register it first", s.StoreID)
 		} else {
@@ -100,25 +111,39 @@ func (s *Inventory) command(c *Command, id string, now domain.Time) (out Out) {
 		out.Changed = true
 	}
 	if d := s.Decided[i]; d.Reason != "" || c.Verdict {
-		v := domain.NewVerdict(Stream, d.ID, d.Reason, d.At)
+		v := domain.NewVerdict(Stream, s.StoreID, n, d.Reason, d.At)
 		out.Verdict = &v
 	}
 	return out
 }
 
 func (s *Inventory) register(c *Command) string {
-	settings := Store{Name: c.Name, Area: c.Area, Lat: c.Lat, Lon: c.Lon, AutoAccept: c.AutoAccept, CookingTime: c.CookingTime}
+	settings := c.settings()
 	switch {
 	case s.Store == nil:
 		s.Open = true
 	case *s.Store == settings:
 		return ""
 	}
+	keeps := 0
+	for i := range s.Reservations {
+		if s.Reservations[i].Store == nil && s.Store != nil {
+			keeps += s.Store.written()
+		}
+	}
+	if keeps > 0 && s.reservedBytes()+keeps > MaxReservedBytes {
+		return s.busy()
+	}
 	for i := range s.Reservations {
 		s.Reservations[i].keepStore(s.Store)
 	}
 	s.Store = &settings
 	return ""
+}
+
+// busy refuses a change that open reservations would have to remember.
+func (s *Inventory) busy() string {
+	return fmt.Sprintf("store %q has %d open reservations, which can't keep how it was before the change: try again when some have ended", s.StoreID, len(s.Reservations))
 }
 
 func (s *Inventory) open(*Command) string {
@@ -133,20 +158,35 @@ func (s *Inventory) close(*Command) string {
 
 func (s *Inventory) putProduct(c *Command) string {
 	i, found := s.find(c.Product)
-	if !found {
-		if len(s.Products) >= MaxProducts {
-			return fmt.Sprintf("store %q has %d products, which is the most: put %q into another store", s.StoreID, MaxProducts, c.Product)
-		}
-		s.Products = slices.Insert(s.Products, i, Product{ID: c.Product, Name: c.Name, Price: c.Price})
+	p := Product{ID: c.Product, Name: c.Name, Price: *c.Price}
+	more := p.written()
+	if found {
+		more -= s.Products[i].written()
+	}
+	switch {
+	case !found && len(s.Products) >= MaxProducts:
+		return fmt.Sprintf("store %q has %d products, which is the most: put %q into another store", s.StoreID, MaxProducts, c.Product)
+	case more > 0 && s.productBytes()+more > MaxProductBytes:
+		return fmt.Sprintf("the ids and names of the products of store %q are as long as they may be together: shorten some, or put %q into another store", s.StoreID, c.Product)
+	case !found:
+		s.Products = slices.Insert(s.Products, i, p)
 		return ""
 	}
-	p := &s.Products[i]
-	if p.Name != c.Name || p.Price != c.Price {
-		for i := range s.Reservations {
-			s.Reservations[i].keepPrice(p)
-		}
-		p.Name, p.Price = c.Name, c.Price
+	was := &s.Products[i]
+	if was.Name == p.Name && was.Price == p.Price {
+		return ""
 	}
+	keeps := 0
+	for i := range s.Reservations {
+		keeps += s.Reservations[i].keeping(was)
+	}
+	if keeps > 0 && s.reservedBytes()+keeps > MaxReservedBytes {
+		return s.busy()
+	}
+	for i := range s.Reservations {
+		s.Reservations[i].keepPrice(was)
+	}
+	was.Name, was.Price = p.Name, p.Price
 	return ""
 }
 

@@ -28,13 +28,14 @@ func command(kind string) *stock.Command {
 
 func register(name string) *stock.Command {
 	c := command(stock.Register)
-	c.Name, c.Area, c.Lat, c.Lon, c.CookingTime = name, "mapo", 37.5, 127, domain.Duration(10*time.Minute)
+	c.Name, c.Area, c.Lat, c.Lon = name, "mapo", new(37.5), new(127.0)
+	c.AutoAccept, c.CookingTime = new(false), new(domain.Duration(10*time.Minute))
 	return c
 }
 
 func put(product, name string, price domain.Money) *stock.Command {
 	c := command(stock.PutProduct)
-	c.Product, c.Name, c.Price = product, name, price
+	c.Product, c.Name, c.Price = product, name, &price
 	return c
 }
 
@@ -60,6 +61,9 @@ type store struct {
 	n   int
 }
 
+// named is the name of a command that says what it always says.
+func named(id string) domain.Name { return domain.Name{ID: id, Own: true, Mark: "mark"} }
+
 // kitchen is a registered store with 10 bibimbap and 5 mandu.
 func kitchen(t *testing.T) *store {
 	s := &store{t: t, row: stock.NewInventory("s-1")}
@@ -82,7 +86,7 @@ func (s *store) do(c *stock.Command) stock.Out {
 func (s *store) as(id string, c *stock.Command) stock.Out {
 	s.t.Helper()
 	require.NoError(s.t, c.Validate())
-	return s.row.Handle(c, id, s.now())
+	return s.row.Handle(c, named(id), s.now())
 }
 
 func (s *store) level(product string) stock.Level {
@@ -142,7 +146,7 @@ func TestInventory_Commands(t *testing.T) {
 
 			out := s.do(tt.command)
 			id := fmt.Sprintf("c-%d", s.n)
-			want := domain.NewVerdict(stock.Stream, id, tt.refusal, s.now())
+			want := domain.NewVerdict(stock.Stream, "s-1", named(id), tt.refusal, s.now())
 			assert.Equal(t, stock.Out{Verdict: &want, Changed: true}, out)
 			if tt.refusal != "" {
 				assert.Equal(t, before, encoded(t, s.row.Products), "a refused command changes nothing")
@@ -266,10 +270,10 @@ func TestInventory_Reserve(t *testing.T) {
 			if tt.reason == "" {
 				want.Meta.Type, want.Meta.ID = stock.Reserved, "o-1/reserved/1"
 				want.Lines = []domain.Line{
-					{Product: "bibimbap", Quantity: 2, Name: "Bibimbap", Price: 9000},
-					{Product: "mandu", Quantity: 3, Name: "Mandu", Price: 500},
+					{Product: "bibimbap", Quantity: 2, Name: "Bibimbap", Price: new(domain.Money(9000))},
+					{Product: "mandu", Quantity: 3, Name: "Mandu", Price: new(domain.Money(500))},
 				}
-				want.Total = 19_500
+				want.Total = new(domain.Money(19_500))
 				want.Store = &stock.Store{Name: "Kitchen", Area: "mapo", Lat: 37.5, Lon: 127, CookingTime: domain.Duration(10 * time.Minute)}
 				assert.Equal(t, 3, s.level("mandu").Reserved)
 				assert.Equal(t, 2, s.level("mandu").Available)
@@ -298,8 +302,8 @@ func TestInventory_Reserve(t *testing.T) {
 
 func TestInventory_ReserveTrustsOnlyItsOwnPrices(t *testing.T) {
 	s := kitchen(t)
-	out := s.do(order(stock.Reserve, "o-1", 1, domain.Line{Product: "mandu", Quantity: 1, Name: "free", Price: 1}))
-	assert.Equal(t, []domain.Line{{Product: "mandu", Quantity: 1, Name: "Mandu", Price: 500}}, out.Reply.Lines)
+	out := s.do(order(stock.Reserve, "o-1", 1, domain.Line{Product: "mandu", Quantity: 1, Name: "free", Price: new(domain.Money(1))}))
+	assert.Equal(t, []domain.Line{{Product: "mandu", Quantity: 1, Name: "Mandu", Price: new(domain.Money(500))}}, out.Reply.Lines)
 }
 
 func TestInventory_End(t *testing.T) {
@@ -360,35 +364,35 @@ func TestInventory_RemembersWhatWasDecidedLately(t *testing.T) {
 	t.Run("ABurst", func(t *testing.T) {
 		s := kitchen(t)
 		for i := range stock.MaxDecided {
-			s.row.Handle(add, fmt.Sprintf("burst-%d", i), noon)
+			s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon)
 		}
 		for i := range stock.MaxDecided {
-			require.False(t, s.row.Handle(add, fmt.Sprintf("burst-%d", i), noon.Add(time.Hour)).Changed, "however late the crash is over")
+			require.False(t, s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon.Add(time.Hour)).Changed, "however late the crash is over")
 		}
 	})
 	t.Run("NoMoreThanTheMost", func(t *testing.T) {
 		s := kitchen(t)
 		for i := range 2 * stock.MaxDecided {
-			s.row.Handle(add, fmt.Sprintf("burst-%d", i), noon)
+			s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon)
 		}
 		assert.Len(t, s.row.Decided, stock.MaxDecided)
 	})
 	t.Run("NoLongerThanNeeded", func(t *testing.T) {
 		s := kitchen(t)
 		for i := range stock.MaxDecided {
-			s.row.Handle(add, fmt.Sprintf("burst-%d", i), noon)
+			s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon)
 		}
-		s.row.Handle(order(stock.Reserve, "o-1", 1, mandu), "r", noon.Add(2*stock.DecidedWindow))
+		s.row.Handle(order(stock.Reserve, "o-1", 1, mandu), named("r"), noon.Add(2*stock.DecidedWindow))
 		assert.Len(t, s.row.Decided, stock.KeepDecided)
 	})
 	t.Run("TheLastFew", func(t *testing.T) {
 		s := kitchen(t)
 		for i := range 2 * stock.MaxDecided {
-			s.row.Handle(add, fmt.Sprintf("slow-%d", i), noon.Add(time.Duration(i)*time.Hour))
+			s.row.Handle(add, named(fmt.Sprintf("slow-%d", i)), noon.Add(time.Duration(i)*time.Hour))
 		}
 		assert.Len(t, s.row.Decided, stock.KeepDecided)
 		for i := range stock.KeepDecided {
-			require.False(t, s.row.Handle(add, fmt.Sprintf("slow-%d", 2*stock.MaxDecided-1-i), noon).Changed)
+			require.False(t, s.row.Handle(add, named(fmt.Sprintf("slow-%d", 2*stock.MaxDecided-1-i)), noon).Changed)
 		}
 	})
 	t.Run("EndedReservations", func(t *testing.T) {
@@ -407,13 +411,13 @@ func TestInventory_RemembersWhatWasDecidedLately(t *testing.T) {
 				for i := range n {
 					now = now.Add(every)
 					id := fmt.Sprintf("o-%d", i)
-					s.row.Handle(order(stock.Reserve, id, 1, some("mandu", 1)), id, now)
-					s.row.Handle(order(stock.Commit, id, 1), id, now)
+					s.row.Handle(order(stock.Reserve, id, 1, some("mandu", 1)), named(id), now)
+					s.row.Handle(order(stock.Commit, id, 1), named(id), now)
 					longest = max(longest, len(encoded(t, s.row)))
 				}
 				for i := range last {
 					id := fmt.Sprintf("o-%d", n-1-i)
-					require.Equal(t, stock.Out{}, s.row.Handle(order(stock.Reserve, id, 1, some("mandu", 1)), id, now), "%d back", i)
+					require.Equal(t, stock.Out{}, s.row.Handle(order(stock.Reserve, id, 1, some("mandu", 1)), named(id), now), "%d back", i)
 				}
 				assert.Less(t, longest, map[string]int{"Burst": 13_000, "Fast": 6_000, "Slow": 2_500}[name], "bytes of the row")
 			})
@@ -437,6 +441,6 @@ func TestInventory_RowRepeatsNothing(t *testing.T) {
 	was := *out.Reply.Store
 	s.do(register("Bistro"))
 	s.do(put("mandu", "Wang mandu", 700))
-	want.Store, want.Lines = &was, []domain.Line{{Product: "mandu", Quantity: 3, Name: "Mandu", Price: 500}}
+	want.Store, want.Lines = &was, []domain.Line{{Product: "mandu", Quantity: 3, Name: "Mandu", Price: new(domain.Money(500))}}
 	assert.Equal(t, []stock.Reservation{want}, s.row.Reservations, "but what it was granted with, once that has changed")
 }

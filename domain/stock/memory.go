@@ -39,6 +39,7 @@ const (
 // Decision is what was decided about a command of the store.
 type Decision struct {
 	ID     string      `json:"id"`
+	Mark   string      `json:"mark,omitempty"` // see domain.Name
 	At     domain.Time `json:"at"`
 	Reason string      `json:"reason,omitempty"` // why it was refused
 }
@@ -49,7 +50,7 @@ func recent(all []Decision, now domain.Time) []Decision {
 	for rest := len(all); rest > KeepDecided && (rest > MaxDecided || now.Sub(all[n].At) > DecidedWindow); rest-- {
 		n++
 	}
-	return all[n:]
+	return newest(all[n:], KeepDecided, MaxDecidedBytes, (*Decision).written)
 }
 
 // Refusal is the answer to a reservation that was refused.

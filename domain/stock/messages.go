@@ -3,9 +3,9 @@
 package stock
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"time"
 
 	"baedal/domain"
 )
@@ -30,11 +30,10 @@ const (
 var CommandTypes = []string{Register, Open, Close, PutProduct, AddStock, RemoveStock, Reserve, Commit, Release}
 
 // MaxQuantity and MaxPrice bound what one command may say and what may be on
-// hand, so that no sum overflows: an order has at most 100 lines of at most a
-// million pieces, 10^18 in all.
+// hand, so that no sum overflows.
 const (
-	MaxQuantity = 1_000_000_000
-	MaxPrice    = domain.Money(10_000_000_000)
+	MaxQuantity = domain.MaxQuantity
+	MaxPrice    = domain.MaxPrice
 )
 
 // Command is a message of store-commands. Which fields matter depends on its type.
@@ -42,19 +41,20 @@ type Command struct {
 	domain.Meta
 	StoreID string `json:"storeId,omitempty"` // may repeat the key
 	Verdict bool   `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
+	Digest  string `json:"-"`                 // of the bytes that it was read from
 
-	// register
-	Name        string          `json:"name,omitempty"` // put_product too
-	Area        string          `json:"area,omitempty"`
-	Lat         float64         `json:"lat,omitzero"`
-	Lon         float64         `json:"lon,omitzero"`
-	AutoAccept  bool            `json:"autoAccept,omitzero"`
-	CookingTime domain.Duration `json:"cookingTime,omitzero"`
+	// register: all are needed, and 0, false and 0s mean something
+	Name        string           `json:"name,omitempty"` // put_product too
+	Area        string           `json:"area,omitempty"`
+	Lat         *float64         `json:"lat,omitempty"`
+	Lon         *float64         `json:"lon,omitempty"`
+	AutoAccept  *bool            `json:"autoAccept,omitempty"`
+	CookingTime *domain.Duration `json:"cookingTime,omitempty"`
 
 	// put_product, add_stock, remove_stock
-	Product  string       `json:"product,omitempty"`
-	Price    domain.Money `json:"price,omitzero"`
-	Quantity int          `json:"quantity,omitzero"`
+	Product  string        `json:"product,omitempty"`
+	Price    *domain.Money `json:"price,omitempty"`
+	Quantity int           `json:"quantity,omitzero"`
 
 	// reserve, commit, release
 	OrderID       string        `json:"orderId,omitempty"`
@@ -66,31 +66,16 @@ type Command struct {
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
-		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a store: one of %v", c.Type, CommandTypes))
+		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a store: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := domain.CheckMessageID(c.ID); err != nil {
+	if err := c.checkID(); err != nil {
 		return err
 	}
 	switch c.Type {
 	case Register:
-		if len(c.Name) == 0 || len(c.Name) > 500 {
-			return domain.Wrong("name", "must be 1 to 500 bytes long")
-		}
-		if err := domain.CheckID("area", c.Area); err != nil {
-			return err
-		}
-		if c.CookingTime < 0 || c.CookingTime > domain.Duration(24*time.Hour) {
-			return domain.Wrong("cookingTime", "must be from 0s to 24h")
-		}
-		return domain.Place{Lat: c.Lat, Lon: c.Lon}.Check("")
+		return c.validateSettings()
 	case PutProduct:
-		if len(c.Name) == 0 || len(c.Name) > 500 {
-			return domain.Wrong("name", "must be 1 to 500 bytes long")
-		}
-		if c.Price < 0 || c.Price > MaxPrice {
-			return domain.Wrong("price", fmt.Sprintf("must be from 0 to %d", MaxPrice))
-		}
-		return domain.CheckID("product", c.Product)
+		return cmp.Or(domain.CheckLabel("name", c.Name), domain.CheckMoney("price", c.Price, MaxPrice), domain.CheckID("product", c.Product))
 	case AddStock, RemoveStock:
 		if c.Quantity < 1 || c.Quantity > MaxQuantity {
 			return domain.Wrong("quantity", fmt.Sprintf("must be from 1 to %d", MaxQuantity))
@@ -100,14 +85,61 @@ func (c *Command) Validate() error {
 		if err := domain.CheckLines(c.Lines); err != nil {
 			return err
 		}
+		if c.ExpectedTotal != nil {
+			if err := domain.CheckMoney("expectedTotal", c.ExpectedTotal, domain.MaxTotal); err != nil {
+				return err
+			}
+		}
 		fallthrough
 	case Commit, Release:
-		if c.Attempt < 1 {
-			return domain.Wrong("attempt", "must be 1 or more")
-		}
-		return domain.CheckID("orderId", c.OrderID)
+		return cmp.Or(domain.CheckCount("attempt", c.Attempt, domain.MaxAttempts), domain.CheckID("orderId", c.OrderID))
 	}
 	return nil
+}
+
+func (c *Command) validateSettings() error {
+	if err := cmp.Or(domain.CheckLabel("name", c.Name), domain.CheckID("area", c.Area)); err != nil {
+		return err
+	}
+	if err := (domain.Point{Lat: c.Lat, Lon: c.Lon}).Check(""); err != nil {
+		return err
+	}
+	if c.AutoAccept == nil {
+		return domain.Wrong("autoAccept", "is missing")
+	}
+	if c.CookingTime == nil {
+		return domain.Wrong("cookingTime", "is missing")
+	}
+	return domain.CheckCookingTime("cookingTime", *c.CookingTime)
+}
+
+// settings of a register that was checked.
+func (c *Command) settings() Store {
+	at := domain.Point{Lat: c.Lat, Lon: c.Lon}.Place()
+	return Store{Name: c.Name, Area: c.Area, Lat: at.Lat, Lon: at.Lon, AutoAccept: *c.AutoAccept, CookingTime: *c.CookingTime}
+}
+
+// Own returns the command without the fields that its type does not have. They
+// are ignored, so nobody need send them.
+func (c *Command) Own() *Command {
+	own := &Command{Meta: c.Meta, StoreID: c.StoreID, Verdict: c.Verdict}
+	switch c.Type {
+	case Register:
+		own.Name, own.Area, own.Lat, own.Lon, own.AutoAccept, own.CookingTime = c.Name, c.Area, c.Lat, c.Lon, c.AutoAccept, c.CookingTime
+	case PutProduct:
+		own.Product, own.Name, own.Price = c.Product, c.Name, c.Price
+	case AddStock, RemoveStock:
+		own.Product, own.Quantity = c.Product, c.Quantity
+	case Reserve:
+		own.ExpectedTotal = c.ExpectedTotal
+		for _, l := range c.Lines {
+			own.Lines = append(own.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
+		}
+		fallthrough
+	case Commit, Release:
+		own.OrderID, own.Attempt = c.OrderID, c.Attempt
+	}
+	return own
 }
 
 // Names returns the key that the message itself claims, or "".
@@ -126,7 +158,7 @@ const (
 	UnknownProduct = "unknown_product"
 	Short          = "short"
 	PriceChanged   = "price_changed"
-	Busy           = "busy" // MaxReservedLines are reserved already
+	Busy           = "busy" // MaxReservedLines are reserved already, or MaxReservedBytes
 )
 
 // Store is what an order needs to know of its store.
@@ -149,10 +181,34 @@ type Reply struct {
 	StoreID string            `json:"storeId"`
 	Attempt int               `json:"attempt"`
 	Lines   []domain.Line     `json:"lines,omitempty"`
-	Total   domain.Money      `json:"total,omitzero"`
+	Total   *domain.Money     `json:"total,omitempty"` // of reserved
 	Store   *Store            `json:"store,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Short   []domain.Shortage `json:"short,omitempty"`
+}
+
+// Validate returns a domain.FieldError for the first field that is missing or wrong.
+func (r *Reply) Validate() error {
+	err := cmp.Or(domain.CheckOneOf("type", r.Type, Reserved, Refused), domain.CheckText("id", r.ID, domain.MaxMessageID),
+		domain.CheckID("orderId", r.OrderID), domain.CheckText("storeId", r.StoreID, domain.MaxID),
+		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts))
+	switch {
+	case err != nil:
+		return err
+	case r.Type == Refused:
+		return cmp.Or(
+			domain.CheckOneOf("reason", r.Reason, UnknownStore, Closed, UnknownProduct, Short, PriceChanged, Busy),
+			domain.CheckShort(r.Short))
+	case r.Store == nil:
+		return domain.Wrong("store", "is missing")
+	}
+	return cmp.Or(
+		domain.CheckPriced(r.Lines),
+		domain.CheckMoney("total", r.Total, domain.MaxTotal),
+		domain.CheckLabel("store.name", r.Store.Name),
+		domain.CheckID("store.area", r.Store.Area),
+		r.Store.Place().Check("store."),
+		domain.CheckCookingTime("store.cookingTime", r.Store.CookingTime))
 }
 
 // Names returns the key that the message itself claims.

@@ -70,7 +70,7 @@ func TestInventory_Promises(t *testing.T) {
 				row = copied
 			}
 			now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "ms")) * time.Millisecond)
-			out := row.Handle(c, id, now)
+			out := row.Handle(c, named(id), now)
 			if !out.Changed {
 				require.Equal(t, before, encoded(t, row), "the row changes only when it says so")
 			}
@@ -96,10 +96,11 @@ func TestInventory_Promises(t *testing.T) {
 			switch c.Type {
 			case stock.Register:
 				c.Name, c.Area = rapid.SampledFrom([]string{"X", "Y"}).Draw(t, "name"), "mapo"
+				c.Lat, c.Lon, c.AutoAccept, c.CookingTime = new(0.0), new(0.0), new(false), new(domain.Duration(0))
 			case stock.PutProduct, stock.AddStock, stock.RemoveStock:
 				c.Product = rapid.SampledFrom(products).Draw(t, "product")
 				c.Name = rapid.SampledFrom([]string{"X", "Y"}).Draw(t, "name")
-				c.Price = domain.Money(rapid.IntRange(0, 2).Draw(t, "price"))
+				c.Price = new(domain.Money(rapid.IntRange(0, 2).Draw(t, "price")))
 				c.Quantity = rapid.IntRange(1, 9).Draw(t, "quantity")
 			case stock.Reserve, stock.Commit, stock.Release:
 				c.OrderID = rapid.SampledFrom([]string{"o-1", "o-2", "o-3", "o-4"}).Draw(t, "order")

@@ -26,11 +26,14 @@ func (r *Reservation) keepStore(was *Store) {
 
 func (r *Reservation) keepPrice(was *Product) {
 	for i := range r.Lines {
-		if l := &r.Lines[i]; l.Product == was.ID && l.Name == "" {
-			l.Name, l.Price = was.Name, was.Price
+		if l := &r.Lines[i]; keeps(l, was) {
+			l.Name, l.Price = was.Name, new(was.Price)
 		}
 	}
 }
+
+// keeps reports whether a line has the name and price of a product that changes.
+func keeps(l *domain.Line, was *Product) bool { return l.Product == was.ID && l.Name == "" }
 
 // reserve sets all lines aside or none. An attempt that was committed or
 // released already gets no answer: it had one, or the order stopped waiting.
@@ -50,23 +53,23 @@ func (s *Inventory) reserve(c *Command, now domain.Time) Out {
 	for i, l := range c.Lines { // what the command says of names and prices does not count
 		lines[i] = domain.Line{Product: l.Product, Quantity: l.Quantity}
 	}
-	if reason, short := s.refuses(lines, c.ExpectedTotal); reason != "" {
+	r := Reservation{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Lines: lines}
+	if reason, short := s.refuses(&r, c.ExpectedTotal); reason != "" {
 		s.Refused = append(s.Refused, Refusal{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Reason: reason, Short: short})
-		s.Refused = s.Refused[max(0, len(s.Refused)-KeepRefused):]
+		s.Refused = newest(s.Refused[max(0, len(s.Refused)-KeepRefused):], 1, MaxRefusedBytes, (*Refusal).written)
 		return Out{Reply: s.refusedReply(&s.Refused[len(s.Refused)-1]), Changed: true}
 	}
 	for _, l := range lines {
 		i, _ := s.find(l.Product)
 		s.Products[i].Reserved += l.Quantity
 	}
-	r := Reservation{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Lines: lines}
 	s.Reservations = append(s.Reservations, r)
 	return Out{Reply: s.reservedReply(&r), Changed: true}
 }
 
 // refuses returns the first reason against a reservation, in the contract's
 // order, and every product that is short.
-func (s *Inventory) refuses(lines []domain.Line, expected *domain.Money) (reason string, short []domain.Shortage) {
+func (s *Inventory) refuses(r *Reservation, expected *domain.Money) (reason string, short []domain.Shortage) {
 	switch {
 	case s.Store == nil:
 		return UnknownStore, nil
@@ -74,7 +77,7 @@ func (s *Inventory) refuses(lines []domain.Line, expected *domain.Money) (reason
 		return Closed, nil
 	}
 	var total domain.Money
-	for _, l := range lines {
+	for _, l := range r.Lines {
 		i, found := s.find(l.Product)
 		if !found {
 			return UnknownProduct, nil
@@ -85,7 +88,7 @@ func (s *Inventory) refuses(lines []domain.Line, expected *domain.Money) (reason
 		}
 		total += domain.Money(l.Quantity) * p.Price
 	}
-	open := len(lines)
+	open := len(r.Lines)
 	for _, r := range s.Reservations {
 		open += len(r.Lines)
 	}
@@ -94,7 +97,7 @@ func (s *Inventory) refuses(lines []domain.Line, expected *domain.Money) (reason
 		return Short, short
 	case expected != nil && *expected != total:
 		return PriceChanged, nil
-	case open > MaxReservedLines:
+	case open > MaxReservedLines, s.reservedBytes()+r.written() > MaxReservedBytes:
 		return Busy, nil
 	}
 	return "", nil
@@ -140,10 +143,10 @@ func (s *Inventory) reservedReply(r *Reservation) *Reply {
 	for i := range reply.Lines {
 		if l := &reply.Lines[i]; l.Name == "" {
 			j, _ := s.find(l.Product)
-			l.Name, l.Price = s.Products[j].Name, s.Products[j].Price
+			l.Name, l.Price = s.Products[j].Name, new(s.Products[j].Price)
 		}
 	}
-	reply.Total = domain.Total(reply.Lines)
+	reply.Total = new(domain.Total(reply.Lines))
 	reply.Store = r.Store
 	if reply.Store == nil {
 		reply.Store = s.Store

@@ -37,9 +37,10 @@ type bus struct {
 type log struct{ records []*record }
 
 type record struct {
-	key    string
-	data   []byte
-	offset int64
+	topic, key, id string
+	data           []byte
+	offset         int64
+	cause          *record // that it was sent for; nil: from outside, or a timer
 }
 
 type group struct {
@@ -79,6 +80,7 @@ type parcel struct {
 type output struct {
 	topic, key string
 	data       []byte
+	cause      *record
 	left       bool
 }
 
@@ -119,12 +121,29 @@ func (b *bus) partition(key string) int {
 	return int(h.Sum32() % uint32(b.partitions))
 }
 
-// publish appends to a topic.
-func (b *bus) publish(topic, key string, data []byte) {
+// publish appends to a topic what comes from outside, or from a timer.
+func (b *bus) publish(topic, key string, data []byte) { b.follow(nil, topic, key, data) }
+
+// follow appends to a topic what a message has led to.
+func (b *bus) follow(cause *record, topic, key string, data []byte) {
 	l := b.log(topic, b.partition(key))
-	r := &record{key: key, data: data, offset: int64(len(l.records))}
+	r := &record{topic: topic, key: key, id: decode[domain.Meta](b, data).ID, data: data, offset: int64(len(l.records)), cause: cause}
 	l.records = append(l.records, r)
+	b.checkChain(r)
 	b.heard(topic, r)
+}
+
+// checkChain: a message that leads to itself would do so for ever.
+func (b *bus) checkChain(r *record) {
+	for c := r.cause; c != nil; c = c.cause {
+		if c.topic == r.topic && c.key == r.key && c.id == r.id {
+			chain := fmt.Sprintf("%s %s", r.topic, r.id)
+			for c := r.cause; c != nil; c = c.cause {
+				chain = fmt.Sprintf("%s %s → %s", c.topic, c.id, chain)
+			}
+			require.Fail(b, "a message leads to itself", chain)
+		}
+	}
 }
 
 // unread returns the inputs that have something to be handled.
@@ -208,7 +227,7 @@ func (b *bus) leave(l *lane, some func(n int) int) {
 	ready := map[to][]*output{}
 	var order []to
 	for _, p := range l.pending {
-		if len(p.outputs) > 0 && !p.written {
+		if !p.written {
 			break
 		}
 		for _, o := range p.outputs {
@@ -224,7 +243,7 @@ func (b *bus) leave(l *lane, some func(n int) int) {
 	for _, at := range order {
 		for _, o := range ready[at][:some(len(ready[at]))] {
 			o.left = true
-			b.publish(o.topic, o.key, o.data)
+			b.follow(o.cause, o.topic, o.key, o.data)
 		}
 	}
 	for len(l.pending) > 0 && l.pending[0].finished() {
@@ -283,7 +302,7 @@ type context struct {
 func (c *context) key() string { return c.record.key }
 
 func (c *context) send(topic, key string, m any) {
-	c.outputs = append(c.outputs, &output{topic: topic, key: key, data: encode(c, m)})
+	c.outputs = append(c.outputs, &output{topic: topic, key: key, data: encode(c, m), cause: c.record})
 }
 
 // save ends the handling of a message: what was not saved must not have changed,

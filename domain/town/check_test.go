@@ -3,6 +3,7 @@ package town_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,10 +20,11 @@ import (
 // book is what somebody knows who hears every stream.
 type book struct {
 	said     once                      // topic, key and id
+	names    map[string]string         // what an id stands for, see checkName
 	versions once                      // order and version
 	events   map[string][]*order.Event // by order, each version once
 	trips    map[string][]*dispatch.DeliveryEvent
-	verdicts map[string]*domain.Verdict // topic and id
+	verdicts map[string]*domain.Verdict // by the names of commands
 	messages once                       // of the message log, by id
 	reserved map[string]bool            // order and attempt
 	final    map[string]string
@@ -31,8 +33,30 @@ type book struct {
 }
 
 func newBook() book {
-	return book{said: once{}, versions: once{}, events: map[string][]*order.Event{}, trips: map[string][]*dispatch.DeliveryEvent{},
+	return book{said: once{}, names: map[string]string{}, versions: once{}, events: map[string][]*order.Event{}, trips: map[string][]*dispatch.DeliveryEvent{},
 		verdicts: map[string]*domain.Verdict{}, messages: once{}, reserved: map[string]bool{}, final: map[string]string{}}
+}
+
+// checkName: an id names one thing, for who reads the stream and for the row of
+// each group. (Over all streams the deadline of the order "reserved" and what
+// stock replies to the order "deadline" share one; no row hears of both.)
+func (w *town) checkName(r *record) {
+	name := r.topic + " " + r.id
+	if key, known := w.book.names[name]; known {
+		require.Equal(w, key, r.key, "%s names two things", name)
+	}
+	w.book.names[name] = r.key
+	for _, g := range w.groups {
+		for _, in := range g.lanes[0].inputs {
+			if in.topic == r.topic {
+				name := g.name + " " + r.key + " " + r.id
+				if topic, known := w.book.names[name]; known {
+					require.Equal(w, topic, r.topic, "%s names two things", name)
+				}
+				w.book.names[name] = r.topic
+			}
+		}
+	}
 }
 
 // hear writes down what leaves: what is said again must be the same bytes.
@@ -42,6 +66,10 @@ func (w *town) hear(topic string, r *record) {
 		return
 	}
 	m := decode[domain.Meta](w, r.data)
+	if !strings.Contains(m.ID, "/") {
+		return // a client's, who may say anything under an id
+	}
+	w.checkName(r)
 	first := w.book.said.add(w, r.data, topic, " ", r.key, " ", m.ID)
 	switch topic {
 	case orderEvents:
@@ -64,7 +92,8 @@ func (w *town) hear(topic string, r *record) {
 		}
 	case verdicts:
 		v := decode[domain.Verdict](w, r.data)
-		w.book.verdicts[v.Stream+" "+v.CommandID] = v
+		require.Equal(w, r.key, v.Key)
+		w.book.verdicts[fmt.Sprint(v.Stream, " ", v.Key, " ", v.CommandID, " ", v.Digest)] = v
 	case messageLog:
 		w.book.messages.add(w, r.data, m.ID)
 	}
@@ -134,8 +163,13 @@ func (w *town) checkVerdicts() {
 		}
 	}
 	for _, s := range w.said {
-		v := w.book.verdicts[s.topic+" "+s.id]
+		v := w.book.verdicts[s.name()]
 		switch {
+		case s.taken:
+			require.NotNil(w, v, "%s %s of %s has an id that is taken, and no verdict", s.kind, s.id, s.key)
+			require.Equal(w, domain.Refused, v.Verdict, "%s %s of %s has an id that is taken", s.kind, s.id, s.key)
+			require.Contains(w, v.Reason, "names another command")
+			continue
 		case s.topic == riderCommands && s.kind == rider.Move:
 			require.Nil(w, v)
 			continue
@@ -151,7 +185,7 @@ func (w *town) checkVerdicts() {
 }
 
 func (w *town) accepted(s *said) bool {
-	v := w.book.verdicts[s.topic+" "+s.id]
+	v := w.book.verdicts[s.name()]
 	return v == nil || v.Verdict == domain.Accepted
 }
 
@@ -219,7 +253,9 @@ func (w *town) checkMoney() {
 		var total domain.Money
 		for _, e := range w.book.events[c.order] {
 			was[e.Type] = true
-			total = e.Total
+			if e.Total != nil {
+				total = *e.Total
+			}
 		}
 		final := w.book.final[c.order]
 		if entry(payment.Authorize) {

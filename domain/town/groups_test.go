@@ -1,6 +1,8 @@
 package town_test
 
 import (
+	"fmt"
+
 	"github.com/stretchr/testify/require"
 
 	"baedal/domain"
@@ -52,7 +54,7 @@ func (w *town) orders(c *context) {
 	case orderCommands:
 		m := message[order.Command](c)
 		before := row(c, order.New)
-		out = o.Command(m, m.ID, c.now, w.lives)
+		out = o.Command(m, name(c, m.Meta, m.Digest), c.now, w.lives)
 		if refused(out.Verdicts) {
 			require.Equal(c, forgetful(before), forgetful(o), "a refused %s changed the order", m.Type)
 			require.Empty(c, out.Events)
@@ -82,6 +84,11 @@ func (w *town) orders(c *context) {
 	save(c, o, out.Changed)
 }
 
+// name returns what a command is known again by, as package processors does.
+func name(c *context, m domain.Meta, digest string) domain.Name {
+	return domain.NameOf(m.ID, digest, fmt.Sprintf("%s/%d/%d", c.topic, c.lane.partition, c.record.offset), "")
+}
+
 // forgetful is an order without what it remembers of refusals.
 func forgetful(o *order.Order) order.Order {
 	f := *o
@@ -98,7 +105,7 @@ func (w *town) stock(c *context) {
 	s := row(c, stock.NewInventory)
 	m := message[stock.Command](c)
 	before := row(c, stock.NewInventory)
-	out := s.Handle(m, m.ID, c.now)
+	out := s.Handle(m, name(c, m.Meta, m.Digest), c.now)
 	if out.Reply != nil {
 		c.send(stockReplies, out.Reply.OrderID, out.Reply)
 	}
@@ -148,7 +155,7 @@ func (w *town) riders(c *context) {
 	switch c.topic {
 	case riderCommands:
 		m := message[rider.Command](c)
-		out = r.Handle(m, m.ID, c.now)
+		out = r.Handle(m, name(c, m.Meta, m.Digest), c.now)
 	case riderEvents:
 		out = r.HandleEvent(message[dispatch.RiderEvent](c), c.now)
 	}
@@ -163,7 +170,7 @@ func (w *town) dispatch(c *context) {
 	a := row(c, dispatch.NewArea)
 	m := message[dispatch.Command](c)
 	before := row(c, dispatch.NewArea)
-	out := a.Handle(m, m.ID, c.now, w.plan)
+	out := a.Handle(m, c.now, w.plan)
 	for i := range out.Deliveries {
 		c.send(deliveryEvents, out.Deliveries[i].OrderID, &out.Deliveries[i])
 	}
@@ -244,9 +251,9 @@ func (w *town) projections(c *context) {
 	notes := projection.Notes(e)
 	switch {
 	case e.Type == string(order.Paid):
-		at, changed := m.CountAt(c.record.offset)
+		at, changed := m.CountAt(projection.Spot{Partition: int32(c.lane.partition), Offset: c.record.offset})
 		save(c, m, changed)
-		notes = append(notes, projection.Foods(e, int32(c.lane.partition), at)...)
+		notes = append(notes, projection.Foods(e, at)...)
 	case e.Type == string(e.Status) && e.Status.Final():
 		changed := m.End(e)
 		save(c, m, changed)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"baedal/codecs"
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
@@ -18,20 +19,28 @@ import (
 	"baedal/domain/stock"
 )
 
+// Some are named like another, or like a part of what messages are named.
 var (
-	users    = []string{"u-1", "u-2"}
-	stores   = []string{"s-1", "s-2"}
-	foods    = []string{"bibimbap", "gimbap", "soju"}
-	areas    = []string{"a-1", "a-2"}
-	riderIDs = []string{"r-1", "r-2", "r-3"}
+	users    = []string{"u-1", "r-1"}
+	stores   = []string{"s-1", "deadline"}
+	foods    = []string{"bibimbap", "gimbap", "1"}
+	areas    = []string{"a-1", "enter"}
+	riderIDs = []string{"r-1", "assigned", "deadline"}
 )
+
+// oddOrders are names of orders that others have, too, or that are words of the engine's.
+var oddOrders = []string{"deadline", "r-1", "assigned", "s-1", "reserved", "1", "order-commands", "approved", "undo", "주 문 %:", "leave"}
 
 // said is a command of a person.
 type said struct {
 	topic, key, id, kind string
 	answer               bool // a verdict on acceptance is asked for
+	taken                bool // the id names another command of the same key
+	digest               string
 	data                 []byte
 }
+
+func (s *said) name() string { return fmt.Sprint(s.topic, " ", s.key, " ", s.id, " ", s.digest) }
 
 // say sends a command. Most people want to be told what became of it.
 func (w *town) say(topic, key, kind string, make func(domain.Meta, bool) any) {
@@ -40,7 +49,16 @@ func (w *town) say(topic, key, kind string, make func(domain.Meta, bool) any) {
 	if len(w.said)%2 == 0 {
 		meta.At = w.now
 	}
+	if other := w.recently(topic, key); w.careless && other != nil && w.upTo("under the id of another command", 3) == 3 {
+		meta.ID, s.id, s.taken = other.id, other.id, true
+	}
 	s.data = encode(w, make(meta, s.answer))
+	var err error
+	s.digest, err = codecs.Digest(s.data)
+	require.NoError(w, err)
+	if s.taken && slices.ContainsFunc(w.said, func(o *said) bool { return o.name() == s.name() }) {
+		return // it says the same: a repeat
+	}
 	w.said = append(w.said, s)
 	w.publish(topic, key, s.data)
 }
@@ -66,6 +84,20 @@ func (w *town) riderSays(id string, c rider.Command) {
 	})
 }
 
+// recently returns a command of a key that rows still remember.
+func (w *town) recently(topic, key string) *said {
+	var all []*said
+	for _, s := range w.said[max(0, len(w.said)-12):] {
+		if s.topic == topic && s.key == key && !s.taken {
+			all = append(all, s)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1-w.upTo("whose id", min(len(all)-1, 3))]
+}
+
 // repeat is a client who had no answer in time. Rows remember the last commands.
 func (w *town) repeat() {
 	if n := len(w.said); n > 0 {
@@ -85,9 +117,12 @@ func (w *town) customerOrders() {
 		return
 	}
 	id := fmt.Sprintf("o-%d-%d", w.seed, len(w.customers)+1)
+	if w.odd {
+		id = oddOrders[(w.seed+len(w.customers))%len(oddOrders)]
+	}
 	user := w.pick("user", users)
 	w.customers = append(w.customers, customer{order: id, user: user})
-	c := order.Command{Meta: typed(order.Place), UserID: user, StoreID: w.pick("store", stores), Address: &order.Address{Lat: 37.5, Lon: 127.03}}
+	c := order.Command{Meta: typed(order.Place), UserID: user, StoreID: w.pick("store", stores), Address: &order.Address{Lat: new(37.5), Lon: new(127.03)}}
 	first := w.upTo("food", len(foods)-1)
 	for i := range 1 + w.upTo("more foods", 1) {
 		c.Lines = append(c.Lines, domain.Line{Product: foods[(first+i)%len(foods)], Quantity: 1 + w.upTo("more pieces", 2)})
@@ -112,7 +147,7 @@ func (w *town) anyOrderCommand() {
 	c := order.Command{Meta: typed(w.pick("command", order.CommandTypes)), UserID: w.pick("user", users), Reason: "because"}
 	switch c.Type {
 	case order.Place:
-		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{}, []domain.Line{{Product: foods[0], Quantity: 1}}
+		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{Lat: new(0.0), Lon: new(0.0)}, []domain.Line{{Product: foods[0], Quantity: 1}}
 	case order.Cancel:
 		c.By = order.Customer
 	case order.RequestRefund:
@@ -171,12 +206,12 @@ func (w *town) patient(what ...any) bool {
 // Stores.
 
 func (w *town) register(store string, area string, auto bool) {
-	w.storeSays(store, stock.Command{Meta: typed(stock.Register), Name: store, Area: area, Lat: 37.5, Lon: 127.03,
-		AutoAccept: auto, CookingTime: domain.Duration(10 * time.Minute)})
+	w.storeSays(store, stock.Command{Meta: typed(stock.Register), Name: store, Area: area, Lat: new(37.5), Lon: new(127.03),
+		AutoAccept: &auto, CookingTime: new(domain.Duration(10 * time.Minute))})
 }
 
 func (w *town) putProduct(store, food string) {
-	w.storeSays(store, stock.Command{Meta: typed(stock.PutProduct), Product: food, Name: food, Price: 1000})
+	w.storeSays(store, stock.Command{Meta: typed(stock.PutProduct), Product: food, Name: food, Price: new(domain.Money(1000))})
 }
 
 func (w *town) addStock(store, food string, n int) {
@@ -190,7 +225,7 @@ func (w *town) anyStoreCommand() {
 	case stock.Register:
 		w.register(store, w.pick("area", areas), w.upTo("auto", 1) == 1)
 	case stock.PutProduct:
-		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Name: food, Price: domain.Money(1000 + w.upTo("price", 2))})
+		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Name: food, Price: new(domain.Money(1000 + w.upTo("price", 2)))})
 	default:
 		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Quantity: 1 + w.upTo("quantity", 4)})
 	}
@@ -204,7 +239,7 @@ func (w *town) anyRiderCommand() {
 	lon := 127.03
 	c := rider.Command{Meta: typed(w.pick("rider says", rider.CommandTypes)), Lat: &at, Lon: &lon, OrderID: w.anOrder()}
 	if c.Type == rider.Online {
-		c.Area, c.Capacity = w.pick("area", areas), w.upTo("capacity", 2)
+		c.Area, c.Capacity = w.pick("area", areas), new(1+w.upTo("capacity", 1))
 	}
 	if row := one[rider.Rider](w.bus, "riders", r); row != nil && len(row.Deliveries) > 0 && !w.rarely("of another order") {
 		c.OrderID = row.Deliveries[0].OrderID
@@ -214,7 +249,7 @@ func (w *town) anyRiderCommand() {
 
 func (w *town) online(r, area string, capacity int) {
 	lat, lon := 37.5, 127.03
-	w.riderSays(r, rider.Command{Meta: typed(rider.Online), Area: area, Capacity: capacity, Lat: &lat, Lon: &lon})
+	w.riderSays(r, rider.Command{Meta: typed(rider.Online), Area: area, Capacity: &capacity, Lat: &lat, Lon: &lon})
 }
 
 // helpRider lets a rider bring what he has, and fetch what he may.

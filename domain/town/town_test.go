@@ -21,7 +21,8 @@ import (
 // town is a few customers, stores and riders, and the engine between them.
 type town struct {
 	*bus
-	seed    int // of ids, by which the gateway decides
+	seed    int  // of ids, by which the gateway decides
+	odd     bool // orders have odd names
 	lives   order.Settings
 	retries payment.Settings
 	plan    dispatch.Planner
@@ -31,6 +32,7 @@ type town struct {
 	said      []*said
 	results   []payment.Result // of calls, on their way
 	tries     map[string]int
+	careless  bool // who says something may take an id for it that names another command
 	book      book
 }
 
@@ -43,6 +45,7 @@ func newTown(t *rapid.T) *town {
 	w.bus = newBus(t, noon, 1+even(2).Draw(t, "more partitions"))
 	w.bus.heard = w.hear
 	w.seed = w.upTo("seed", 9999)
+	w.odd = w.upTo("odd names", 1) == 1
 	w.gateway = &payment.Simulated{FailTries: 5}
 	w.gateway.FailRate = []float64{0, 0.3, 0.6}[w.upTo("gateway fails", 2)]
 	w.gateway.DeclineRate = []float64{0, 0.2}[w.upTo("gateway declines", 1)]
@@ -72,6 +75,7 @@ func (w *town) prepare() {
 // The chaos.
 
 func (w *town) act() {
+	defer func() { w.careless = false }()
 	switch n := w.upTo("act", 199); {
 	case n < 66:
 		w.read(1 + w.upTo("more messages", 11))
@@ -87,10 +91,13 @@ func (w *town) act() {
 			w.result(w.upTo("result", n-1))
 		}
 	case n < 157:
+		w.careless = true
 		w.anyOrderCommand()
 	case n < 166:
+		w.careless = true
 		w.anyRiderCommand()
 	case n < 170:
+		w.careless = true
 		w.anyStoreCommand()
 	case n < 176:
 		w.repeat()
@@ -251,6 +258,11 @@ func TestTown(t *testing.T) {
 		ends["~ outputs lost"] += w.lost
 		ends["~ second deliveries"] += w.book.second
 		ends["~ events crossed"] += w.book.crossed
+		for _, s := range w.said {
+			if s.taken {
+				ends["~ ids taken"]++
+			}
+		}
 		ends["~ most handled"] = max(ends["~ most handled"], w.handled)
 	})
 	for _, k := range slices.Sorted(maps.Keys(ends)) {

@@ -1,0 +1,170 @@
+package domain
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The bounds of all fields. Rows and messages are built from fields, so these
+// bound them too: what a row holds at most, written as JSON, is shorter than a
+// record may be (see TestFits in package processors). In bytes where not said otherwise.
+const (
+	MaxID        = 200  // of a thing
+	MaxMessageID = 500  // of a message, as its sender names it
+	MaxMadeID    = 1000 // of a message of a group to another: it may be made of two others
+
+	MaxName   = 500  // of a store, a product or a person; no control characters
+	MaxText   = 1000 // of an address
+	MaxReason = 1000 // of a command
+	MaxTold   = 1100 // of an event: a command's reason, and whose it is
+	MaxURL    = 2000
+
+	MaxWhy    = 200  // a gateway's reason
+	MaxReply  = 5000 // a refusal, which may quote ids and what was said
+	MaxPhrase = 5000 // a sentence for people
+
+	MaxLines        = 100       // of an order, each another product
+	MaxLineQuantity = 1_000_000 // of one line
+	MaxQuantity     = 1_000_000_000
+
+	MaxPrice = Money(10_000_000_000)
+	MaxTotal = MaxLines * MaxLineQuantity * MaxPrice // 10^18, and fits
+
+	MaxAttempts = 9             // of one order
+	MaxCount    = 1_000_000_000 // versions, shifts, tries
+
+	MaxCookingTime = Duration(24 * time.Hour) // a slip must not make an order wait for days
+)
+
+// CheckLabel says what is wrong with a name for people that is needed.
+func CheckLabel(field, name string) error {
+	switch {
+	case name == "":
+		return Wrong(field, "is missing")
+	case len(name) > MaxName:
+		return Wrong(field, fmt.Sprintf("must be 1 to %d bytes long", MaxName))
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return Wrong(field, "must not contain control characters")
+	}
+	return CheckText(field, name, MaxName)
+}
+
+// CheckText says what is wrong with a text that may be left out.
+func CheckText(field, text string, most int) error {
+	if len(text) > most {
+		return Wrong(field, fmt.Sprintf("is longer than %d bytes", most))
+	}
+	if !utf8.ValidString(text) {
+		return Wrong(field, "is not UTF-8")
+	}
+	return nil
+}
+
+// CheckMadeID says what is wrong with the id of a message between groups.
+func CheckMadeID(id string) error { return CheckText("id", id, MaxMadeID) }
+
+// CheckCount says what is wrong with a number that counts from 1.
+func CheckCount(field string, n, most int) error {
+	if n < 1 {
+		return Wrong(field, "must be 1 or more")
+	}
+	if n > most {
+		return Wrong(field, fmt.Sprintf("must be at most %d", most))
+	}
+	return nil
+}
+
+// CheckMoney says what is wrong with an amount that is needed.
+func CheckMoney(field string, m *Money, most Money) error {
+	if m == nil {
+		return Wrong(field, "is missing")
+	}
+	if *m < 0 || *m > most {
+		return Wrong(field, fmt.Sprintf("must be from 0 to %d", most))
+	}
+	return nil
+}
+
+// CheckCookingTime says what is wrong with a cooking time that was said.
+func CheckCookingTime(field string, d Duration) error {
+	if d < 0 || d > MaxCookingTime {
+		return Wrong(field, "must be from 0s to 24h")
+	}
+	return nil
+}
+
+// CheckPriced says what is wrong with lines as a store has reserved them.
+func CheckPriced(lines []Line) error {
+	if err := CheckLines(lines); err != nil {
+		return err
+	}
+	for i, l := range lines {
+		if err := cmp.Or(CheckLabel("name", l.Name), CheckMoney("price", l.Price, MaxPrice)); err != nil {
+			return within("lines", i, err)
+		}
+	}
+	return nil
+}
+
+// CheckShort says what is wrong with a list of what is short.
+func CheckShort(short []Shortage) error {
+	if len(short) > MaxLines {
+		return Wrong("short", fmt.Sprintf("has %d entries: at most %d", len(short), MaxLines))
+	}
+	for i, s := range short {
+		if err := cmp.Or(CheckID("product", s.Product), checkQuantity("wanted", s.Wanted), checkQuantity("available", s.Available)); err != nil {
+			return within("short", i, err)
+		}
+	}
+	return nil
+}
+
+func checkQuantity(field string, n int) error {
+	if n < 0 || n > MaxQuantity {
+		return Wrong(field, fmt.Sprintf("must be from 0 to %d", MaxQuantity))
+	}
+	return nil
+}
+
+// CheckOneOf says what is wrong with a word that must be one of a list.
+func CheckOneOf(field, word string, all ...string) error {
+	for _, w := range all {
+		if w == word {
+			return nil
+		}
+	}
+	return Wrong(field, fmt.Sprintf("%q must be one of %s", Clip(word), strings.Join(all, ", ")))
+}
+
+// Clip keeps a long word from making its own refusal long.
+func Clip(s string) string { return Cut(s, 50) }
+
+// Cut returns s, or as much of its beginning as fits into n bytes.
+func Cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// Written returns how many bytes a string takes in JSON, quotes included. Rows
+// that are bounded in bytes count with it.
+func Written(s string) int {
+	n := len(s) + 2
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t' || c == '\b' || c == '\f':
+			n++
+		case c < ' ':
+			n += 5
+		}
+	}
+	return n
+}
