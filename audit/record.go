@@ -33,8 +33,12 @@ const (
 	headerPartition = "baedal-partition"
 	headerOffset    = "baedal-offset"
 	headerReplayed  = "baedal-replayed"
+	headerHops      = "baedal-hops"
 	headerPrefix    = "baedal-"
 )
+
+// maxHops is how many messages lead to one at which groups answer each other without end.
+const maxHops = 16
 
 var seed = maphash.MakeSeed()
 
