@@ -73,6 +73,8 @@ func (n *Note) Validate() error {
 		return err
 	}
 	switch {
+	case n.Key == "":
+		return domain.Wrong("key", "is missing")
 	case n.Type == Eaten && (n.Quantity < 1 || n.Quantity > domain.MaxLineQuantity):
 		return domain.Wrong("quantity", fmt.Sprintf("must be from 1 to %d", domain.MaxLineQuantity))
 	case n.Partition < 0 || n.Partition >= maxPartitions:
