@@ -70,10 +70,10 @@ var messages = slices.Concat([]message{
 	{"store put_product", `{"type":"put_product","product":"p-1","name":"P","price":5}`, of[stock.Command], "product- name- price+", "PUT /v1/stores/s-1/products/p-1"},
 	{"store add_stock", `{"type":"add_stock","product":"p-1","quantity":5}`, of[stock.Command], "product- quantity-", "POST /v1/stores/s-1/products/p-1/add"},
 	{"store remove_stock", `{"type":"remove_stock","product":"p-1","quantity":5}`, of[stock.Command], "product- quantity-", "POST /v1/stores/s-1/products/p-1/remove"},
-	{"store reserve", `{"type":"reserve","orderId":"o","attempt":1,"lines":[{"product":"p","quantity":2}],"expectedTotal":5}`, of[stock.Command],
+	{"store reserve", `{"type":"reserve","id":"o/reserve/1","orderId":"o","attempt":1,"lines":[{"product":"p","quantity":2}],"expectedTotal":5}`, of[stock.Command],
 		"orderId- attempt- lines- lines.0.product- lines.0.quantity-", ""},
-	{"store commit", `{"type":"commit","orderId":"o","attempt":1}`, of[stock.Command], "orderId- attempt-", ""},
-	{"store release", `{"type":"release","orderId":"o","attempt":1}`, of[stock.Command], "orderId- attempt-", ""},
+	{"store commit", `{"type":"commit","id":"o/commit/1","orderId":"o","attempt":1}`, of[stock.Command], "orderId- attempt-", ""},
+	{"store release", `{"type":"release","id":"o/release/1","orderId":"o","attempt":1}`, of[stock.Command], "orderId- attempt-", ""},
 
 	{"rider online", `{"type":"online","area":"a","lat":1,"lon":2,"capacity":3}`, of[rider.Command], "area- lat+ lon+ ?capacity-", "POST /v1/riders/r-1/online"},
 	{"rider offline", `{"type":"offline","verdict":true}`, of[rider.Command], "", "POST /v1/riders/r-1/offline"},
@@ -83,41 +83,48 @@ var messages = slices.Concat([]message{
 	{"rider picked_up", `{"type":"picked_up","orderId":"o"}`, of[rider.Command], "orderId-", "POST /v1/riders/r-1/picked-up"},
 	{"rider delivered", `{"type":"delivered","orderId":"o"}`, of[rider.Command], "orderId-", "POST /v1/riders/r-1/delivered"},
 
-	{"area request", `{"type":"request","orderId":"o","attempt":1,"pickup":` + aPlace + `,"drop":` + aPlace + `,"readyAt":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command],
+	{"area request", `{"type":"request","id":"o/request/1","orderId":"o","attempt":1,"pickup":` + aPlace + `,"drop":` + aPlace + `,"readyAt":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command],
 		"orderId- attempt- pickup- pickup.lat+ pickup.lon+ drop- drop.lat+ drop.lon+", ""},
-	{"area ready", `{"type":"ready","orderId":"o","attempt":1}`, of[dispatch.Command], "orderId- attempt-", ""},
-	{"area withdraw", `{"type":"withdraw","orderId":"o","attempt":1,"reason":"no_rider"}`, of[dispatch.Command], "orderId- attempt-", ""},
-	{"area give_up", `{"type":"give_up","orderId":"o","attempt":1,"riderId":"r","reason":"late"}`, of[dispatch.Command], "orderId- attempt- riderId-", ""},
-	{"area enter", `{"type":"enter","riderId":"r","shift":1,"place":` + aPlace + `,"capacity":1}`, of[dispatch.Command],
+	{"area ready", `{"type":"ready","id":"o/ready/4","orderId":"o","attempt":1}`, of[dispatch.Command], "orderId- attempt-", ""},
+	{"area withdraw", `{"type":"withdraw","id":"o/withdraw/1","orderId":"o","attempt":1,"reason":"no_rider"}`, of[dispatch.Command], "orderId- attempt-", ""},
+	{"area give_up", `{"type":"give_up","id":"o/give_up/1/4","orderId":"o","attempt":1,"riderId":"r","reason":"late"}`, of[dispatch.Command], "orderId- attempt- riderId-", ""},
+	{"area enter", `{"type":"enter","id":"r/enter/1","riderId":"r","shift":1,"place":` + aPlace + `,"capacity":1}`, of[dispatch.Command],
 		"riderId- shift- place- place.lat+ place.lon+ capacity-", ""},
-	{"area leave", `{"type":"leave","riderId":"r","shift":1}`, of[dispatch.Command], "riderId- shift-", ""},
-	{"area move", `{"type":"move","riderId":"r","shift":1,"place":` + aPlace + `}`, of[dispatch.Command], "riderId- shift- place- place.lat+ place.lon+", ""},
+	{"area leave", `{"type":"leave","id":"r/leave/1/1","riderId":"r","shift":1}`, of[dispatch.Command], "riderId- shift-", ""},
+	{"area move", `{"type":"move","id":"r/move/1/m/c","riderId":"r","shift":1,"place":` + aPlace + `}`, of[dispatch.Command], "riderId- shift- place- place.lat+ place.lon+", ""},
 
-	{"stock reserved", `{"type":"reserved","id":"i","orderId":"o","storeId":"s","attempt":1,` + pricedIn + `,` + aStore + `}`, of[stock.Reply],
+	{"stock reserved", `{"type":"reserved","id":"o/reserved/1","orderId":"o","storeId":"s","attempt":1,` + pricedIn + `,` + aStore + `}`, of[stock.Reply],
 		"orderId- attempt- lines- lines.0.product- lines.0.quantity- lines.0.name- lines.0.price+ total+ store- store.name- store.area-", ""},
-	{"stock refused", `{"type":"refused","id":"i","orderId":"o","storeId":"s","attempt":1,"reason":"short","short":[{"product":"p","wanted":2,"available":1}]}`, of[stock.Reply],
+	{"stock refused", `{"type":"refused","id":"o/refused/1","orderId":"o","storeId":"s","attempt":1,"reason":"short","short":[{"product":"p","wanted":2,"available":1}]}`, of[stock.Reply],
 		"orderId- attempt- reason- short.0.product-", ""},
-	{"payment authorize", `{"type":"authorize","id":"i","orderId":"o","attempt":1,"userId":"u","amount":5}`, of[payment.Request], "orderId- attempt- userId- amount+", ""},
-	{"payment capture", `{"type":"capture","id":"i","orderId":"o","attempt":1}`, of[payment.Request], "orderId- attempt-", ""},
-	{"payment void", `{"type":"void","id":"i","orderId":"o","attempt":1,"reason":"r"}`, of[payment.Request], "orderId- attempt-", ""},
-	{"payment refund", `{"type":"refund","id":"i","orderId":"o","attempt":1,"reason":"r"}`, of[payment.Request], "orderId- attempt-", ""},
-	{"payment result", `{"type":"result","id":"i","orderId":"o","kind":"void","attempt":1,"try":1,"amount":5,"userId":"u","answer":"ok","reason":"r"}`, of[payment.Result],
+	{"payment authorize", `{"type":"authorize","id":"o/authorize/1","orderId":"o","attempt":1,"userId":"u","amount":5}`, of[payment.Request], "orderId- attempt- userId- amount+", ""},
+	{"payment capture", `{"type":"capture","id":"o/capture/1","orderId":"o","attempt":1}`, of[payment.Request], "orderId- attempt-", ""},
+	{"payment void", `{"type":"void","id":"o/void/1","orderId":"o","attempt":1,"reason":"r"}`, of[payment.Request], "orderId- attempt-", ""},
+	{"payment refund", `{"type":"refund","id":"o/refund/1","orderId":"o","attempt":1,"reason":"r"}`, of[payment.Request], "orderId- attempt-", ""},
+	{"payment result", `{"type":"result","id":"o/void/1/1/result","orderId":"o","kind":"void","attempt":1,"try":1,"amount":5,"userId":"u","answer":"ok","reason":"r"}`, of[payment.Result],
 		"orderId- kind- attempt- answer-", ""},
 	{"order event", `{"type":"paid","id":"o/3","version":3,"orderId":"o","userId":"u","storeId":"s","status":"paid","attempt":1,` + pricedIn + `,"area":"a","riderId":"r","reason":"x","causeId":"c"}`, of[order.Event],
 		"version- orderId- userId- storeId- status- attempt- lines- lines.0.product- lines.0.quantity- lines.0.name- lines.0.price+ ?total+", ""},
-	{"order deadline", `{"type":"deadline","id":"d","orderId":"o","version":1,"due":"2026-01-02T03:04:05.000Z"}`, of[order.Deadline], "orderId-", ""},
-	{"notification", `{"type":"paid","id":"i","recipient":"u","audience":"customer","orderId":"o","status":"paid","message":"m"}`, of[notification.Notification],
+	{"order deadline", `{"type":"deadline","id":"deadline/o/1","orderId":"o","version":1,"due":"2026-01-02T03:04:05.000Z"}`, of[order.Deadline], "orderId-", ""},
+	{"notification", `{"type":"paid","id":"o/3/customer","recipient":"u","audience":"customer","orderId":"o","status":"paid","message":"m"}`, of[notification.Notification],
 		"recipient- audience- orderId-", ""},
-	{"note", `{"type":"eaten","id":"i","key":"food/f","orderId":"o","quantity":1,"partition":1,"offset":1}`, of[projection.Note], "orderId- quantity-", ""},
-	{"verdict", `{"type":"refused","id":"c/verdict","commandId":"c","stream":"order-commands","verdict":"refused","reason":"r"}`, of[domain.Verdict], "commandId- verdict-", ""},
+	{"note", `{"type":"eaten","id":"o/3/food/f","key":"food/f","orderId":"o","quantity":1,"topic":"t","partition":1,"offset":1}`, of[projection.Note], "key- orderId- quantity-", ""},
+	{"verdict", `{"type":"refused","id":"o/verdict/order-commands/m/c","commandId":"c","stream":"order-commands","key":"o","digest":"d","verdict":"refused","reason":"r"}`, of[domain.Verdict], "commandId- verdict-", ""},
 },
-	each([]string{dispatch.Claim, dispatch.Decline, dispatch.PickedUp, dispatch.Delivered}, "area", `{"type":%q,"orderId":"o","riderId":"r","commandId":"c","verdict":true}`, of[dispatch.Command], "orderId- riderId-"),
-	each([]string{dispatch.Entered, dispatch.Left, dispatch.Stays}, "rider event", `{"type":%q,"id":"i","area":"a","riderId":"r","shift":1,"commandId":"c","reason":"x"}`, of[dispatch.RiderEvent], "area- riderId- shift-"),
-	each([]string{dispatch.RiderAssigned, dispatch.RiderUnassigned, dispatch.RiderDelivered}, "rider event", `{"type":%q,"id":"i","area":"a","riderId":"r","orderId":"o","attempt":1}`, of[dispatch.RiderEvent], "area- riderId- orderId- attempt-"),
-	each([]string{dispatch.Assigned, dispatch.Unassigned, dispatch.PickedUp, dispatch.Delivered}, "delivery", `{"type":%q,"id":"i","orderId":"o","attempt":1,"area":"a","riderId":"r"}`, of[dispatch.DeliveryEvent], "orderId- attempt- area- riderId-"),
-	each([]string{dispatch.Failed}, "delivery", `{"type":%q,"id":"i","orderId":"o","attempt":1,"area":"a","success":false,"reason":"no_rider"}`, of[dispatch.DeliveryEvent], "orderId- attempt- area-"),
-	each([]string{payment.Approved, payment.Declined, payment.Delayed, payment.Captured, payment.Voided, payment.Refunded}, "payment", `{"type":%q,"id":"i","orderId":"o","attempt":1,"amount":5,"reason":"x"}`, of[payment.Reply], "orderId- attempt-"),
+	each([]string{dispatch.Claim, dispatch.Decline, dispatch.PickedUp, dispatch.Delivered}, "area", `{"type":%q,"id":"r/%[1]s/m/c","orderId":"o","riderId":"r","commandId":"c","digest":"d","mark":"m","verdict":true}`, of[dispatch.Command], "orderId- riderId- commandId- mark-"),
+	each([]string{dispatch.Entered, dispatch.Left}, "rider event", `{"type":%q,"id":"r/%[1]s/1","area":"a","riderId":"r","shift":1,"commandId":"c","reason":"x"}`, of[dispatch.RiderEvent], "area- riderId- shift-"),
+	each([]string{dispatch.Stays}, "rider event", `{"type":%q,"id":"r/leave/1/1/%[1]s","area":"a","riderId":"r","shift":1,"commandId":"c","reason":"x"}`, of[dispatch.RiderEvent], "area- riderId- shift-"),
+	each([]string{dispatch.RiderAssigned, dispatch.RiderUnassigned}, "rider event", `{"type":%q,"id":"r/o/%[1]s/1/1","area":"a","riderId":"r","orderId":"o","attempt":1}`, of[dispatch.RiderEvent], "area- riderId- orderId- attempt-"),
+	each([]string{dispatch.RiderDelivered}, "rider event", `{"type":%q,"id":"r/o/%[1]s/1","area":"a","riderId":"r","orderId":"o","attempt":1}`, of[dispatch.RiderEvent], "area- riderId- orderId- attempt-"),
+	each([]string{dispatch.Assigned, dispatch.Unassigned}, "delivery", `{"type":%q,"id":"o/%[1]s/1/1","orderId":"o","attempt":1,"area":"a","riderId":"r"}`, of[dispatch.DeliveryEvent], "orderId- attempt- area- riderId-"),
+	each([]string{dispatch.PickedUp, dispatch.Delivered}, "delivery", `{"type":%q,"id":"o/%[1]s/1","orderId":"o","attempt":1,"area":"a","riderId":"r"}`, of[dispatch.DeliveryEvent], "orderId- attempt- area- riderId-"),
+	each([]string{dispatch.Failed}, "delivery", `{"type":%q,"id":"o/%[1]s/1","orderId":"o","attempt":1,"area":"a","success":false,"reason":"no_rider"}`, of[dispatch.DeliveryEvent], "orderId- attempt- area-"),
+	each([]string{payment.Approved, payment.Declined, payment.Captured, payment.Voided, payment.Refunded}, "payment", `{"type":%q,"id":"o/%[1]s/1","orderId":"o","attempt":1,"amount":5,"reason":"x"}`, of[payment.Reply], "orderId- attempt-"),
+	each([]string{payment.Delayed}, "payment", `{"type":%q,"id":"o/%[1]s/1/1","orderId":"o","attempt":1,"amount":5,"reason":"x"}`, of[payment.Reply], "orderId- attempt-"),
 )
+
+// zeroth are the ids of messages that name a number in them which may be 0.
+var zeroth = map[string]string{"payment result try": "o/void/1/0/result", "order deadline version": "deadline/o/0"}
 
 func each(types []string, what, json string, decode func([]byte) (any, error), fields string) (all []message) {
 	for _, t := range types {
@@ -137,6 +144,9 @@ func TestMissingNullAndZero(t *testing.T) {
 				name, optional := strings.CutPrefix(f, "?")
 				rules[name[:len(name)-1]] = name[len(name)-1]
 				needed[name[:len(name)-1]] = !optional
+			}
+			if id, _ := parsed(m.json)["id"].(string); strings.Contains(id, "/") && m.name != "verdict" { // made, and checked by CheckName
+				rules["id"], needed["id"] = '-', true
 			}
 			check := func(t *testing.T, field, data string, wrong bool) {
 				t.Helper()
@@ -160,10 +170,14 @@ func TestMissingNullAndZero(t *testing.T) {
 					continue
 				}
 				t.Run(field, func(t *testing.T) {
-					check(t, field, changed(m.json, field, nil, true), needed[field])
-					check(t, field, changed(m.json, field, nil, false), needed[field])
+					text := m.json
+					if id, ok := zeroth[m.name+" "+field]; ok {
+						text = changed(text, "id", id, false)
+					}
+					check(t, field, changed(text, field, nil, true), needed[field])
+					check(t, field, changed(text, field, nil, false), needed[field])
 					if zero, ok := zeroOf(m.json, field); ok {
-						check(t, field, changed(m.json, field, zero, false), rules[field] == '-')
+						check(t, field, changed(text, field, zero, false), rules[field] == '-')
 					}
 				})
 			}

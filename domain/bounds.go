@@ -13,9 +13,11 @@ import (
 // bound them too: what a row holds at most, written as JSON, is shorter than a
 // record may be (see TestFits in package processors). In bytes where not said otherwise.
 const (
-	MaxID        = 200  // of a thing
-	MaxMessageID = 500  // of a message, as its sender names it
-	MaxMadeID    = 1000 // of a message of a group to another: it may be made of two others
+	MaxID        = 200 // of a thing, and of a command as its client names it
+	MaxCommandID = 300 // of a command as it is known again: TOPIC/PARTITION/OFFSET may stand in for its id
+	MaxMadeID    = 600 // of a message that Baedal makes: it joins two things, or a thing and a command
+	MaxMark      = 11  // of a name; see Hash64
+	MaxDigest    = 64  // SHA-256 in hex
 
 	MaxName   = 500  // of a store, a product or a person; no control characters
 	MaxText   = 1000 // of an address
@@ -64,7 +66,8 @@ func CheckText(field, text string, most int) error {
 	return nil
 }
 
-// CheckMadeID says what is wrong with the id of a message between groups.
+// CheckMadeID says what is wrong with the id of a message that Baedal makes,
+// whatever it is about: see CheckName.
 func CheckMadeID(id string) error { return CheckText("id", id, MaxMadeID) }
 
 // CheckCount says what is wrong with a number that counts from 1.

@@ -6,6 +6,7 @@
 package domain
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -133,13 +134,12 @@ func (v *Verdict) Validate() error {
 	if v.CommandID == "" {
 		return Wrong("commandId", "is missing")
 	}
-	if err := CheckText("commandId", v.CommandID, MaxMadeID); err != nil {
-		return err
-	}
-	if err := CheckText("stream", v.Stream, MaxName); err != nil {
-		return err
-	}
-	return CheckText("reason", v.Reason, MaxReply)
+	return cmp.Or(
+		CheckText("commandId", v.CommandID, MaxCommandID),
+		CheckText("stream", v.Stream, MaxName),
+		CheckText("key", v.Key, MaxID),
+		CheckText("digest", v.Digest, MaxDigest),
+		CheckText("reason", v.Reason, MaxReply))
 }
 
 // NewVerdict builds the verdict on a command; an empty reason accepts it. The

@@ -1,7 +1,9 @@
 package processors_test
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -39,14 +41,23 @@ func worstName(i int) string { return worst(i, domain.MaxName) }
 // worstText is of what takes six bytes in JSON.
 func worstText(n int) string { return strings.Repeat("\x01", n) }
 
-// worstMessageID is as long as the id of a client's command may be.
-func worstMessageID(i int) string {
-	for n := domain.MaxMadeID; ; n-- {
-		if id := worst(i, n); domain.CheckMessageID(id) == nil {
-			return id
-		}
-	}
+// worstCall returns what the i-th command of clients is known by, under the
+// longest id that they may give it.
+func worstCall(i int) domain.Name { return domain.NameOf(worstID(i), worstDigest(i), "", "") }
+
+func worstDigest(i int) string { return fmt.Sprintf("%0*x", domain.MaxDigest, i) }
+
+// made joins an id as Baedal does.
+func made(parts ...any) string {
+	return strings.ReplaceAll(strings.TrimSpace(fmt.Sprintln(parts...)), " ", "/")
 }
+
+// worstSpot is the i-th of as many partitions as a topic may have.
+func worstSpot(i int) projection.Spot {
+	return projection.Spot{Topic: fmt.Sprintf("%022d", i/maxPartitions), Partition: int32(i % maxPartitions), Offset: math.MaxInt64}
+}
+
+const maxPartitions = 10_000
 
 func worstPoint(i int) *domain.Point {
 	return domain.PointAt(domain.Place{Lat: -1.2345678901234567e-7 - float64(i)*1e-12, Lon: -123.45678901234567})
@@ -64,6 +75,9 @@ func fits(t *testing.T, what any) int {
 	t.Helper()
 	if v, ok := what.(interface{ Validate() error }); ok {
 		require.NoError(t, v.Validate(), "%T", what)
+	}
+	if v, ok := what.(interface{ CheckName() error }); ok {
+		require.NoError(t, v.CheckName(), "%T", what)
 	}
 	data, err := codecs.Marshal(what)
 	require.NoError(t, err)
@@ -118,7 +132,7 @@ func (l *worstLife) told(out order.Out) order.Out {
 			allFit(l.t, notification.Of(&e, lang))
 		}
 		allFit(l.t, projection.Notes(&e))
-		allFit(l.t, projection.Foods(&e, 1, 1))
+		allFit(l.t, projection.Foods(&e, worstSpot(0)))
 	}
 	return out
 }
@@ -131,9 +145,10 @@ func (l *worstLife) next() int {
 
 func (l *worstLife) command(c order.Command) order.Out {
 	l.t.Helper()
-	c.ID, c.Verdict = worstMessageID(l.next()), true
+	n := worstCall(l.next())
+	c.ID, c.Digest, c.Verdict = n.ID, n.Digest, true
 	require.NoError(l.t, c.Validate())
-	return l.told(l.o.Command(&c, c.ID, l.now, order.DefaultSettings()))
+	return l.told(l.o.Command(&c, n, l.now, order.DefaultSettings()))
 }
 
 func (l *worstLife) says(kind string) order.Out {
@@ -153,7 +168,7 @@ func (l *worstLife) refused() {
 
 func (l *worstLife) stock(kind string, attempt int) {
 	l.t.Helper()
-	r := &stock.Reply{Meta: domain.Meta{Type: kind, ID: worst(l.next(), domain.MaxMessageID)}, OrderID: l.o.ID, StoreID: l.o.StoreID, Attempt: attempt}
+	r := &stock.Reply{Meta: domain.Meta{Type: kind, ID: made(l.o.ID, kind, attempt)}, OrderID: l.o.ID, StoreID: l.o.StoreID, Attempt: attempt}
 	if kind == stock.Reserved {
 		r.Lines, r.Total = worstLines(true), new(domain.MaxTotal)
 		r.Store = &stock.Store{Name: worstName(1), Area: worstID(1), Lat: *worstPoint(1).Lat, Lon: *worstPoint(1).Lon, CookingTime: domain.MaxCookingTime - 1}
@@ -166,14 +181,22 @@ func (l *worstLife) stock(kind string, attempt int) {
 
 func (l *worstLife) money(kind string) {
 	l.t.Helper()
-	r := &payment.Reply{Meta: domain.Meta{Type: kind, ID: worst(l.next(), domain.MaxMessageID)}, OrderID: l.o.ID, Attempt: 1, Reason: worstText(domain.MaxWhy)}
+	id := made(l.o.ID, kind, 1)
+	if kind == payment.Delayed {
+		id = made(id, l.next())
+	}
+	r := &payment.Reply{Meta: domain.Meta{Type: kind, ID: id}, OrderID: l.o.ID, Attempt: 1, Reason: worstText(domain.MaxWhy)}
 	fits(l.t, r)
 	l.told(l.o.PaymentReply(r, l.now, order.DefaultSettings()))
 }
 
 func (l *worstLife) delivery(kind, rider string) {
 	l.t.Helper()
-	e := &dispatch.DeliveryEvent{Meta: domain.Meta{Type: kind, ID: worst(l.next(), domain.MaxMessageID)}, OrderID: l.o.ID, Attempt: l.o.Attempt,
+	id := made(l.o.ID, kind, l.o.Attempt)
+	if kind == dispatch.Assigned || kind == dispatch.Unassigned {
+		id = made(id, l.next())
+	}
+	e := &dispatch.DeliveryEvent{Meta: domain.Meta{Type: kind, ID: id}, OrderID: l.o.ID, Attempt: l.o.Attempt,
 		Area: worstID(1), RiderID: rider}
 	if kind == dispatch.Unassigned {
 		e.Reason = dispatch.Withdrawn
@@ -203,6 +226,10 @@ func (l *worstLife) riders(n int) {
 
 func newWorstLife(t *testing.T) *worstLife {
 	l := &worstLife{t: t, o: order.New(worstID(0)), now: fitsAt}
+	// The engine's note: a voice on each input, of a topic of the longest name.
+	for i := range 5 {
+		l.o.Unheard += fmt.Sprintf("%0249d/%d/%d ", i, math.MaxInt64, domain.MaxCount)
+	}
 	l.command(order.Command{Meta: domain.Meta{Type: order.Place}, UserID: worstID(0), StoreID: worstID(0), Lines: worstLines(false),
 		Address: &order.Address{Text: worstText(domain.MaxText), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon}, ExpectedTotal: new(domain.MaxTotal)})
 	require.Equal(t, order.Placed, l.o.Status)
@@ -229,7 +256,7 @@ func TestFits_Order(t *testing.T) {
 			return order.Completed
 		},
 		"AreaFull": func(l *worstLife) order.Status {
-			e := &dispatch.DeliveryEvent{Meta: domain.Meta{Type: dispatch.Failed, ID: "f"}, OrderID: l.o.ID, Attempt: 2, Area: worstID(1), Reason: dispatch.AreaFull}
+			e := &dispatch.DeliveryEvent{Meta: domain.Meta{Type: dispatch.Failed, ID: made(l.o.ID, dispatch.Failed, 2)}, OrderID: l.o.ID, Attempt: 2, Area: worstID(1), Reason: dispatch.AreaFull}
 			l.told(l.o.Delivery(e, l.now, order.DefaultSettings()))
 			return order.Refunded
 		},
@@ -288,7 +315,7 @@ func TestFits_Payment(t *testing.T) {
 	}
 	request := func(kind string, attempt int) {
 		t.Helper()
-		r := payment.Request{Meta: domain.Meta{Type: kind, ID: worst(attempt, domain.MaxMadeID)}, OrderID: p.OrderID, Attempt: attempt,
+		r := payment.Request{Meta: domain.Meta{Type: kind, ID: made(p.OrderID, kind, attempt)}, OrderID: p.OrderID, Attempt: attempt,
 			UserID: worstID(0), Amount: new(domain.MaxTotal), Reason: worstText(domain.MaxReply)}
 		fits(t, &r)
 		told(p.Handle(&r, now, cfg))
@@ -334,17 +361,25 @@ func TestFits_Rider(t *testing.T) {
 		t.Helper()
 		n++
 		now = now.Add(time.Second)
-		c.ID, c.Verdict = worstMessageID(n), true
+		name := worstCall(n)
+		c.ID, c.Digest, c.Verdict = name.ID, name.Digest, true
 		require.NoError(t, c.Validate())
-		out := r.Handle(&c, c.ID, now)
+		out := r.Handle(&c, name, now)
 		told(out)
 		return out
 	}
 	hears := func(e dispatch.RiderEvent) {
 		t.Helper()
 		n++
-		e.ID = worst(n, domain.MaxMadeID)
 		e.Area, e.RiderID = r.Area, r.ID
+		switch e.Type {
+		case dispatch.Entered, dispatch.Left:
+			e.ID = made(r.ID, e.Type, e.Shift)
+		case dispatch.RiderAssigned:
+			e.ID = made(r.ID, e.OrderID, e.Type, e.Attempt, n)
+		default:
+			e.ID = made(r.ID, e.OrderID, e.Type, e.Attempt)
+		}
 		fits(t, &e)
 		told(r.HandleEvent(&e, now))
 	}
@@ -376,7 +411,7 @@ func TestFits_Model(t *testing.T) {
 		m = &projection.Model{Key: key}
 		for i := range n {
 			note := note(i)
-			note.Meta = domain.Meta{Type: note.Type, ID: worst(i, domain.MaxMadeID), At: fitsAt}
+			note.Meta = domain.Meta{Type: note.Type, ID: made(note.OrderID, domain.MaxCount, key), At: fitsAt}
 			note.Key, note.Version = key, domain.MaxCount
 			if i%100 == 0 {
 				fits(t, &note)
@@ -400,9 +435,16 @@ func TestFits_Model(t *testing.T) {
 		return projection.Note{Meta: domain.Meta{Type: projection.Ordered}, OrderID: fmt.Sprintf("order-%d", i)}
 	})
 	require.Len(t, usual.Orders, 5000, "usual ids")
-	apply(projection.FoodKey(worstID(0)), 10_000, func(i int) projection.Note {
-		return projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: domain.MaxLineQuantity, Partition: int32(i), Offset: 1 << 62}
+	food := apply(projection.FoodKey(worstID(0)), 3*maxPartitions, func(i int) projection.Note { // the topic is made anew, and again
+		return projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: domain.MaxLineQuantity, Spot: worstSpot(i)}
 	})
+	require.EqualValues(t, 3*maxPartitions, food.Count)
+	for i := range maxPartitions {
+		require.False(t, food.Apply(&projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: 1, Spot: worstSpot(2*maxPartitions + i)}))
+	}
+	counted := &projection.Model{Key: worstID(0)}
+	counted.CountAt(worstSpot(0))
+	fits(t, counted)
 }
 
 // shop is a store at full length.
@@ -416,9 +458,13 @@ type shop struct {
 func (s *shop) says(c stock.Command) stock.Out {
 	s.t.Helper()
 	s.n++
-	c.ID, c.Verdict = worstMessageID(s.n), true
-	require.NoError(s.t, c.Validate())
-	out := s.s.Handle(&c, c.ID, fitsAt.Add(time.Duration(s.n)*time.Millisecond))
+	n := worstCall(s.n)
+	c.ID, c.Digest, c.Verdict = n.ID, n.Digest, true
+	if c.OrderID != "" {
+		c.ID = made(c.OrderID, c.Type, c.Attempt)
+	}
+	require.NoError(s.t, cmp.Or(c.Validate(), c.CheckName()))
+	out := s.s.Handle(&c, n, fitsAt.Add(time.Duration(s.n)*time.Millisecond))
 	s.max = max(s.max, fits(s.t, s.s))
 	if out.Reply != nil {
 		fits(s.t, out.Reply)
@@ -518,13 +564,25 @@ type quarter struct {
 func (q *quarter) says(c dispatch.Command) dispatch.Out {
 	q.t.Helper()
 	q.n++
-	c.ID = worst(q.n, domain.MaxMadeID)
+	n := worstCall(q.n)
 	c.Area = q.a.ID
-	if c.RiderID != "" && c.OrderID != "" && c.Type != dispatch.GiveUp {
-		c.CommandID, c.Verdict = worstMessageID(q.n), true
+	switch c.Type {
+	case dispatch.Request, dispatch.Withdraw:
+		c.ID = made(c.OrderID, c.Type, c.Attempt)
+	case dispatch.GiveUp:
+		c.ID = made(c.OrderID, c.Type, c.Attempt, q.n)
+	case dispatch.Enter:
+		c.ID = dispatch.EnterID(c.RiderID, c.Shift)
+	case dispatch.Leave:
+		c.ID = dispatch.LeaveID(c.RiderID, c.Shift, q.n)
+	case dispatch.Move:
+		c.ID = dispatch.MoveID(c.RiderID, c.Shift, n)
+	default:
+		c.ID = dispatch.CommandID(c.RiderID, c.Type, n)
+		c.CommandID, c.Digest, c.Mark, c.Verdict = n.ID, n.Digest, n.Mark, true
 	}
-	require.NoError(q.t, c.Validate())
-	out := q.a.Handle(&c, c.ID, fitsAt.Add(time.Duration(q.n)*time.Millisecond), q.plan)
+	fits(q.t, &c)
+	out := q.a.Handle(&c, fitsAt.Add(time.Duration(q.n)*time.Millisecond), q.plan)
 	if q.n%50 == 0 || len(out.Deliveries) != 1 {
 		q.max = max(q.max, fits(q.t, q.a))
 	}

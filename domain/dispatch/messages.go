@@ -65,14 +65,15 @@ func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of dispatch: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := cmp.Or(domain.CheckMadeID(c.ID), domain.CheckText("commandId", c.CommandID, domain.MaxMessageID)); err != nil {
+	if err := cmp.Or(domain.CheckMadeID(c.ID), domain.CheckText("commandId", c.CommandID, domain.MaxCommandID),
+		domain.CheckText("digest", c.Digest, domain.MaxDigest), domain.CheckText("mark", c.Mark, domain.MaxMark)); err != nil {
 		return err
 	}
 	switch c.Type {
 	case Request, Ready, GiveUp, Withdraw:
 		return c.ofDelivery()
 	case Claim, Decline, PickedUp, Delivered:
-		return cmp.Or(domain.CheckID("orderId", c.OrderID), domain.CheckID("riderId", c.RiderID))
+		return cmp.Or(domain.CheckID("orderId", c.OrderID), domain.CheckID("riderId", c.RiderID), c.checkAsker())
 	}
 	if err := cmp.Or(domain.CheckID("riderId", c.RiderID), domain.CheckCount("shift", c.Shift, domain.MaxCount)); err != nil || c.Type == Leave {
 		return err
@@ -97,6 +98,17 @@ func (c *Command) ofDelivery() error {
 		return cmp.Or(domain.CheckID("riderId", c.RiderID), checkReason(c.Reason))
 	case Withdraw:
 		return checkReason(c.Reason)
+	}
+	return nil
+}
+
+// checkAsker says what is missing of the rider's command that is answered.
+func (c *Command) checkAsker() error {
+	switch "" {
+	case c.CommandID:
+		return domain.Wrong("commandId", "is missing")
+	case c.Mark:
+		return domain.Wrong("mark", "is missing")
 	}
 	return nil
 }
@@ -154,7 +166,7 @@ func (e *RiderEvent) Validate() error {
 		domain.CheckMadeID(e.ID),
 		domain.CheckID("area", e.Area),
 		domain.CheckID("riderId", e.RiderID),
-		domain.CheckText("commandId", e.CommandID, domain.MaxMessageID),
+		domain.CheckText("commandId", e.CommandID, domain.MaxCommandID),
 		domain.CheckText("reason", e.Reason, domain.MaxReply),
 	); err != nil {
 		return err
@@ -203,7 +215,7 @@ type DeliveryEvent struct {
 func (e *DeliveryEvent) Validate() error {
 	if err := cmp.Or(
 		domain.CheckOneOf("type", e.Type, Assigned, Unassigned, PickedUp, Delivered, Failed),
-		domain.CheckText("id", e.ID, domain.MaxMessageID),
+		domain.CheckMadeID(e.ID),
 		domain.CheckID("orderId", e.OrderID),
 		domain.CheckCount("attempt", e.Attempt, domain.MaxAttempts),
 		domain.CheckID("area", e.Area),

@@ -35,7 +35,7 @@ func (r *Request) Validate() error {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a payment request: authorize, capture, void or refund", domain.Clip(r.Type)))
 	}
 	if err := cmp.Or(
-		domain.CheckText("id", r.ID, domain.MaxMadeID),
+		domain.CheckMadeID(r.ID),
 		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts),
 		domain.CheckText("reason", r.Reason, domain.MaxReply),
 		domain.CheckID("orderId", r.OrderID),
@@ -72,7 +72,7 @@ type Reply struct {
 func (r *Reply) Validate() error {
 	if err := cmp.Or(
 		domain.CheckOneOf("type", r.Type, Approved, Declined, Delayed, Captured, Voided, Refunded),
-		domain.CheckText("id", r.ID, domain.MaxMessageID),
+		domain.CheckMadeID(r.ID),
 		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts),
 		domain.CheckText("reason", r.Reason, domain.MaxWhy),
 		domain.CheckID("orderId", r.OrderID),
@@ -146,7 +146,7 @@ func (r *Result) Validate() error {
 	}
 	return cmp.Or(
 		domain.CheckOneOf("type", r.Type, ResultType),
-		domain.CheckText("id", r.ID, domain.MaxMadeID),
+		domain.CheckMadeID(r.ID),
 		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts),
 		domain.CheckMoney("amount", &r.Amount, domain.MaxTotal),
 		domain.CheckText("userId", r.UserID, domain.MaxID),

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,8 +53,14 @@ func (s Spot) lane() string {
 	return s.Topic + "/" + strconv.Itoa(int(s.Partition))
 }
 
-// maxPartitions bounds how many partitions a food's row can tell apart.
-const maxPartitions = 10_000
+// What bounds the partitions that a food's row can tell apart: all of one topic,
+// with ids as long as they may be, are below seenBytes.
+const (
+	maxPartitions = 10_000
+	maxTopic      = 22 // bytes of a topic's id, as Kafka's tools spell it
+	maxLane       = maxTopic + len(`"/9999":9223372036854775807,`)
+	seenBytes     = maxPartitions * maxLane
+)
 
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (n *Note) Validate() error {
@@ -66,18 +73,25 @@ func (n *Note) Validate() error {
 		return err
 	}
 	switch {
+	case n.Key == "":
+		return domain.Wrong("key", "is missing")
 	case n.Type == Eaten && (n.Quantity < 1 || n.Quantity > domain.MaxLineQuantity):
 		return domain.Wrong("quantity", fmt.Sprintf("must be from 1 to %d", domain.MaxLineQuantity))
 	case n.Partition < 0 || n.Partition >= maxPartitions:
 		return domain.Wrong("partition", fmt.Sprintf("must be from 0 to %d", maxPartitions-1))
-	case len(n.Topic) > 100:
-		return domain.Wrong("topic", "must be at most 100 bytes long")
+	case len(n.Topic) > maxTopic || strings.ContainsFunc(n.Topic, notInTopic):
+		return domain.Wrong("topic", fmt.Sprintf("must be at most %d letters, digits, - and _", maxTopic))
 	case n.Offset < 0:
 		return domain.Wrong("offset", "must not be negative")
 	case n.Version < 0 || n.Version > domain.MaxCount:
 		return domain.Wrong("version", fmt.Sprintf("must be from 0 to %d", domain.MaxCount))
 	}
 	return nil
+}
+
+// notInTopic reports whether a topic's id, which is base64, has no such rune.
+func notInTopic(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
 }
 
 // Names returns the key that the message itself claims.
@@ -274,15 +288,31 @@ func (m *Model) Apply(n *Note) bool {
 		m.Gone = append(m.Gone, ref)
 		m.Gone = slices.Clone(m.Gone[max(0, len(m.Gone)-Remembered):])
 	case Eaten:
-		if last, ok := m.Seen[n.lane()]; ok && n.Offset <= last {
+		if !m.see(n.Spot) {
 			return false
 		}
-		if m.Seen == nil {
-			m.Seen = map[string]int64{}
-		}
-		m.Seen[n.lane()] = n.Offset
 		m.Count++
 		m.Quantity += int64(n.Quantity)
 	}
+	return true
+}
+
+// see reports whether a spot was not counted yet, and notes it. When there is no
+// room for another partition, those of the other topics are forgotten: they were
+// made anew, and what is still said of them counts again.
+func (m *Model) see(s Spot) bool {
+	last, known := m.Seen[s.lane()]
+	switch {
+	case known && s.Offset <= last:
+		return false
+	case m.Seen == nil:
+		m.Seen = map[string]int64{}
+	case !known && (len(m.Seen)+1)*maxLane > seenBytes:
+		maps.DeleteFunc(m.Seen, func(lane string, _ int64) bool {
+			topic, _, made := strings.Cut(lane, "/")
+			return made != (s.Topic != "") || made && topic != s.Topic
+		})
+	}
+	m.Seen[s.lane()] = s.Offset
 	return true
 }

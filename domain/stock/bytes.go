@@ -10,7 +10,7 @@ const (
 	keptBytes        = 30  // of the name and price that a line keeps, beside the name
 	storeBytes       = 160 // of the store that a reservation keeps, beside its name and area
 	reservationBytes = 80  // of a reservation beside its order and lines
-	decisionBytes    = 60
+	decisionBytes    = 80  // of a decision beside its id and reason: its mark and time
 	refusalBytes     = 120
 	shortageBytes    = 80 // of a shortage beside its product
 )

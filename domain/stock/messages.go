@@ -189,7 +189,7 @@ type Reply struct {
 
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
 func (r *Reply) Validate() error {
-	err := cmp.Or(domain.CheckOneOf("type", r.Type, Reserved, Refused), domain.CheckText("id", r.ID, domain.MaxMessageID),
+	err := cmp.Or(domain.CheckOneOf("type", r.Type, Reserved, Refused), domain.CheckMadeID(r.ID),
 		domain.CheckID("orderId", r.OrderID), domain.CheckText("storeId", r.StoreID, domain.MaxID),
 		domain.CheckCount("attempt", r.Attempt, domain.MaxAttempts))
 	switch {

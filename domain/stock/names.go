@@ -9,10 +9,11 @@ func (c *Command) fromOrders() bool {
 	return c.Type == Reserve || c.Type == Commit || c.Type == Release
 }
 
-// checkID says what is wrong with the id that a client chose.
+// checkID says what is wrong with the id that a client chose. What orders say is
+// only bounded here: see CheckName.
 func (c *Command) checkID() error {
 	if c.fromOrders() {
-		return nil // see CheckName
+		return domain.CheckMadeID(c.ID)
 	}
 	return domain.CheckCommandID(c.ID)
 }
