@@ -218,6 +218,7 @@ func (w *world) ends(topic string) (n int64) {
 
 // The brokers answer and take nothing: in one partition, which leaves the others alone, and in all.
 func TestEmitter_NotEnoughReplicas(t *testing.T) {
+	kafkatest.Waits(t)
 	b, gate := kafkatest.Gated(t)
 	w := newWorld(t, b)
 	log := &lines{}

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/broker"
+	"baedal/internal/kafkatest"
 	"baedal/state"
 	"baedal/stream"
 	"baedal/topics"
@@ -235,6 +236,7 @@ func TestEngine_TopicsMadeAnew(t *testing.T) {
 	for _, guarantee := range []stream.Guarantee{stream.AtLeastOnce, stream.ExactlyOnce} {
 		for _, running := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/Running=%v", guarantee, running), func(t *testing.T) {
+				kafkatest.Waits(t)
 				each(t, func(t *testing.T, w *world) {
 					log, change := w.log()
 					set := func(c *stream.Config) { change(c); c.Guarantee = guarantee }
@@ -424,6 +426,7 @@ func (w *world) stable() bool {
 
 // A changelog that loses its beginning under a running engine, as by retention: it is said, once for each partition.
 func TestEngine_ChangelogCutWhileRunning(t *testing.T) {
+	kafkatest.Waits(t)
 	each(t, func(t *testing.T, w *world) {
 		log, change := w.log()
 		w.start("", change)

@@ -136,6 +136,7 @@ func (p *program) call(method, path, body string) (int, map[string]any, http.Hea
 func TestUp_BrokersAway(t *testing.T) {
 	for name, shut := range map[string]func(*kafkatest.Gate){"Stopped": (*kafkatest.Gate).Freeze, "Refusing": (*kafkatest.Gate).Cut} {
 		t.Run(name, func(t *testing.T) {
+			kafkatest.Waits(t)
 			b, gate := kafkatest.Gated(t)
 			prefix := b.Prefix(t)
 			p := launch(t, "up", "--brokers", b.Addr, "--prefix", prefix, "--partitions", "4", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0").up()

@@ -49,6 +49,7 @@ func copyOf(t *testing.T, dir string) string {
 func TestUp_CopiedDataDirectory(t *testing.T) {
 	for _, guarantee := range []string{"at-least-once", "exactly-once"} {
 		t.Run(guarantee, func(t *testing.T) {
+			kafkatest.Waits(t)
 			kafkatest.Each(t, func(t *testing.T, b kafkatest.Broker) {
 				prefix, dir := b.Prefix(t), t.TempDir()
 				original := launch(t, upFlags(b, prefix, dir, "--guarantee", guarantee)...).up()
@@ -98,6 +99,7 @@ func TestUp_CopiedDataDirectory(t *testing.T) {
 
 // The same directory needs no question; one that was copied from an instance that was killed waits for its session to end.
 func TestInstanceID(t *testing.T) {
+	kafkatest.Waits(t)
 	b := kafkatest.Embedded(t)
 	prefix := b.Prefix(t)
 	p := &process{settings: &settings{dataDir: t.TempDir()}, runs: []string{topics.Orders, topics.Stock}, catalog: topics.New(prefix, 4), log: kafkatest.Logger(t)}

@@ -44,6 +44,14 @@ func Each(t *testing.T, f func(t *testing.T, b Broker)) {
 	t.Run(KafkaName, func(t *testing.T) { f(t, Kafka(t)) })
 }
 
+// Waits marks a test that mostly waits for a time to pass: in quick runs it waits
+// beside others. It is called before anything else.
+func Waits(t *testing.T) {
+	if testing.Short() {
+		t.Parallel()
+	}
+}
+
 // Embedded starts an embedded broker in memory that ends with the test.
 func Embedded(t testing.TB) Broker {
 	t.Helper()
