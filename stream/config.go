@@ -13,8 +13,8 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"baedal/stream/internal/kafkaclient"
 	"baedal/state"
+	"baedal/stream/internal/kafkaclient"
 )
 
 // Config is what all groups of a process share.
