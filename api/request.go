@@ -61,6 +61,9 @@ func readBody(w http.ResponseWriter, r *http.Request, v any) error {
 	case err != nil:
 		return newProblem(http.StatusBadRequest, "the body could not be read: send it again")
 	}
+	if body, err = plain(w, r, body); err != nil {
+		return err
+	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
@@ -86,7 +89,8 @@ func checkContentType(header string) error {
 	}
 	kind, params, err := mime.ParseMediaType(header)
 	json := kind == "application/json" || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")
-	if charset := params["charset"]; err != nil || !json || charset != "" && !strings.EqualFold(charset, "utf-8") {
+	charset := strings.ToLower(params["charset"])
+	if err != nil || !json || charset != "" && charset != "utf-8" && charset != "utf8" && charset != "us-ascii" {
 		return problemf(http.StatusUnsupportedMediaType, "the Content-Type %q is not understood: send application/json (curl: --json in place of -d)", header)
 	}
 	return nil

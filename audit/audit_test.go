@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"go/build"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -92,6 +93,11 @@ var tampered = []struct {
 	{"two events for a version", again(orderEvents, `"type":"ready"`, `"type":"cooking"`, `"id":"o-1/6"`), Orders, "o-1", "two different events for version 6"},
 	{"two wordings of an event", again(orderEvents, `"total":9000`, `"total":1`, `"id":"o-1/6"`), Orders, "o-1", "two different events for version 6"},
 	{"event after final", say(orderEvents, "o-2", `{"type":"paid","id":"o-2/5","version":5,"orderId":"o-2","status":"paid","attempt":1}`), Orders, "o-2", "comes when the order is cancelled, and that is final"},
+	{"overtaken for the first time", overtaken, Orders, "o-1", "version 2 comes for the first time behind version 3"},
+	{"told out of order", tellLate, Messages, "u", `notification "o-1/2/customer" comes for the first time behind that of version 3`},
+	{"a storm", storming, Repeats, "o-1", `message "o-1/assigned/1/1" came more than 499 times`},
+	{"a storm of events", stormingEvents, Repeats, "o-2", `message "o-2/4" came more than 499 times`},
+	{"a chain without a row", hopping("16"), Inputs, "store-commands/0/6", "16 messages led to it without a row changing, and it is not in the dead letters"},
 	{"status left out", replace(orderEvents, `"cooking"`, `"ready"`, `"id":"o-1/5"`), Orders, "o-1", `ready can't follow "accepted"`},
 	{"remark in a wrong status", replace(orderEvents, `"type":"ready"`, `"type":"delayed"`, `"id":"o-1/6"`), Orders, "o-1", "version 6, delayed, says that the order is ready"},
 	{"unknown event", replace(orderEvents, `"type":"completed"`, `"type":"eaten"`), Orders, "o-1", "which nobody knows"},
@@ -115,6 +121,7 @@ var tampered = []struct {
 	{"verdict of another key", replace(verdicts, `"key":"o-1"`, `"key":"o-2"`), Verdicts, "o-1", "says that its key is"},
 	{"an id for two commands", say2(orderCommands, "o-1", `{"type":"cancel","id":"o-1:confirm","verdict":true}`, verdicts, ruling("order-commands", "o-1", `{"type":"cancel","id":"o-1:confirm"}`, "accepted")), Verdicts, "o-1", "its id names a confirm, which came before, and it is not refused"},
 	{"an id of the engine's, not buried", say(orderCommands, "o-1", `{"type":"confirm","id":"o-1/assigned/1/1"}`), Inputs, "order-commands/0/5", "not in the dead letters"},
+	{"accepted by a store in vain", say2(storeCommands, "s", `{"type":"close","id":"vain","verdict":true}`, verdicts, ruling("store-commands", "s", `{"type":"close","id":"vain"}`, "accepted")), Verdicts, "s", "it is accepted, and no row of the store knows of it"},
 	{"verdict on nothing", say(verdicts, "o-1", ruling("order-commands", "o-1", `{"type":"confirm","id":"ghost"}`, "refused")), Verdicts, "o-1", "a command that nobody sent"},
 
 	{"oversold", stockRowOf(`{"product":"rice","onHand":-1,"reserved":0,"added":10,"sold":11}`, ""), Stock, "s", "negative: free -1"},
@@ -229,6 +236,40 @@ func areaRowOf(riders, deliveries string) edit {
 	return say(dispatchTable, "a", fmt.Sprintf(`{"id":"a","riders":[%s],"deliveries":[%s]}`, riders, deliveries))
 }
 
+// move puts the first record that has the texts behind the first one that has others.
+func move(t stream, text, behind string) edit {
+	return func(all []said) []said {
+		i := find(all, t, text)
+		r := all[i]
+		all = slices.Delete(all, i, i+1)
+		return slices.Insert(all, find(all, t, behind)+1, r)
+	}
+}
+
+func overtaken(all []said) []said { return move(orderEvents, `"id":"o-1/2"`, `"id":"o-1/3"`)(all) }
+
+func tellLate(all []said) []said {
+	return move(notifications, `"o-1/2/customer"`, `"o-1/3/customer"`)(all)
+}
+
+func copies(t stream, n int, texts ...string) edit {
+	return func(all []said) []said {
+		return append(all, slices.Repeat([]said{all[find(all, t, texts...)]}, n)...)
+	}
+}
+
+func storming(all []said) []said { return copies(deliveryEvents, 600, "o-1/assigned/1/1")(all) }
+
+func stormingEvents(all []said) []said { return copies(orderEvents, 600, `"id":"o-2/4"`)(all) }
+
+func hopping(hops string) edit {
+	return func(all []said) []said {
+		s := all[find(all, storeCommands, "o-1/reserve/1")]
+		s.headers = map[string]string{headerHops: hops}
+		return append(all, s)
+	}
+}
+
 // overdue is an order that stays delivered.
 func overdue(all []said) []said {
 	all = drop(orderEvents, `"id":"o-1/10"`)(drop(ordersTable, `"id":"o-1"`, `"version":10`)(drop(orderCommands, "o-1:confirm")(all)))
@@ -249,6 +290,81 @@ func TestTampered(t *testing.T) {
 			require.False(t, r.OK())
 		})
 	}
+}
+
+// Repeats come late, and a client may say the same very often: neither is out of order, nor a storm.
+func TestNoStorm(t *testing.T) {
+	all := copies(deliveryEvents, storm-2, "o-1/assigned/1/1")(history())
+	require.Empty(t, play(hopping("15")(all), AtLeastOnce).Violations)
+	all = copies(orderCommands, 200, "o-1:confirm")(history())
+	require.Empty(t, play(copies(orderEvents, 700, `"id":"o-1/10"`)(all), AtLeastOnce).Violations)
+	require.Empty(t, play(copies(orderEvents, 2, `"id":"o-1/3"`)(history()), AtLeastOnce).Violations)
+}
+
+// Where a stream has lost its first records, the keys that miss something there are named, and no other.
+func TestGone(t *testing.T) {
+	cases := []struct {
+		name     string
+		lose     edit
+		gone     []stream
+		unproved []string
+	}{
+		{"nothing is missing", func(all []said) []said { return all }, []stream{orderEvents, storeCommands, stockReplies}, nil},
+		{"first versions", drop(orderEvents, `"id":"o-1/1"`), []stream{orderEvents}, []string{"o-1"}},
+		{"all events of an order", drop(orderEvents, `"orderId":"o-1"`), []stream{orderEvents}, []string{"o-1"}},
+		{"the newest event", drop(orderEvents, `"id":"o-1/10"`), []stream{orderEvents}, []string{"o-1"}},
+		{"a request", drop(paymentRequests, "o-1/capture"), []stream{paymentRequests}, []string{"o-1"}},
+		{"a reply of stock", both(drop(stockReplies, "o-2/"), drop(storeCommands, "o-2/release")), []stream{stockReplies}, []string{"o-2"}},
+		{"what a store was told", drop(storeCommands, "s:add"), []stream{storeCommands}, []string{"s"}},
+		{"first steps of a delivery", both(drop(deliveryEvents, "o-1/assigned/1/1"), drop(dispatchCommands, "o-1/request/1")), []stream{deliveryEvents, dispatchCommands}, []string{"o-1"}},
+		{"a verdict", drop(verdicts, "o-1/place"), []stream{verdicts}, []string{"o-1"}},
+		{"a notification", drop(notifications, "o-1/3/customer"), []stream{notifications}, []string{"o-1"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			run := func(gone []stream, number int32) *Report {
+				a := newTestAuditor(AtLeastOnce)
+				for _, s := range gone {
+					a.begins(partition{s, number}, 7)
+				}
+				feedAll(a, c.lose(history()))
+				return a.finish(start.UnixMilli() + 1000)
+			}
+			r := run(c.gone, 0)
+			require.Empty(t, r.Violations)
+			keys := map[string]bool{}
+			for _, u := range r.Unproved {
+				keys[u.Key] = true
+			}
+			require.ElementsMatch(t, c.unproved, slices.Collect(maps.Keys(keys)))
+			var text strings.Builder
+			require.NoError(t, r.WriteText(&text))
+			for _, k := range c.unproved {
+				require.Contains(t, text.String(), "not proved: ")
+				require.Contains(t, text.String(), k)
+			}
+			require.Contains(t, text.String(), "of partition 0 before offset 7")
+
+			if c.unproved != nil {
+				require.NotEmpty(t, run(nil, 0).Violations, "nothing is gone")
+				if atHome[c.gone[0]] {
+					require.NotEmpty(t, run(c.gone[:1], 1).Violations, "another partition")
+				}
+			}
+		})
+	}
+}
+
+// A promise that is seen to be broken is broken, whatever is gone.
+func TestGone_Excuses(t *testing.T) {
+	a := newTestAuditor(AtLeastOnce)
+	for s := range streams {
+		a.begins(partition{s, 0}, 7)
+	}
+	feedAll(a, overdue(history()))
+	r := a.finish(start.UnixMilli() + 3600_000)
+	require.Equal(t, []string{Orders}, r.Broken())
+	require.Equal(t, "o-1", r.Violations[0].Key)
 }
 
 // An id twice, with other words, and refused: that is as it should be. So is an order that was placed as another had its id.

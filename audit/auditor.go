@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,10 +24,11 @@ const sweepEvery = 20_000
 // auditor is told every record and knows what is open.
 type auditor struct {
 	topics    [streams]string
-	short     [streams]string // as the contract calls them
-	once      bool            // exactly-once
-	truncated [streams]bool   // the topic does not begin with its first record
-	compacted [streams]bool   // records are missing within the topic
+	short     [streams]string     // as the contract calls them
+	once      bool                // exactly-once
+	starts    map[partition]int64 // where partitions begin that have lost their first records
+	truncated [streams]bool       // some partition of the topic has
+	compacted [streams]bool       // records are missing within the topic
 
 	cut       map[partition]int64     // where the topics ended at the start; nil: not known, everything is before
 	unhandled func(group, int32) bool // whether a group has something of before the cut to do in a partition; -1: in any
@@ -42,7 +44,7 @@ type auditor struct {
 	ruled    map[uint64]uint32       // verdicts on commands that are forgotten
 	counted  map[uint64]struct{}     // commands in the sums of a store
 	dead     map[coordinates]bool    // records that are in the dead letters
-	bad      map[coordinates]where   // records that must be in the dead letters
+	bad      map[coordinates]string  // records that must be in the dead letters, and why
 	grace    int64                   // allowed behind a deadline, in milliseconds
 	rep      *Report
 }
@@ -60,7 +62,7 @@ func newAuditor(topics, short [streams]string, guarantee string, slack time.Dura
 		unhandled: func(group, int32) bool { return false },
 		orders:    map[string]*life{}, closed: map[uint64]tomb{}, stores: map[string]*store{}, riders: map[string]*rider{},
 		areas: map[string]*area{}, commands: map[commandKey]*command{}, ruled: map[uint64]uint32{},
-		counted: map[uint64]struct{}{}, dead: map[coordinates]bool{}, bad: map[coordinates]where{},
+		starts: map[partition]int64{}, counted: map[uint64]struct{}{}, dead: map[coordinates]bool{}, bad: map[coordinates]string{},
 		rep: newReport(),
 	}
 }
@@ -68,6 +70,9 @@ func newAuditor(topics, short [streams]string, guarantee string, slack time.Dura
 // feed is told the next record. Records of one partition come in order.
 func (a *auditor) feed(r *record) {
 	a.records[r.stream]++
+	if hops := r.headers[headerHops]; hops != "" && number(hops) >= maxHops && readerOf(r.stream) != nobody && !a.dead[r.where] {
+		a.bad[r.where] = hops + " messages led to it without a row changing, and it"
+	}
 	if r.at > a.clock {
 		a.clock = r.at
 	}
@@ -119,7 +124,7 @@ func (a *auditor) undecodable(r *record, err error) {
 	for g := range inputs {
 		for _, s := range inputs[g] {
 			if s == r.stream {
-				a.bad[r.where] = r.where
+				a.bad[r.where] = "it can't be read, and"
 				return
 			}
 		}
@@ -157,6 +162,23 @@ func (a *auditor) bury(topic, partition, offset string) bool {
 	return false
 }
 
+// begins notes that the records of a partition before an offset are gone.
+func (a *auditor) begins(p partition, offset int64) {
+	if offset > 0 {
+		a.starts[p], a.truncated[p.stream] = offset, true
+	}
+}
+
+// gone reports whether records of a key are gone from a stream: of a client's
+// stream, and where the key is another one than the debtor's, any partition may
+// have had them.
+func (a *auditor) gone(s stream, home int32) bool {
+	if home < 0 || !atHome[s] {
+		return a.truncated[s]
+	}
+	return a.starts[partition{s, home}] > 0
+}
+
 // before reports whether a record was there at the cut.
 func (a *auditor) before(w where) bool {
 	return a.cut == nil || w.offset < a.cut[partition{w.stream, w.partition}]
@@ -173,17 +195,28 @@ type debt struct {
 	text       string
 	from       where
 	by         group
-	until      int64 // not before then; 0: at once
+	until      int64    // not before then; 0: at once
+	home       int32    // the partition in which the engine writes about the key; -1: not known
+	lost       []stream // records that would explain it may have been in these; nil: as its check says
+	shown      bool     // no record that is gone can explain it
 }
 
 // state of a debt.
 type state int
 
 const (
-	late    state = iota // a promise is broken
-	waiting              // within its time
-	flying               // opened after the cut, or its group is not so far yet
+	late     state = iota // a promise is broken
+	waiting               // within its time
+	flying                // opened after the cut, or its group is not so far yet
+	unproved              // records are gone that may have paid it
 )
+
+// explains is which streams may have had what a debt misses.
+var explains = map[string][]stream{
+	Orders: {orderEvents}, Repeats: {}, Verdicts: {verdicts, orderEvents}, Stock: {stockReplies, storeCommands, orderEvents},
+	Payments: {paymentRequests, paymentReplies, orderEvents}, Deliveries: {deliveryEvents, dispatchCommands, orderEvents},
+	Messages: {notifications, messageLog, orderEvents}, Inputs: {verdicts, orderEvents, riderEvents, deadLetters},
+}
 
 func (a *auditor) judge(d *debt, now int64) state {
 	switch {
@@ -191,6 +224,15 @@ func (a *auditor) judge(d *debt, now int64) state {
 		return waiting
 	case !a.before(d.from), d.by != nobody && a.unhandled(d.by, d.from.partitionOf(d.by)):
 		return flying
+	case d.shown:
+		return late
+	}
+	lost := d.lost
+	if lost == nil {
+		lost = explains[d.check]
+	}
+	if slices.ContainsFunc(lost, func(s stream) bool { return a.gone(s, d.home) }) {
+		return unproved
 	}
 	return late
 }
@@ -210,8 +252,8 @@ func (a *auditor) debts(f func(*debt)) {
 		a.owedByStore(id, s, f)
 	}
 	a.owedByAreas(f)
-	for at, w := range a.bad {
-		f(&debt{check: Inputs, key: a.at(at), text: "can't be read, and is not in the dead letters", from: w, by: readerOf(w.stream)})
+	for w, why := range a.bad {
+		f(&debt{check: Inputs, key: a.at(w), text: why + " is not in the dead letters", from: w, by: readerOf(w.stream), home: -1, lost: []stream{deadLetters}})
 	}
 }
 
@@ -289,7 +331,7 @@ func (a *auditor) close(l *life) {
 func (a *auditor) life(key string, r *record) *life {
 	l := a.orders[key]
 	if l == nil {
-		l = &life{key: strings.Clone(key)}
+		l = &life{key: strings.Clone(key), home: -1}
 		if t, ok := a.closed[digest(key)]; ok {
 			l.reopened, l.next, l.status = true, int(t.version), statuses[t.status]
 			l.base, l.sold = l.next, t.sold
@@ -298,11 +340,17 @@ func (a *auditor) life(key string, r *record) *life {
 		a.orders[l.key] = l
 	}
 	l.touched = max(l.touched, r.at)
+	if keysOfStreams[r.stream] == byOrder {
+		l.home = r.partition
+	}
 	return l
 }
 
+// storm is how often one message may come, beside what clients' repeats make of it.
+const storm = 500
+
 // seen notes a message by its id and reports whether it is new. The same id
-// again must be the same bytes.
+// again must be the same bytes, and not come without end.
 func (a *auditor) seen(all *[]mark, r *record, id string) bool {
 	h, sum := digest(a.short[r.stream], id), digestBytes(r.value)
 	for i := range *all {
@@ -310,11 +358,35 @@ func (a *auditor) seen(all *[]mark, r *record, id string) bool {
 			if (*all)[i].sum != sum {
 				a.violation(Repeats, r.key, r.where, "message %q was said before with other words", id)
 			}
+			if m := &(*all)[i]; m.times < 1<<32-1 {
+				m.times++
+				a.stormy(r, int(m.times), id)
+			}
 			return false
 		}
 	}
-	*all = append(*all, mark{h, sum})
+	*all = append(*all, mark{id: h, sum: sum, times: 1})
 	return true
 }
 
-type mark struct{ id, sum uint64 }
+type mark struct {
+	id, sum uint64
+	times   uint32
+}
+
+// stormy judges the times-th copy of a message. Each of a client's repeats may
+// cause some.
+func (a *auditor) stormy(r *record, times int, id string) {
+	if times%storm != 0 { // told once for each so many
+		return
+	}
+	var clients int
+	if l := a.orders[r.key]; l != nil {
+		for _, c := range l.orderCommands {
+			clients += c.records
+		}
+	}
+	if times > storm/2+8*clients {
+		a.violation(Repeats, r.key, r.where, "message %q came more than %d times: messages set each other off", id, times/storm*storm-1)
+	}
+}

@@ -208,7 +208,7 @@ func (a *auditor) deliveryEvent(r *record) error {
 	wrong := func(format string, args ...any) {
 		a.violation(Deliveries, r.key, r.where, "attempt %d: "+format, append([]any{m.Attempt}, args...)...)
 	}
-	fresh := t.events == 0 && (l.reopened || a.truncated[deliveryEvents])
+	fresh := t.events == 0 && (l.reopened || a.gone(deliveryEvents, r.partition))
 	t.last = r.where
 	t.events++
 	if t.end != "" {
@@ -278,7 +278,7 @@ func (a *auditor) owedTrips(l *life, owe func(string, group, where, string, ...a
 			owe(Deliveries, orders, delivered.where, "attempt %d is delivered by rider %q, and the order says %q", t.attempt, t.brought, delivered.rider)
 		case delivered != nil && t.end != "delivered":
 			owe(Deliveries, dispatch, delivered.where, "the order is delivered, and the delivery of attempt %d is not", t.attempt)
-		case t.events > 0 && !t.requested && !a.truncated[dispatchCommands]:
+		case t.events > 0 && !t.requested:
 			owe(Deliveries, orders, t.last, "attempt %d is brought, and nobody asked for it", t.attempt)
 		}
 	}
@@ -391,15 +391,12 @@ func number(s string) int64 {
 
 // owedToRider: his enter and leave are answered.
 func (a *auditor) owedToRider(id string, d *rider, f func(*debt)) {
-	if a.truncated[riderEvents] {
-		return
-	}
 	for _, s := range d.shifts {
 		what := "enter"
 		if s.leave {
 			what = "leave"
 		}
-		f(&debt{check: Inputs, key: id, text: fmt.Sprintf("%s %q has no answer from dispatch", what, s.id), from: s.where, by: dispatch})
+		f(&debt{check: Inputs, key: id, text: fmt.Sprintf("%s %q has no answer from dispatch", what, s.id), from: s.where, by: dispatch, home: -1, lost: []stream{riderEvents}})
 	}
 }
 
@@ -409,7 +406,7 @@ func (a *auditor) owedByAreas(f func(*debt)) {
 	for id, ar := range a.areas {
 		for r := range ar.onDuty {
 			if other, twice := in[r]; twice {
-				f(&debt{check: Deliveries, key: r, text: fmt.Sprintf("rider %q is on shift in areas %q and %q", r, min(id, other), max(id, other)), from: ar.row, by: dispatch})
+				f(&debt{check: Deliveries, key: r, text: fmt.Sprintf("rider %q is on shift in areas %q and %q", r, min(id, other), max(id, other)), from: ar.row, by: dispatch, shown: true})
 			}
 			in[r] = id
 		}
@@ -418,7 +415,7 @@ func (a *auditor) owedByAreas(f func(*debt)) {
 		}
 		for _, c := range ar.open {
 			if !c.traced && !a.buried(c) {
-				f(&debt{check: Inputs, key: c.key, text: fmt.Sprintf("%s %q: nothing became of it in the area's row", c.typ, c.id), from: c.where, by: dispatch})
+				f(&debt{check: Inputs, key: c.key, text: fmt.Sprintf("%s %q: nothing became of it in the area's row", c.typ, c.id), from: c.where, by: dispatch, home: -1, lost: []stream{deadLetters}})
 			}
 		}
 	}

@@ -36,8 +36,24 @@
 //   - Which event is told to whom: a notification must have its event and be
 //     logged, but that one is missing is not seen.
 //   - What the gateway did: only what it answered.
-//   - What older records said, where a topic does not begin at offset 0: orders that
-//     began before are judged from what is there.
+//   - What older records said, where a partition does not begin at offset 0: by
+//     retention, or because somebody deleted them. A debt that one of those may have
+//     paid is no violation: its key is named as not proved. Which keys' records those
+//     were is seen only by what is missed elsewhere: a command that was deleted before
+//     anybody read it leaves nothing to miss. Where records are gone, the order of first
+//     appearances is not judged, as what is left may be repeats.
+//
+// # Order
+//
+// The first appearances of an order's versions on order-events come in order, and
+// so do those of what one recipient is told about an order, on notifications and
+// on the message log. Steps of a delivery are judged as they come for the first time. Repeats may come late.
+//
+// # Storms
+//
+// Two groups that answer each other's repeats never end. A message that 16
+// others led to without a row changing (header baedal-hops) must be a dead letter, and
+// there are not 500 copies of one message, unless clients repeated as often what caused it.
 //
 // Documented edges of the engine at-least-once (a row forgets a decision and a
 // repeat is decided anew, see docs/architecture.md) break a promise, and are reported.

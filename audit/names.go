@@ -99,6 +99,11 @@ var keysOfStreams = [streams]int{orderEvents: byOrder, stockReplies: byOrder, pa
 
 var keysOfGroups = [groups]int{orders: byOrder, payments: byOrder, stock: byStore, riders: byRider, dispatch: byArea}
 
+// atHome are the streams and tables that the engine writes, each key into the
+// same partition of all of them.
+var atHome = [streams]bool{verdicts: true, orderEvents: true, stockReplies: true, paymentRequests: true, paymentReplies: true,
+	deliveryEvents: true, riderEvents: true, ordersTable: true, paymentsTable: true, stockTable: true, ridersTable: true}
+
 // partitionOf returns in which partition a group handles the key of a record;
 // -1: not known. Clients may put a key anywhere.
 func (w where) partitionOf(g group) int32 {

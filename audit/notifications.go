@@ -32,6 +32,7 @@ func (a *auditor) note(r *record, sent bool) error {
 	if l.reopened && l.versionOf(m.ID) <= l.base {
 		return nil // its other half may be forgotten
 	}
+	a.inOrder(l, r, m.ID)
 	i := slices.IndexFunc(l.notes, func(n note) bool { return n.id == m.ID })
 	if i < 0 {
 		l.notes = append(l.notes, note{where: r.where, id: strings.Clone(m.ID), sent: sent, logged: !sent})
@@ -44,12 +45,41 @@ func (a *auditor) note(r *record, sent bool) error {
 	return nil
 }
 
+// told is what the newest notification was that somebody got about an order.
+type told struct {
+	to      uint64 // stream, recipient and audience
+	version int
+}
+
+// inOrder judges a notification that comes for the first time: a person is told
+// what happened to an order as it happened. Where records are gone, it may be a
+// repeat.
+func (a *auditor) inOrder(l *life, r *record, id string) {
+	version := l.versionOf(id)
+	if version == noVersion || a.starts[partition{r.stream, r.partition}] > 0 {
+		return
+	}
+	to := digest(a.short[r.stream], r.key, id[strings.LastIndexByte(id, '/'):])
+	i := slices.IndexFunc(l.told, func(t told) bool { return t.to == to })
+	if i < 0 {
+		l.told = append(l.told, told{to, version})
+		return
+	}
+	if t := &l.told[i]; version < t.version {
+		a.violation(Messages, r.key, r.where, "notification %q comes for the first time behind that of version %d", id, t.version)
+	} else {
+		t.version = version
+	}
+}
+
+const noVersion = 1 << 20
+
 // versionOf returns the version of the order that a notification is about: ORDERID/VERSION/AUDIENCE.
 func (l *life) versionOf(id string) int {
 	v, _, _ := strings.Cut(strings.TrimPrefix(id, l.key+"/"), "/")
 	n, err := strconv.Atoi(v)
 	if err != nil {
-		return 1 << 20
+		return noVersion
 	}
 	return n
 }
@@ -61,7 +91,7 @@ func (a *auditor) owedNotes(l *life, owe func(string, group, where, string, ...a
 		switch {
 		case n.sent && !n.logged:
 			owe(Messages, messenger, n.where, "notification %q is not in the message log", n.id)
-		case n.logged && !n.sent && !a.truncated[notifications]:
+		case n.logged && !n.sent:
 			owe(Messages, notifier, n.where, "message %q is logged, and was never sent", n.id)
 		case v > l.base+len(l.events) || v > l.base && l.events[v-l.base-1].sum == 0:
 			owe(Messages, orders, n.where, "notification %q is about nothing that happened", n.id)

@@ -53,11 +53,14 @@ func statusNumber(s string) uint8 { return uint8(max(0, slices.Index(statuses, s
 type life struct {
 	key      string
 	touched  int64
-	reopened bool // it was over, and only its tomb is known of before
-	began    bool // before the oldest record that is there
+	home     int32 // the partition of all that the engine says of it; -1: not known
+	reopened bool  // it was over, and only its tomb is known of before
+	began    bool  // before the oldest record that is there
 
 	events []event // those above base, by version
 	base   int
+	newest int    // the highest version that has come
+	told   []told // the newest notification to each
 	next   int    // versions that have come without a gap
 	status string // after them
 	sold   uint8  // the highest attempt whose goods are in the sums
@@ -88,6 +91,7 @@ type event struct {
 	rider   string
 	attempt int
 	total   int64
+	times   int
 }
 
 func (a *auditor) orderEvent(r *record) error {
@@ -124,10 +128,18 @@ func (a *auditor) orderEvent(r *record) error {
 		case a.once:
 			a.violation(Orders, r.key, r.where, "version %d comes a second time", e.Version)
 		}
+		old.times++
+		a.stormy(r, old.times, e.ID)
 		return nil
 	}
+	// Whoever keeps the highest version that they have seen would never take this
+	// one. Where records are gone, this may be a repeat.
+	if e.Version < l.newest && a.starts[partition{r.stream, r.partition}] == 0 {
+		a.violation(Orders, r.key, r.where, "version %d comes for the first time behind version %d", e.Version, l.newest)
+	}
+	l.newest = max(l.newest, e.Version)
 	l.events[i] = event{where: r.where, sum: sum, cause: digest(e.CauseID), at: int64(e.At), typ: known(e.Type), status: known(e.Status),
-		rider: e.RiderID, attempt: max(1, e.Attempt), total: e.Total}
+		rider: e.RiderID, attempt: max(1, e.Attempt), total: e.Total, times: 1}
 	if len(l.events) == 1 && i == 0 && l.base == 0 || l.next == l.base+i {
 		a.advance(l)
 	}
@@ -226,9 +238,12 @@ func (a *auditor) orderRow(r *record) error {
 // owedBy is what an order still owes, and what is owed to it.
 func (a *auditor) owedBy(l *life, f func(*debt)) {
 	owe := func(check string, by group, from where, format string, args ...any) {
-		f(&debt{check: check, key: l.key, text: fmt.Sprintf(format, args...), from: from, by: by})
+		f(&debt{check: check, key: l.key, text: fmt.Sprintf(format, args...), from: from, by: by, home: l.home})
 	}
-	l.began = !l.reopened && l.next == 0 && len(l.events) > 0 && a.truncated[orderEvents]
+	l.began = !l.reopened && l.next == 0 && len(l.events) > 0 && a.gone(orderEvents, l.home)
+	if l.began {
+		owe(Orders, orders, l.last(), "its first versions are gone")
+	}
 	if l.began || l.reopened && len(l.events) == 0 && !l.rowSeen {
 		a.owedForCommands(l, f)
 		return // what came before is not known
@@ -251,19 +266,24 @@ func (a *auditor) owedBy(l *life, f func(*debt)) {
 	case l.rowSeen && l.rowVersion > top:
 		owe(Orders, orders, l.row, "the row is at version %d and the last event is version %d: an event was not sent", l.rowVersion, top)
 	case l.rowSeen && l.rowVersion < top && !l.reopened:
-		owe(Orders, orders, l.last(), "the last event is version %d and the row is at version %d: an event that no row explains", top, l.rowVersion)
+		f(&debt{check: Orders, key: l.key, text: fmt.Sprintf("the last event is version %d and the row is at version %d: an event that no row explains", top, l.rowVersion), from: l.last(), by: orders, home: l.home, lost: []stream{ordersTable}})
 	case l.rowSeen && l.rowVersion == l.next && l.rowVersion > 0 && l.rowStatus != l.status:
 		owe(Orders, orders, l.row, "the row says %s and the events say %s", l.rowStatus, l.status)
 	case !l.rowSeen && len(l.events) > 0 && !l.reopened:
-		owe(Orders, orders, l.last(), "it has events and no row")
+		f(&debt{check: Orders, key: l.key, text: "it has events and no row", from: l.last(), by: orders, home: l.home, lost: []stream{ordersTable}})
 	}
-	if l.next > 0 && !final[l.status] && len(l.events) > 0 {
+	status := l.status
+	if l.rowSeen && !l.gone && l.rowVersion > l.next { // the newest events are gone, and so it is said above
+		status = l.rowStatus
+	}
+	if l.next > 0 && !final[status] && len(l.events) > 0 {
 		e := &l.events[min(l.next-l.base, len(l.events))-1]
 		until := l.deadline
 		if !l.rowSeen || until == 0 {
-			until = e.at + allowance[l.status]
+			until = e.at + allowance[status]
 		}
-		f(&debt{check: Orders, key: l.key, text: fmt.Sprintf("it is %s, and its deadline has passed", l.status), from: e.where, by: orders, until: max(until, 1)})
+		f(&debt{check: Orders, key: l.key, text: fmt.Sprintf("it is %s, and its deadline has passed", status), from: e.where, by: orders, until: max(until, 1),
+			home: l.home, shown: !l.gone})
 	}
 	a.owedForCommands(l, f)
 	a.owedGoods(l, owe)

@@ -130,7 +130,7 @@ const gatewayPatience = 30_000
 func (a *auditor) owedMoney(l *life, f func(*debt)) {
 	m := &l.money
 	owe := func(by group, from where, format string, args ...any) {
-		d := debt{check: Payments, key: l.key, text: fmt.Sprintf(format, args...), from: from, by: by}
+		d := debt{check: Payments, key: l.key, text: fmt.Sprintf(format, args...), from: from, by: by, home: l.home}
 		if m.due > 0 && by == payments { // the gateway is asked, or will be
 			d.until = m.due + gatewayPatience
 		}
@@ -152,11 +152,11 @@ func (a *auditor) owedMoney(l *life, f func(*debt)) {
 		request, reply string
 	}{{"capture", "captured"}, {"void", "voided"}, {"refund", "refunded"}} {
 		q, p := m.request(k.request), m.reply(k.reply)
-		if p.done && !q.done && !a.truncated[paymentRequests] {
+		if p.done && !q.done {
 			owe(orders, p.where, "%s, and nobody asked for it", k.reply)
 		}
 	}
-	if approved.done && !authorize.done && !a.truncated[paymentRequests] {
+	if approved.done && !authorize.done {
 		owe(orders, approved.where, "approved, and nobody asked for it")
 	}
 	for i := range m.requests {

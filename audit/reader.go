@@ -47,7 +47,7 @@ func (p *part) done() bool { return p.next >= p.end || p.idle }
 
 func (p *part) needed() bool { return len(p.buf) == 0 && !p.done() }
 
-func newReader(brokers []string, topics [streams]string, starts, ends map[partition]int64) (*reader, error) {
+func newReader(brokers []string, topics [streams]string, starts, ends map[partition]int64, opts ...kgo.Opt) (*reader, error) {
 	rd := &reader{index: map[string]stream{}, parts: map[partition]*part{}}
 	for s, name := range topics {
 		rd.index[name] = stream(s)
@@ -66,9 +66,9 @@ func newReader(brokers []string, topics [streams]string, starts, ends map[partit
 		}
 	}
 	var err error
-	rd.cl, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ClientID("baedal-audit"), kgo.ConsumePartitions(from),
+	rd.cl, err = kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.ClientID("baedal-audit"), kgo.ConsumePartitions(from),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(250*time.Millisecond),
-		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(512<<10))
+		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(512<<10))...)
 	return rd, err
 }
 

@@ -33,8 +33,12 @@ const (
 	headerPartition = "baedal-partition"
 	headerOffset    = "baedal-offset"
 	headerReplayed  = "baedal-replayed"
+	headerHops      = "baedal-hops"
 	headerPrefix    = "baedal-"
 )
+
+// maxHops is how many messages lead to one at which groups answer each other without end.
+const maxHops = 16
 
 var seed = maphash.MakeSeed()
 
@@ -81,6 +85,7 @@ func (d *pastDelivery) UnmarshalText(b []byte) error {
 }
 
 func decode[M any](b []byte) (m M, err error) {
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // a byte order mark is no part of the text
 	err = json.Unmarshal(b, &m)
 	if err == nil && string(bytes.TrimSpace(b)) == "null" {
 		err = errors.New("null is no message")

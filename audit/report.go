@@ -1,10 +1,12 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -34,6 +36,9 @@ var promises = []struct{ name, promise string }{
 
 // Shown is how many violations of a check are listed.
 const Shown = 20
+
+// shownUnproved is how many keys are listed whose records are gone.
+const shownUnproved = 200
 
 // Violation is a promise that is broken, and where.
 type Violation struct {
@@ -66,8 +71,9 @@ type Report struct {
 	Seconds    float64     `json:"seconds"`
 	Orders     int         `json:"orders"`
 	Checks     []Check     `json:"checks"`
-	Violations []Violation `json:"violations"`      // of each check the first ones
-	Notes      []string    `json:"notes,omitempty"` // what could not be proved
+	Violations []Violation `json:"violations"`         // of each check the first ones
+	Unproved   []Violation `json:"unproved,omitempty"` // of each check and key the first: records are gone that may have kept the promise
+	Notes      []string    `json:"notes,omitempty"`    // what else could not be proved
 
 	found  map[string]int
 	said   map[Violation]bool
@@ -86,6 +92,15 @@ func (r *Report) add(v Violation) {
 	if r.found[v.Check]++; r.found[v.Check] <= Shown {
 		r.said[v] = true
 		r.Violations = append(r.Violations, v)
+	}
+}
+
+// doubt notes a promise that can't be proved.
+func (r *Report) doubt(v Violation) {
+	k := Violation{Check: v.Check, Key: v.Key}
+	if !r.said[k] {
+		r.said[k] = true
+		r.Unproved = append(r.Unproved, v)
 	}
 }
 
@@ -118,6 +133,13 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, "note:", n)
 	}
+	for i, v := range r.Unproved {
+		if i == shownUnproved {
+			fmt.Fprintf(w, "not proved: %d more: --format json names them\n", len(r.Unproved)-i)
+			break
+		}
+		fmt.Fprintln(w, "not proved:", v)
+	}
 	if len(r.Violations) > 0 {
 		fmt.Fprintln(w)
 	}
@@ -142,7 +164,12 @@ func (a *auditor) finish(now int64) *Report {
 			a.violation(d.check, d.key, d.from, "%s", d.text)
 		case waiting:
 			a.rep.open[d.check]++
+		case unproved:
+			a.rep.doubt(Violation{Check: d.check, Key: d.key, Problem: d.text, Topic: a.topics[d.from.stream], Partition: d.from.partition, Offset: d.from.offset})
 		}
+	})
+	slices.SortFunc(a.rep.Unproved, func(x, y Violation) int {
+		return cmp.Or(cmp.Compare(x.Check, y.Check), cmp.Compare(x.Key, y.Key))
 	})
 	r := a.rep
 	var unknown int
@@ -169,7 +196,7 @@ func (a *auditor) finish(now int64) *Report {
 	for s := range streams {
 		switch {
 		case a.truncated[s] && !s.isTable():
-			r.Notes = append(r.Notes, fmt.Sprintf("%s does not begin with its first record: what began before is judged from what is left", a.topics[s]))
+			r.Notes = append(r.Notes, fmt.Sprintf("records of %s are gone, %s: what began before is judged from what is left", a.topics[s], a.goneOf(s)))
 		case a.compacted[s]:
 			r.Notes = append(r.Notes, fmt.Sprintf("%s has gaps, as it is compacted or a transaction was aborted: what left its trace only there can't be proved", a.topics[s]))
 		}
@@ -178,6 +205,18 @@ func (a *auditor) finish(now int64) *Report {
 		r.Notes = append(r.Notes, fmt.Sprintf("%d %s", r.counts[what], what))
 	}
 	return r
+}
+
+// goneOf says of each partition of a stream before which offset its records are gone.
+func (a *auditor) goneOf(s stream) string {
+	var all []string
+	for p, at := range a.starts {
+		if p.stream == s {
+			all = append(all, fmt.Sprintf("of partition %d before offset %d", p.number, at))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
 // repeated are the streams whose messages are compared when they come again.

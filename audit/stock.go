@@ -12,6 +12,7 @@ type store struct {
 	products map[string]*product
 	open     []*command // not yet found in its row
 	marks    ring       // of commands that its rows remember
+	newest   string     // the last of them
 	row      where
 	reserved []reservation // in the newest row
 }
@@ -230,7 +231,7 @@ func (a *auditor) owedGoods(l *life, owe func(string, group, where, string, ...a
 		switch {
 		case g.asked && g.answer == "" && !g.releases && !g.commits && !l.reopened:
 			owe(Stock, stock, g.ask, "attempt %d asks store %q for its goods, and has no answer", g.attempt, g.store)
-		case g.answer != "" && !g.asked && !l.reopened && !a.truncated[storeCommands]:
+		case g.answer != "" && !g.asked && !l.reopened:
 			owe(Stock, orders, g.answered, "attempt %d is %s, and nobody asked", g.attempt, g.answer)
 		case cooked != nil && !g.commits && !l.reopened:
 			owe(Stock, orders, cooked.where, "attempt %d is cooked, and its goods are not committed", g.attempt)
@@ -294,9 +295,19 @@ func (a *auditor) stockRow(r *record) error {
 		}
 		p.rowAdded, p.rowRemoved, p.rowSold, p.rowReserved, p.inRow = w.Added, w.Removed, w.Sold, w.Reserved, true
 	}
-	// The newest decision is the last one. Where a command is missed, it may be an older one.
+	// The newest decision is the last one. What is missed still may be among the older ones.
 	if n := len(row.Decided); n > 0 {
-		s.marks.add(markOf(row.Decided[n-1].ID))
+		fresh := n - 1 // a row may tell of several since the one before
+		for fresh > 0 && row.Decided[fresh-1].ID != s.newest {
+			fresh--
+		}
+		if row.Decided[n-1].ID == s.newest {
+			fresh = n
+		}
+		for _, d := range row.Decided[fresh:] {
+			s.marks.add(markOf(d.ID))
+		}
+		s.newest = strings.Clone(row.Decided[n-1].ID)
 	}
 	if s.open = trimmed(s.open); len(s.open) > 0 {
 		for _, c := range s.open {
@@ -310,11 +321,11 @@ func (a *auditor) stockRow(r *record) error {
 
 // owedByStore: the newest row is what the commands and the orders say.
 func (a *auditor) owedByStore(id string, s *store, f func(*debt)) {
-	if a.truncated[storeCommands] || a.truncated[stockReplies] || s.row == (where{}) {
+	if s.row == (where{}) {
 		return
 	}
 	owe := func(format string, args ...any) {
-		f(&debt{check: Stock, key: id, text: fmt.Sprintf(format, args...), from: s.row, by: stock})
+		f(&debt{check: Stock, key: id, text: fmt.Sprintf(format, args...), from: s.row, by: stock, home: -1})
 	}
 	for name, p := range s.products {
 		for _, c := range []struct {

@@ -178,7 +178,7 @@ func (a *auditor) verdict(r *record) error {
 func (a *auditor) owedForCommands(l *life, f func(*debt)) {
 	for _, c := range l.orderCommands {
 		owe := func(check string, from where, format string, args ...any) {
-			f(&debt{check: check, key: l.key, text: fmt.Sprintf("%s %q: ", c.typ, c.id) + fmt.Sprintf(format, args...), from: from, by: orders})
+			f(&debt{check: check, key: l.key, text: fmt.Sprintf("%s %q: ", c.typ, c.id) + fmt.Sprintf(format, args...), from: from, by: orders, home: l.home})
 		}
 		if c.records == 0 {
 			if !l.reopened { // else the command may be forgotten
@@ -218,8 +218,7 @@ func (a *auditor) owedVerdict(c *command, owe func(string, where, string, ...any
 }
 
 func (a *auditor) unsent(c *command, owe func(string, where, string, ...any)) {
-	s := streamOf(a, c)
-	if !a.truncated[s] {
+	if !a.truncated[streamOf(a, c)] {
 		owe(Verdicts, c.said, "a verdict on a command that nobody sent")
 	}
 }
@@ -253,7 +252,7 @@ func (a *auditor) owedFor(c *command, f func(*debt)) {
 		by = riders
 	}
 	owe := func(check string, from where, format string, args ...any) {
-		f(&debt{check: check, key: c.key, text: fmt.Sprintf("%s %q: ", c.typ, c.id) + fmt.Sprintf(format, args...), from: from, by: by})
+		f(&debt{check: check, key: c.key, text: fmt.Sprintf("%s %q: ", c.typ, c.id) + fmt.Sprintf(format, args...), from: from, by: by, home: -1})
 	}
 	switch {
 	case c.records == 0:
@@ -263,6 +262,8 @@ func (a *auditor) owedFor(c *command, f func(*debt)) {
 		c.verdict == "" && !c.traced && !c.asked && by == riders && a.compacted[ridersTable]:
 	case c.verdict == "" && !c.traced:
 		owe(Inputs, c.where, "nothing became of it: no verdict, nothing in the table, no dead letter")
+	case c.verdict == "accepted" && !c.traced && by == stock && !a.compacted[stockTable]:
+		owe(Verdicts, c.said, "it is accepted, and no row of the store knows of it")
 	default:
 		a.owedVerdict(c, owe)
 	}

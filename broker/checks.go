@@ -2,7 +2,9 @@ package broker
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"baedal/internal/machine"
 	"baedal/topics"
 )
 
@@ -552,7 +555,11 @@ func checkDisk(f *Facts, found func(Finding)) {
 	mib := f.Disk.Free >> 20
 	switch {
 	case f.Disk.Problem != nil:
-		found(Finding{Subjects: subject(dir), Problem: fmt.Sprintf("nothing can be written and synced there: %v", f.Disk.Problem), Remedy: "chown -R $(id -un) {}, or choose another --data-dir"})
+		remedy := machine.Remedy(f.Disk.Problem)
+		if remedy == "" || errors.Is(f.Disk.Problem, fs.ErrPermission) {
+			remedy = "chown -R $(id -un) {}"
+		}
+		found(Finding{Subjects: subject(dir), Problem: fmt.Sprintf("nothing can be written and synced there: %v", f.Disk.Problem), Remedy: remedy + ", or choose another --data-dir"})
 	case f.Disk.Known && f.Disk.Free < diskFull:
 		found(Finding{Subjects: subject(dir), Problem: fmt.Sprintf("%d MiB are free, at least %d are needed", mib, diskFull>>20), Remedy: "make room (df -h {}), or choose another --data-dir"})
 	case f.Disk.Known && f.Disk.Free < diskLow:

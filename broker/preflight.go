@@ -15,18 +15,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"baedal/stream"
 	"baedal/topics"
 )
 
 // Demand is what a process is going to ask of the cluster and of its machine.
 type Demand struct {
-	Addrs          []string
-	Prefix         string
-	Specs          []topics.Spec
-	Replication    int           // of topics that are created; 0 leaves it to the brokers
-	Groups         []string      // that it runs, with the prefix
-	Installation   []string      // all groups of the installation, with the prefix
+	Addrs        []string
+	Prefix       string
+	Specs        []topics.Spec
+	Replication  int      // of topics that are created; 0 leaves it to the brokers
+	Groups       []string // that it runs, with the prefix
+	Installation []string // all groups of the installation, with the prefix
+	// CommittedWith reads from the metadata of a committed offset how many partitions
+	// the installation has that committed it; 0: it does not say. nil: nobody knows.
+	CommittedWith  func(metadata string) int
 	SessionTimeout time.Duration // of its groups; 0 without any
 	Transactions   bool
 	DataDir        string // none: ""
@@ -95,7 +97,7 @@ func gather(ctx context.Context, d Demand) (*Facts, error) {
 	looking.Go(func() {
 		existing := existingGroups(ctx, cl)
 		kinds = kindsOfGroups(ctx, cl, d.Groups, existing)
-		begun = begunWith(ctx, cl, slices.DeleteFunc(slices.Clone(d.Installation), func(name string) bool { return existing[name] == GroupKind{} }))
+		begun = begunWith(ctx, cl, slices.DeleteFunc(slices.Clone(d.Installation), func(name string) bool { return existing[name] == GroupKind{} }), d.CommittedWith)
 	})
 	var others []string
 	looking.Go(func() { others = allTopics(ctx, cl) })
@@ -308,17 +310,17 @@ func kindsOfGroups(ctx context.Context, cl *kgo.Client, names []string, existing
 }
 
 // begunWith returns the partition count that offsets of the groups were committed
-// with, 0 when none says.
-func begunWith(ctx context.Context, cl *kgo.Client, groups []string) int {
+// with, which partitions reads from their metadata; 0 when none says.
+func begunWith(ctx context.Context, cl *kgo.Client, groups []string, partitions func(metadata string) int) int {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if len(groups) == 0 {
+	if len(groups) == 0 || partitions == nil {
 		return 0
 	}
 	for _, g := range kadm.NewClient(cl).FetchManyOffsets(ctx, groups...) {
-		for _, partitions := range g.Fetched {
-			for _, o := range partitions {
-				if n := stream.CommittedPartitions(o.Metadata); o.Err == nil && n > 0 {
+		for _, offsets := range g.Fetched {
+			for _, o := range offsets {
+				if n := partitions(o.Metadata); o.Err == nil && n > 0 {
 					return n
 				}
 			}

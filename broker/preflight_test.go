@@ -175,7 +175,7 @@ func TestJudge(t *testing.T) {
 		"DiskFull":       {func(f *broker.Facts) { f.Disk.Free = 99 << 20 }, false, []string{"/data: 99 MiB are free, at least 100", "df -h /data"}},
 		"DiskLow":        {func(f *broker.Facts) { f.Disk.Free = 900 << 20 }, true, []string{"/data: only 900 MiB are free"}},
 		"DiskUnknown":    {func(f *broker.Facts) { f.Disk = broker.DiskFacts{} }, false, nil},
-		"DiskReadOnly":   {func(f *broker.Facts) { f.Disk.Problem = errors.New("read-only file system") }, false, []string{"/data: nothing can be written", "read-only file system", "chown -R $(id -un) /data"}},
+		"DiskReadOnly":   {func(f *broker.Facts) { f.Disk.Problem = errors.New("read-only file system") }, false, []string{"/data: nothing can be written", "read-only file system", "make the data directory writable"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fine()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,7 +46,10 @@ func fenced(broker string, g stream.Guarantee) string {
 	return onKafka(broker, g)
 }
 
-var faults = []fault{
+var faults = slices.Concat(breaking, spoiling)
+
+// breaking are what an installation survives as it was.
+var breaking = []fault{
 	{"none", 1, anyStep, anywhere, func(context.Context, *world, step) (bool, error) { return true, nil }},
 	{"kill", 3, anyStep, anywhere, kill},
 	{"kill-at", 3, at("kill", 25, failpoint.Always), anywhere, killAt},
@@ -59,8 +63,12 @@ var faults = []fault{
 	{"roll-back", 1, anyStep, anywhere, rollBack},
 	{"flip", 2, anyStep, anywhere, flip},
 	{"disk-full", 1, anyStep, mountable, diskFull},
+	{"signal-at-start", 4, anyStep, anywhere, signalAtStart},
 	{"scale", 1, anyStep, anywhere, scale},
 	{"scale-kill", 1, anyStep, anywhere, scaleKill},
+	{"poison-sizes", 1, anyStep, anywhere, poisonSizes},
+	{"poison-fields", 1, anyStep, anywhere, poisoned(poisonFields)},
+	{"poison-ids", 2, anyStep, anywhere, poisonIDs},
 	{"broker-kill", 2, anyStep, onKafka, killBroker},
 	{"cut", 3, anyStep, onKafka, cut},
 	{"slow", 1, anyStep, onKafka, slow},
@@ -266,14 +274,15 @@ func mountable(string, stream.Guarantee) string {
 	return ""
 }
 
-// diskFull fills the disk under the running instance: that of its tables, and
-// of the records where the broker is its own.
+// diskFull fills a disk under the running instance: that of its tables, of the
+// records where the broker is its own, or of all that it has.
 func diskFull(ctx context.Context, w *world, s step) (bool, error) {
 	in := w.all[0]
-	dir := filepath.Join(in.dir, "state")
+	dirs := []string{in.dir, filepath.Join(in.dir, "state")}
 	if w.broker == "embedded" {
-		dir = in.dir
+		dirs = append(dirs, filepath.Join(in.dir, "broker"))
 	}
+	dir := dirs[s.pick%uint64(len(dirs))]
 	in.kill()
 	leave, err := w.onSmallDisk(dir, 128<<20)
 	if err != nil {
@@ -285,10 +294,16 @@ func diskFull(ctx context.Context, w *world, s step) (bool, error) {
 	wait(ctx, s.wait)
 	ballast := filepath.Join(dir, "ballast")
 	_ = exec.Command("dd", "if=/dev/zero", "of="+ballast, "bs=64k").Run() // ends when there is no room
+	cmd := in.cmd
 	met := in.ended(4 * time.Second)
-	w.say("disk full: the instance ended: %v", met)
+	w.say("%s is full: the instance ended: %v", dir, met)
 	if err := os.Remove(ballast); err != nil {
 		return false, err
+	}
+	if met {
+		if err := in.endedInWords(cmd, 1); err != nil {
+			return true, fmt.Errorf("%s is full: %w", dir, err)
+		}
 	}
 	// A directory that is a mount can't be moved aside where it is damaged, and the
 	// next faults may do that.
@@ -297,6 +312,73 @@ func diskFull(ctx context.Context, w *world, s step) (bool, error) {
 		return false, err
 	}
 	return met, in.startReady()
+}
+
+// endedInWords finds that a process ended with a code, and with a line for
+// people instead of the runtime's.
+func (in *instance) endedInWords(cmd *exec.Cmd, code int) error {
+	lines, err := in.said()
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "goroutine ") {
+			return fmt.Errorf("it ended with %s and the runtime's words: %s", cmd.ProcessState, line)
+		}
+	}
+	if cmd.ProcessState.ExitCode() != code {
+		return fmt.Errorf("it ended with %s, not with %d", cmd.ProcessState, code)
+	}
+	return nil
+}
+
+// signalAtStart tells an instance to stop at any moment of its start, also while
+// it waits for brokers that are away.
+func signalAtStart(ctx context.Context, w *world, s step) (bool, error) {
+	wait(ctx, s.wait/4)
+	in, waits := w.all[0], s.pick%3 == 0
+	in.kill()
+	if waits {
+		in = w.all[1] // on the embedded broker it waits for the first one
+		if w.kafka != nil {
+			w.proxy.cut()
+		}
+	}
+	if err := in.start(""); err != nil {
+		return false, err
+	}
+	moment := time.Duration(s.pick>>8%1500) * time.Millisecond
+	wait(ctx, moment)
+	sig := syscall.SIGTERM
+	if s.pick>>2%2 == 0 {
+		sig = syscall.SIGINT
+	}
+	cmd, told := in.cmd, time.Now()
+	in.signal(sig)
+	stopped := in.ended(15 * time.Second)
+	if waits && w.kafka != nil {
+		if err := w.proxy.mend(); err != nil {
+			return true, err
+		}
+	}
+	if !stopped {
+		return true, errors.Join(fmt.Errorf("it did not stop within 15s of %s, %s after its start (waiting: %v)", sig, moment, waits), in.term())
+	}
+	w.say("%s %s after the start (waiting: %v): ended after %s with %s", sig, moment, waits, time.Since(told).Round(time.Millisecond), cmd.ProcessState)
+	lines, err := in.said()
+	if err != nil {
+		return true, err
+	}
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && len(lines) < 5 {
+		return false, w.all[0].startReady() // before its first instruction: the kernel's word, not ours
+	}
+	if err := in.endedInWords(cmd, 0); err != nil {
+		return true, fmt.Errorf("told to stop by %s, %s after its start (waiting: %v): %w", sig, moment, waits, err)
+	}
+	if !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "stopped") }) {
+		return true, fmt.Errorf("told to stop by %s, %s after its start (waiting: %v): it does not say that it stopped", sig, moment, waits)
+	}
+	return true, w.all[0].startReady()
 }
 
 // onSmallDisk puts a directory onto a disk of its own with some bytes of room.

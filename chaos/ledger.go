@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strconv"
@@ -15,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/domain/order"
@@ -32,14 +36,19 @@ type ledger struct {
 	mu       sync.Mutex
 	poison   map[string]string   // topic/partition/offset → what it was
 	buried   map[string]int      // the same → dead letters of it
+	either   map[string]try      // the same → a command that must have a verdict or a dead letter
 	expect   map[string]string   // command id → verdict that it must have: accepted, or "" for any
 	verdicts map[string][][]byte // command id → all that was said
+	tried    map[string]bool     // ids of what is in either
 	orders   map[string]bool     // of the disturber
 	final    map[string]string   // orders that ended
 }
 
+// try is a command that somebody might allow.
+type try struct{ what, id string }
+
 func newLedger(w *world) *ledger {
-	return &ledger{w: w, poison: map[string]string{}, buried: map[string]int{}, expect: map[string]string{},
+	return &ledger{w: w, poison: map[string]string{}, either: map[string]try{}, tried: map[string]bool{}, buried: map[string]int{}, expect: map[string]string{},
 		verdicts: map[string][][]byte{}, orders: map[string]bool{}, final: map[string]string{}}
 }
 
@@ -87,7 +96,7 @@ func (l *ledger) record(r *kgo.Record) {
 			CommandID string `json:"commandId"`
 		}
 		if json.Unmarshal(r.Value, &v) == nil {
-			if _, ours := l.expect[v.CommandID]; ours {
+			if _, ours := l.expect[v.CommandID]; ours || l.tried[v.CommandID] {
 				l.verdicts[v.CommandID] = append(l.verdicts[v.CommandID], r.Value)
 			}
 		}
@@ -110,15 +119,23 @@ func (l *ledger) settle(ctx context.Context, patience time.Duration) error {
 		missing, wrong := l.compare()
 		switch {
 		case len(wrong) > 0:
-			return fmt.Errorf("%d wrong: %s", len(wrong), some(wrong))
+			return fmt.Errorf("%d wrong: %s", len(wrong), l.some(wrong))
 		case len(missing) == 0:
 			return nil
 		case time.Now().After(deadline):
-			return fmt.Errorf("%d missing: %s", len(missing), some(missing))
+			return fmt.Errorf("%d missing: %s", len(missing), l.some(missing))
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 	}
+}
+
+// some writes all of it to a file, and returns some.
+func (l *ledger) some(all []string) string {
+	sort.Strings(all)
+	path := filepath.Join(l.w.dir, fmt.Sprintf("ledger-%d.txt", l.w.round.n))
+	_ = os.WriteFile(path, []byte(strings.Join(all, "\n")+"\n"), 0o644)
+	return some(all) + " (all of it: " + path + ")"
 }
 
 func some(all []string) string {
@@ -135,6 +152,14 @@ func (l *ledger) compare() (missing, wrong []string) {
 			missing = append(missing, fmt.Sprintf("no dead letter for %s at %s", what, at))
 		case n > 1 && l.w.guarantee == stream.ExactlyOnce:
 			wrong = append(wrong, fmt.Sprintf("%d dead letters for %s at %s", n, what, at))
+		}
+	}
+	for at, t := range l.either {
+		switch letters, said := l.buried[at], l.verdicts[t.id]; {
+		case letters == 0 && len(said) == 0:
+			missing = append(missing, fmt.Sprintf("no verdict and no dead letter for %s at %s", t.what, at))
+		case letters > 1 && l.w.guarantee == stream.ExactlyOnce:
+			wrong = append(wrong, fmt.Sprintf("%d dead letters for %s at %s", letters, t.what, at))
 		}
 	}
 	for id, want := range l.expect {
@@ -167,7 +192,7 @@ type disturber struct {
 	run      string
 	rnd      *rand.Rand
 	client   *kgo.Client
-	poisoned int
+	poisoned int   // under mu
 	again    int   // under mu
 	unsaid   error // under mu: what could not be said
 	cancel   context.CancelFunc
@@ -217,10 +242,10 @@ func (d *disturber) said(_ *kgo.Record, err error) {
 	d.unsaid = errors.Join(d.unsaid, err)
 }
 
-func (d *disturber) repeated() int {
+func (d *disturber) count() (poisoned, repeated int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.again
+	return d.poisoned, d.again
 }
 
 // mirror sends a part of all clients' commands again, into the same partition.
@@ -279,9 +304,9 @@ func (d *disturber) talk(ctx context.Context) {
 		}
 		// A chain: each link stands only behind the one before.
 		n := strconv.Itoa(i)
-		d.command(d.w.cat.StoreCommands.Name(), wrong, false, wrong+"/add/"+n, "accepted", `"type":"add_stock","product":"p","quantity":100`)
-		d.command(d.w.cat.StoreCommands.Name(), wrong, false, wrong+"/remove/"+n, "accepted", `"type":"remove_stock","product":"p","quantity":100`)
-		d.command(d.w.cat.StoreCommands.Name(), right, true, right+"/add/"+n, "accepted", `"type":"add_stock","product":"p","quantity":1`)
+		d.command(d.w.cat.StoreCommands.Name(), wrong, false, wrong+":add:"+n, "accepted", `"type":"add_stock","product":"p","quantity":100`)
+		d.command(d.w.cat.StoreCommands.Name(), wrong, false, wrong+":remove:"+n, "accepted", `"type":"remove_stock","product":"p","quantity":100`)
+		d.command(d.w.cat.StoreCommands.Name(), right, true, right+":add:"+n, "accepted", `"type":"add_stock","product":"p","quantity":1`)
 		if i%4 == 0 {
 			d.place(right, i)
 		}
@@ -311,8 +336,8 @@ func murmur(key string) int32 {
 
 func (d *disturber) open(store string, right bool) {
 	t := d.w.cat.StoreCommands.Name()
-	d.command(t, store, right, store+"/register", "accepted", `"type":"register","name":"S","area":"`+d.run+`","lat":37.5,"lon":127,"autoAccept":true,"cookingTime":"100ms"`)
-	d.command(t, store, right, store+"/put", "accepted", `"type":"put_product","product":"p","name":"P","price":1000`)
+	d.command(t, store, right, store+":register", "accepted", `"type":"register","name":"S","area":"`+d.run+`","lat":37.5,"lon":127,"autoAccept":true,"cookingTime":"100ms"`)
+	d.command(t, store, right, store+":put", "accepted", `"type":"put_product","product":"p","name":"P","price":1000`)
 }
 
 // place places an order that nobody brings; some are cancelled at once.
@@ -323,10 +348,10 @@ func (d *disturber) place(store string, i int) {
 	d.orders[id] = true
 	d.mu.Unlock()
 	t := d.w.cat.OrderCommands.Name()
-	d.command(t, id, right, id+"/place", "accepted", `"type":"place","userId":"u-`+d.run+`","storeId":"`+store+
+	d.command(t, id, right, id+":place", "accepted", `"type":"place","userId":"u-`+d.run+`","storeId":"`+store+
 		`","lines":[{"product":"p","quantity":1}],"address":{"lat":37.51,"lon":127}`)
 	if i%8 == 0 {
-		d.command(t, id, right, id+"/cancel", "", `"type":"cancel","by":"customer","reason":"chaos"`)
+		d.command(t, id, right, id+":cancel", "", `"type":"cancel","by":"customer","reason":"chaos"`)
 	}
 }
 
@@ -348,20 +373,47 @@ type bad struct {
 	what       string
 	topic      string
 	key, value []byte
+	headers    []kgo.RecordHeader
+	at         time.Time // of the record; zero: now
+	id         string    // of a command that may be decided on instead, as somebody might allow it
+	may        bool      // so, and where it has no id its coordinates are it
 }
 
-func (d *disturber) bury(b bad) {
+func (d *disturber) bury(b bad) { d.buryBy(d.client, b) }
+
+// buryBy sends poison with a client of its own making.
+func (d *disturber) buryBy(client *kgo.Client, b bad) {
+	d.mu.Lock()
 	d.poisoned++
-	d.client.Produce(context.Background(), &kgo.Record{Topic: b.topic, Partition: int32(d.rnd.IntN(partitions)), Key: b.key, Value: b.value},
-		func(r *kgo.Record, err error) {
-			if d.said(r, err); err == nil {
-				d.mu.Lock()
-				defer d.mu.Unlock()
-				for _, group := range readers[d.w.cat.Short(r.Topic)] {
-					d.poison[fmt.Sprintf("%s/%d/%d by %s", r.Topic, r.Partition, r.Offset, d.w.cat.Group(group))] = b.what
-				}
+	d.mu.Unlock()
+	r := &kgo.Record{Topic: b.topic, Partition: int32(d.rnd.IntN(partitions)), Key: b.key, Value: b.value, Timestamp: b.at,
+		Headers: append(b.headers, kgo.RecordHeader{Key: againHeader})}
+	client.Produce(context.Background(), r, func(r *kgo.Record, err error) {
+		if refused(err) {
+			d.w.say("the brokers refuse %s: %v", b.what, err)
+			return
+		}
+		if d.said(r, err); err != nil {
+			return
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, group := range readers[d.w.cat.Short(r.Topic)] {
+			at := fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
+			by := at + " by " + d.w.cat.Group(group)
+			if b.may {
+				t := try{b.what, cmp.Or(b.id, at)}
+				d.either[by], d.tried[t.id] = t, true
+			} else {
+				d.poison[by] = b.what
 			}
-		})
+		}
+	})
+}
+
+// refused reports whether the brokers do not take a record, whoever sends it.
+func refused(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.InvalidTimestamp) || errors.Is(err, kerr.InvalidRecord)
 }
 
 // readers are the groups that read a stream.
@@ -391,9 +443,9 @@ func (d *disturber) allPoison() (all []bad) {
 	key := []byte(d.run + "-poison")
 	for _, short := range slices.Sorted(maps.Keys(readers)) {
 		topic := d.w.cat.Prefix + short
-		all = append(all, bad{"null on " + short, topic, key, nil})
+		all = append(all, bad{what: "null on " + short, topic: topic, key: key})
 		for _, b := range unreadable {
-			all = append(all, bad{b.what + " on " + short, topic, key, []byte(b.value)})
+			all = append(all, bad{what: b.what + " on " + short, topic: topic, key: key, value: []byte(b.value)})
 		}
 	}
 	place := `{"type":"place","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"lat":1,"lon":1}`
@@ -403,7 +455,7 @@ func (d *disturber) allPoison() (all []bad) {
 		d.w.cat.RiderCommands.Name(): `{"type":"claim","orderId":"o"}`,
 	} {
 		add := func(what string, key []byte, value string) {
-			all = append(all, bad{what + " on " + d.w.cat.Short(topic), topic, key, []byte(value)})
+			all = append(all, bad{what: what + " on " + d.w.cat.Short(topic), topic: topic, key: key, value: []byte(value)})
 		}
 		add("no key", nil, good)
 		add("an empty key", []byte{}, good)

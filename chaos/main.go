@@ -184,7 +184,10 @@ func (s *suite) survive(ctx context.Context) (int, error) {
 				break
 			}
 			s.keep = true
-			first := n - (n-s.from)%s.era
+			first := n
+			if s.world != nil {
+				first = s.world.first
+			}
 			fmt.Fprintf(s.out, "round %d FAILED: %v\n\nreplay: make chaos CHAOS='-broker %s -guarantee %s -seed %d -from %d -rounds %d%s'\n",
 				n, err, s.broker, s.guarantee, s.seed, first, n-first+1, s.onlyFaults())
 			s.table()
@@ -231,10 +234,14 @@ func (s *suite) round(ctx context.Context, r round) error {
 		if err != nil {
 			return err
 		}
-		s.world = w
+		s.world, w.first = w, r.n
 	}
 	s.world.lived++
 	res, err := s.world.live(ctx, r)
+	if err == nil && faultByName(r.fault).spoils() { // nobody could go on with what is left
+		s.world.close()
+		s.world = nil
+	}
 	t := s.tally[r.fault]
 	if t == nil {
 		t = &tally{}

@@ -31,7 +31,10 @@ func dieAt(p failpoint.Point, where string, nth int) step {
 	return step{point: p, where: where, nth: nth, action: "kill"}
 }
 
-var after = step{wait: time.Second, pause: 500 * time.Millisecond}
+var (
+	after = step{wait: time.Second, pause: 500 * time.Millisecond}
+	spoil = step{pick: 5 << 8} // in rounds that end their installation; of partitions 0 and 2
+)
 
 var hunts = []hunt{
 	{"commit-past-unfinished", false, "linger-at", []step{lingerAt(failpoint.OutputsHeld, "", 40), lingerAt(failpoint.OutputsHeld, "", 90), lingerAt(failpoint.OutputsHeld, "order", 60)}, 0, 5},
@@ -51,6 +54,13 @@ var hunts = []hunt{
 	{"payment-again", false, "kill-at", []step{dieAt(failpoint.Committing, "payment", 2), dieAt(failpoint.Committing, "payment", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
 	{"rider-overloaded", false, "none", []step{after}, 0, 3},
 	{"delivery-doubled", false, "kill-at", []step{dieAt(failpoint.Committing, "dispatch", 2), dieAt(failpoint.Committing, "dispatch", 3), dieAt(failpoint.Committing, "order", 3)}, 400 * time.Millisecond, 5},
+	{"outputs-reversed", false, "none", []step{after}, 0, 2},
+	{"accepted-in-vain", false, "none", []step{after}, 0, 2},
+	{"order-overtaken", false, "kill-at", []step{dieAt(failpoint.OutputsHeld, "order-events", 40), dieAt(failpoint.OutputsHeld, "order-events", 90), dieAt(failpoint.OutputsHeld, "order-events", 60)}, 400 * time.Millisecond, 10},
+	{"letter-too-long", false, "poison-sizes", []step{after}, 0, 1},
+	{"topic-id-ignored", false, "topic-anew", []step{spoil}, 0, 1},
+	{"gone-unsaid", false, "offsets-reset", []step{spoil}, 0, 1},
+	{"forwarded-to-itself", false, "partitions-raised", []step{spoil}, 0, 1},
 	{"timers-lost", false, "kill", []step{after, after, after}, 0, 4},
 }
 

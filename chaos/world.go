@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"baedal/broker"
 	"baedal/topics"
 )
 
@@ -32,6 +33,7 @@ type world struct {
 	cat     *topics.Catalog
 	addr    string // of the broker, for everybody but the instances
 	lived   int    // rounds
+	first   int    // the first of them
 	all     [3]*instance
 	round   round
 	mounts  []string
@@ -39,7 +41,9 @@ type world struct {
 	left    []string // copies of what dead processes left on their disks
 	damaged bool     // a fault has damaged files on a disk
 
-	ledger *ledger
+	ledger    *ledger
+	disturber *disturber       // of the round
+	own       *broker.Embedded // while no instance holds it
 }
 
 func (s *suite) newWorld(ctx context.Context, name string) (*world, error) {
@@ -112,6 +116,9 @@ func (w *world) close() {
 	for _, in := range w.all {
 		in.kill()
 	}
+	if w.own != nil {
+		_ = w.own.Close()
+	}
 	w.ledger.close()
 	if w.keep {
 		return
@@ -165,6 +172,9 @@ func (b broken) Error() string { return b.by + ": " + b.text }
 // live lives through one round: load, faults, healing, checks. What the error
 // joins are brokens, unless the round could not be run at all.
 func (w *world) live(ctx context.Context, r round) (res result, err error) {
+	if f := faultByName(r.fault); f.spoils() {
+		return w.liveSpoiled(ctx, r, f)
+	}
 	w.round = r
 	first := w.all[0]
 	if first.cmd == nil {
@@ -180,6 +190,7 @@ func (w *world) live(ctx context.Context, r round) (res result, err error) {
 	if err != nil {
 		return res, err
 	}
+	w.disturber = d
 	f := faultByName(r.fault)
 	for _, st := range r.steps {
 		met, err := f.do(ctx, w, st)
@@ -217,7 +228,7 @@ func (w *world) live(ctx context.Context, r round) (res result, err error) {
 	if err := w.ledger.settle(ctx, w.patience); err != nil {
 		errs = append(errs, broken{"ledger", err.Error()})
 	}
-	res.poison, res.repeats = d.poisoned, d.repeated()
+	res.poison, res.repeats = d.count()
 	w.say("ledger is settled")
 	if res.tables, err = w.compareTables(ctx); err != nil {
 		errs = append(errs, broken{"tables", err.Error()})

@@ -49,6 +49,7 @@ func (JSON[M]) Decode(data []byte) (any, error) {
 
 // Decode is JSON.Decode with a typed result.
 func Decode[M any](data []byte) (*M, error) {
+	data = WithoutMark(data)
 	m := new(M)
 	if err := Unmarshal(data, m); err != nil {
 		return nil, err
@@ -117,9 +118,14 @@ var calling = []string{`"id"`, `"at"`, `"verdict"`}
 // Marshal returns the JSON of v.
 func Marshal(v any) ([]byte, error) { return json.Marshal(v) }
 
+// WithoutMark returns data without the byte order mark that may stand before
+// UTF-8. It is not part of the text (RFC 8259, section 8.1, lets parsers skip it).
+func WithoutMark(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) }
+
 // Unmarshal fills v from JSON. A value of the wrong form is a
 // domain.FieldError that names the field.
 func Unmarshal(data []byte, v any) error {
+	data = WithoutMark(data)
 	err := json.Unmarshal(data, v)
 	if err == nil {
 		return nil

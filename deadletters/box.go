@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"baedal/internal/unpack"
 	"baedal/topics"
 )
 
@@ -104,7 +105,7 @@ func (b *Box) scan(ctx context.Context, each func(*kgo.Record) error) error {
 	// With control records, as the last record may be one: a partition is read to its
 	// end when anything at or behind its last offset was seen.
 	cl, err := dial(b.brokers, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{b.topic: at}), kgo.KeepControlRecords(),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.WithDecompressor(unpack.Bounded()))
 	if err != nil {
 		return err
 	}

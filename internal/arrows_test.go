@@ -22,12 +22,14 @@ var arrows = map[string][]string{
 	"codecs":             {"domain"},
 	"topics":             {"codecs", "domain"},
 	"internal/failpoint": {},
-	"state":              {"internal/failpoint"},
-	"stream":             {"state", "internal/failpoint"},
+	"internal/machine":   {},
+	"state":              {"internal/failpoint", "internal/machine"},
+	"internal/unpack":    {},
+	"stream":             {"state", "internal/failpoint", "internal/unpack"},
 	"processors":         {"stream", "topics", "codecs", "domain"},
 	"views":              {"topics", "codecs", "domain"},
 	"api":                {"views", "codecs", "domain"},
-	"broker":             {"topics"},
+	"broker":             {"topics", "internal/machine"},
 	"audit":              {"topics"}, // it shares no rule with the engine
 }
 

@@ -3,6 +3,7 @@ package processors
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"baedal/domain"
@@ -16,6 +17,9 @@ const gatewayCalls = 64
 
 // gatewayPatience is how long one call may take before it counts as failed.
 const gatewayPatience = 30 * time.Second
+
+// GatewayPatience is how long an answer of the gateway may take at the most.
+const GatewayPatience = gatewayPatience
 
 // Payments keeps the money of each order. The row says which call to the
 // gateway is due; it is made beside the stream, and its result comes back as a
@@ -72,6 +76,9 @@ func (p payments) due(r *payment.Payment) (time.Time, payment.Call, bool) {
 	return at.Time(), call, ok
 }
 
+// longestReason is how much of what the gateway says is kept, in bytes.
+const longestReason = 1000
+
 // callGateway makes a call and returns its answer as a message. No answer in
 // time is an answer too: the row decides when to ask again.
 func callGateway(g payment.Gateway) func(context.Context, payment.Call) (*payment.Result, error) {
@@ -92,6 +99,8 @@ func callGateway(g payment.Gateway) func(context.Context, payment.Call) (*paymen
 				reason = "the gateway did not answer within " + gatewayPatience.String()
 			}
 		}
+		// What somebody else's program says may be anything: it must fit a message.
+		reason = strings.ToValidUTF8(reason[:min(len(reason), longestReason)], "")
 		r := payment.NewResult(call, answer, reason, domain.At(time.Now()))
 		return &r, nil
 	}

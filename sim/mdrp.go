@@ -159,7 +159,7 @@ func (p *parser) table(file string, header []string, f func(row)) {
 	n, rows := 0, 0
 	for lines.Scan() {
 		n++
-		text := strings.TrimRight(lines.Text(), "\r")
+		text := strings.TrimPrefix(strings.TrimRight(lines.Text(), "\r"), "\ufeff") // of editors that put a mark in front
 		if strings.TrimSpace(text) == "" {
 			continue
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"baedal/internal/machine"
 )
 
 // damageMark is a file in the database's directory that says that damage was
@@ -122,7 +124,14 @@ func readManifest(dir string, fs vfs.FS) error {
 // of the database is damage.
 func openPebble(dir string, opts *pebble.Options) (_ *pebble.DB, err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case error:
+			err = &damageError{dir, r}
+			if machine.Remedy(r) != "" {
+				err = fmt.Errorf("opening state database %s: %w", dir, r)
+			}
+		default:
 			err = &damageError{dir, fmt.Errorf("%v", r)}
 		}
 	}()

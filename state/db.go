@@ -39,11 +39,19 @@ type DB struct {
 // the database open, or when the directory cannot be used; nothing is moved
 // then.
 //
-// fatal is called when Pebble can't go on, such as with a full disk; it must
-// end the process, and a restart loses nothing. nil panics.
+// fatal is called when Pebble can't go on, such as with a full disk, from the
+// beginning of Open on and in any goroutine; it must end the process, and a
+// restart loses nothing. nil panics.
 func Open(dir string, fatal func(error)) (*DB, error) {
-	db, err := open(dir, vfs.Default)
-	if err == nil && fatal != nil {
+	if fatal == nil {
+		return open(dir, vfs.Default)
+	}
+	return openWatched(dir, vfs.Default, fatal)
+}
+
+func openWatched(dir string, fs vfs.FS, fatal func(error)) (*DB, error) {
+	db, err := open(dir, watched{fs, fatal})
+	if err == nil {
 		db.fatal.Store(&fatal)
 	}
 	return db, err

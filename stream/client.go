@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"baedal/stream/internal/kafkaclient"
 )
 
 // What a producer keeps in memory at most, in records and in bytes. Beyond it
@@ -52,6 +54,8 @@ func (c Config) newClient(opts ...kgo.Opt) (*client, error) {
 			}
 		})),
 		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.ConnIdleTimeout(kafkaclient.Idle),
+		kgo.DisableClientMetrics(),
 		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(time.Duration(tries)*50*time.Millisecond, time.Second) }),
 		kgo.WithHooks(c.Reach),
 	}, opts...)...)

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"baedal/stream/internal/kafkaclient"
 	"baedal/state"
 )
 
@@ -57,6 +57,10 @@ type Config struct {
 	// It is short beside the brokers' own time, and saves most of the requests.
 	// Default 1ms.
 	Linger time.Duration
+	// Kafka is what groups and views read with, made by Connect: all of a process
+	// share its connections. Default: each engine, consumer and topic manager has
+	// its own.
+	Kafka *kafkaclient.Client
 	// Dial makes the connections of the groups' producers. Default a net.Dialer's.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// State holds the tables on this machine.
@@ -132,21 +136,39 @@ func (c Config) gathering(d time.Duration) Config {
 	return c
 }
 
-// Client returns settings for sarama clients, which read: a new group starts
-// with the oldest record, and what a transaction has not committed is not read.
-// Every caller gets its own copy, as sarama's and goka's builders change it.
+// Connect returns what a process reads with, for Config.Kafka. Nothing is contacted
+// yet.
+func (c Config) Connect() (*kafkaclient.Client, error) {
+	c = c.WithDefaults()
+	o := kafkaclient.Options{Brokers: c.Brokers, ClientID: c.ClientID, Logger: c.Logger, Log: clientLogger{c.Logger}}
+	if c.Reach != nil {
+		o.Hooks = append(o.Hooks, c.Reach)
+	}
+	return kafkaclient.New(o)
+}
+
+// kafka returns Config.Kafka, or a client that is closed by closing.
+func (c Config) kafka() (_ *kafkaclient.Client, closing func(), err error) {
+	if c.Kafka != nil {
+		return c.Kafka, func() {}, nil
+	}
+	k, err := c.Connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	return k, k.Close, nil
+}
+
+// Client returns settings for sarama's admin client and for the members of groups:
+// a new group starts with the oldest record. Every caller gets its own copy, as
+// sarama's and goka's builders change it.
 func (c Config) Client() *sarama.Config {
 	s := sarama.NewConfig()
 	s.ClientID = c.ClientID
 	s.Version = sarama.V2_8_0_0
-	s.Net.Proxy.Enable = true // the way to have a dialer of one's own
-	s.Net.Proxy.Dialer = &pacedDialer{net.Dialer{Timeout: s.Net.DialTimeout, KeepAlive: s.Net.KeepAlive}, c.FetchPause}
 
 	s.Consumer.Offsets.Initial = sarama.OffsetOldest
 	s.Consumer.Offsets.AutoCommit.Enable = false // see session.commit
-	s.Consumer.IsolationLevel = sarama.ReadCommitted
-	s.Consumer.MaxProcessingTime = 10 * time.Second
-	s.Consumer.MaxWaitTime = 500 * time.Millisecond
 	s.Consumer.Return.Errors = true
 	s.Consumer.Group.InstanceId = c.InstanceID
 	s.Consumer.Group.Member.UserData = c.userData()
@@ -160,45 +182,33 @@ func (c Config) Client() *sarama.Config {
 	return s
 }
 
-// reader is Client for those that know which topics they read: they are not told
-// of all others of the cluster.
-func (c Config) reader() *sarama.Config {
-	s := c.Client()
-	s.Metadata.Full = false
-	return s
-}
-
-// ConsumerBuilder and TopicManagerBuilder make what goka's views read with.
+// ConsumerBuilder and TopicManagerBuilder make what goka's tables and views read
+// with. What a transaction has not committed is not read.
 func (c Config) ConsumerBuilder() goka.SaramaConsumerBuilder {
-	return func(brokers []string, _ string) (sarama.Consumer, error) {
-		return sarama.NewConsumer(brokers, c.reader())
+	return func([]string, string) (sarama.Consumer, error) {
+		k, closing, err := c.kafka()
+		if err != nil {
+			return nil, err
+		}
+		return k.Consumer(c.FetchPause, closing), nil
 	}
 }
 
-// recoveryBuilder makes what tables are recovered with. At the end of a table
-// goka waits until one more fetch is answered, which has nothing to bring.
+// recoveryBuilder makes what the tables of groups are recovered with. Another pause
+// gives them connections of their own: what they bring holds up no message.
 func (c Config) recoveryBuilder() goka.SaramaConsumerBuilder {
-	return func(brokers []string, _ string) (sarama.Consumer, error) {
-		s := c.reader()
-		s.Consumer.MaxWaitTime = 10 * time.Millisecond
-		return sarama.NewConsumer(brokers, s)
-	}
+	c.FetchPause /= 2
+	return c.ConsumerBuilder()
 }
 
 // TopicManagerBuilder returns a manager that creates nothing.
 func (c Config) TopicManagerBuilder() goka.TopicManagerBuilder {
-	return func(brokers []string) (goka.TopicManager, error) {
-		tc := goka.NewTopicManagerConfig()
-		tc.NoCreate = true
-		inner, err := goka.NewTopicManager(brokers, c.Client(), tc)
+	return func([]string) (goka.TopicManager, error) {
+		k, closing, err := c.kafka()
 		if err != nil {
 			return nil, err
 		}
-		client, err := sarama.NewClient(brokers, c.reader())
-		if err != nil {
-			return nil, errors.Join(err, inner.Close())
-		}
-		return readableManager{inner, client, c.Partitions}, nil
+		return firstManager{k.Manager(closing), c.Partitions}, nil
 	}
 }
 
@@ -222,6 +232,19 @@ func (f firstPartitions) Plan(members map[string]sarama.ConsumerGroupMemberMetad
 		cut[topic] = first(partitions, f.n)
 	}
 	return f.BalanceStrategy.Plan(members, cut)
+}
+
+// firstManager is a topic manager that shows no more of any topic than the
+// partitions of the installation.
+type firstManager struct {
+	goka.TopicManager
+	n int
+}
+
+// Partitions implements goka.TopicManager.
+func (m firstManager) Partitions(topic string) ([]int32, error) {
+	all, err := m.TopicManager.Partitions(topic)
+	return first(all, m.n), err
 }
 
 // first returns those of the partitions that are below n; 0 stands for all.

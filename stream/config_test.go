@@ -54,7 +54,6 @@ func TestConfig_Client(t *testing.T) {
 	require.NoError(t, s.Validate())
 	require.Equal(t, "here", s.ClientID)
 	require.Equal(t, sarama.OffsetOldest, s.Consumer.Offsets.Initial)
-	require.Equal(t, sarama.ReadCommitted, s.Consumer.IsolationLevel)
 	require.False(t, s.Consumer.Offsets.AutoCommit.Enable)
 	require.False(t, s.Metadata.AllowAutoTopicCreation)
 	require.Equal(t, []sarama.BalanceStrategy{goka.StrictCopartitioningStrategy}, s.Consumer.Group.Rebalance.GroupStrategies)

@@ -83,6 +83,7 @@ type Definition interface {
 	gather() time.Duration
 	offbeat() bool
 	instance(Config) *instance
+	wiring() Wiring
 }
 
 func (g Group[R]) name() string          { return g.Name }

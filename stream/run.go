@@ -58,6 +58,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	if len(e.groups) == 0 {
 		return errors.New("there are no groups to run")
 	}
+	kafka, closing, err := e.cfg.kafka()
+	if err != nil {
+		return err
+	}
+	defer closing()
+	for _, g := range e.groups {
+		g.cfg.Kafka, g.prompt.Kafka = kafka, kafka
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer e.cfg.Reach.use()()
@@ -237,8 +245,8 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithStorageBuilder(r.tables.builder(r.cfg)),
 		goka.WithConsumerSaramaBuilder(r.prompt.recoveryBuilder()),
 		goka.WithTopicManagerBuilder(r.prompt.TopicManagerBuilder()),
-		goka.WithConsumerGroupBuilder(func(brokers []string, group, _ string) (sarama.ConsumerGroup, error) {
-			cg, err := sarama.NewConsumerGroup(brokers, group, r.cfg.reader())
+		goka.WithConsumerGroupBuilder(func(_ []string, group, _ string) (sarama.ConsumerGroup, error) {
+			cg, err := r.cfg.Kafka.Group(group, r.cfg.Client(), r.cfg.FetchPause, func() {})
 			if err != nil {
 				return nil, err
 			}

@@ -44,6 +44,10 @@ func ParseGuarantee(s string) (Guarantee, error) {
 // Until then nobody reads past it.
 const transactionTimeout = 10 * time.Second
 
+// TransactionTimeout bounds CommitInterval where the guarantee is ExactlyOnce: a
+// transaction that takes as long is aborted.
+const TransactionTimeout = transactionTimeout
+
 var errUnfinished = errors.New("the session ends before all of the transaction is finished")
 
 // transaction is what the producer of an exactly-once group has open.

@@ -40,7 +40,8 @@ type Options struct {
 	Incarnation func(topic string) (id string, gone <-chan struct{})
 
 	// ProbeEvery is how often the newest offsets are asked for: the resolution of
-	// Staleness. Each time costs one request per partition. Default 1s.
+	// Staleness. All views ask at the same time, as one request where TopicManager
+	// makes one of them. Default 1s.
 	ProbeEvery time.Duration
 	// RetryMin and RetryMax bound the pause before a failed view or connection is
 	// tried again. Default 200ms and 10s.

@@ -288,22 +288,23 @@ func (v *View[R]) probe(ctx context.Context, conn *clients) {
 		v.log.Warn("the staleness of a view is not known", "error", err)
 		return
 	}
-	tick := time.NewTicker(v.opts.ProbeEvery)
-	defer tick.Stop()
 	for {
+		// All views of a process ask at the same time, which makes one question of them.
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(v.opts.ProbeEvery - time.Duration(time.Now().UnixNano())%v.opts.ProbeEvery):
 		}
 		parts, err := v.partitions()
+		var asking sync.WaitGroup
+		errs := make([]error, len(parts))
 		for i, p := range parts {
-			// Until then only what goka itself asked for counts.
-			if err == nil && ctx.Err() == nil && p.freshness().recovered {
-				_, err = tm.GetOffset(v.table.Name(), int32(i), sarama.OffsetNewest)
+			if p.freshness().recovered { // until then only what goka itself asked for counts
+				asking.Go(func() { _, errs[i] = tm.GetOffset(v.table.Name(), int32(i), sarama.OffsetNewest) })
 			}
 		}
-		if err != nil && ctx.Err() == nil {
+		asking.Wait()
+		if err = errors.Join(append(errs, err)...); err != nil && ctx.Err() == nil {
 			v.log.Debug("asking for the newest offsets of a table", "error", err)
 		}
 	}

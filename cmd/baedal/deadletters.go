@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,7 +18,7 @@ import (
 )
 
 func deadLettersCommand() *cobra.Command {
-	s := &settings{}
+	s := &settings{role: visitsBrokers}
 	cmd := &cobra.Command{
 		Use:   "dead-letters",
 		Short: "List the messages that could not be handled, show them, put them back",
@@ -34,26 +33,21 @@ func deadLettersCommand() *cobra.Command {
 const onlyUsage = "KEY=VALUE, repeatable: group, topic, error (a part of it), key, since (2h, or a time), id (PARTITION/OFFSET). Of one KEY any value will do, of several all must fit"
 
 func listLetters(s *settings) *cobra.Command {
-	var only []string
-	var limit int
-	var format string
-	cmd := &cobra.Command{
+	cmd := s.judged(&cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the newest last",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if limit < 0 {
-				return usage("--limit must be 0 (all) or more")
-			}
-			box, want, err := s.letters(cmd, only)
+			want, _ := s.wanted()
+			box, err := deadletters.Open(cmd.Context(), s.catalog(), s.brokers)
 			if err != nil {
 				return err
 			}
-			all, err := box.Newest(cmd.Context(), want, limit)
+			all, err := box.Newest(cmd.Context(), want, s.limit)
 			if err != nil {
 				return err
 			}
-			if format == "json" {
+			if s.format == "json" {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				for _, l := range all {
 					if err := e.Encode(letterJSON(l)); err != nil {
@@ -73,16 +67,15 @@ func listLetters(s *settings) *cobra.Command {
 			}
 			return w.Flush()
 		},
-	}
-	cmd.Flags().StringArrayVar(&only, "only", nil, onlyUsage)
-	cmd.Flags().IntVar(&limit, "limit", 100, "the newest so many; 0: all")
-	formatFlag(cmd, &format)
+	})
+	cmd.Flags().StringArrayVar(&s.only, "only", nil, onlyUsage)
+	cmd.Flags().IntVar(&s.limit, "limit", 100, "the newest so many; 0: all")
+	s.formatFlag(cmd.Flags())
 	return cmd
 }
 
 func showLetters(s *settings) *cobra.Command {
-	var format string
-	cmd := &cobra.Command{
+	cmd := s.judged(&cobra.Command{
 		Use:   "show ID...",
 		Short: "Show all of a dead letter: headers, stack, value as it came",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -98,13 +91,13 @@ func showLetters(s *settings) *cobra.Command {
 				}
 				ids, missing[id] = append(ids, id), true
 			}
-			box, _, err := s.letters(cmd, nil)
+			box, err := deadletters.Open(cmd.Context(), s.catalog(), s.brokers)
 			if err != nil {
 				return err
 			}
 			err = box.Each(cmd.Context(), deadletters.Only(ids...), func(l *deadletters.Letter) error {
 				delete(missing, l.ID)
-				if format == "json" {
+				if s.format == "json" {
 					return json.NewEncoder(cmd.OutOrStdout()).Encode(wholeLetterJSON(l))
 				}
 				return writeLetter(cmd.OutOrStdout(), l)
@@ -116,37 +109,26 @@ func showLetters(s *settings) *cobra.Command {
 			}
 			return err
 		},
-	}
-	formatFlag(cmd, &format)
+	})
+	s.formatFlag(cmd.Flags())
 	return cmd
 }
 
 func replayLetters(s *settings) *cobra.Command {
-	var only []string
-	var all bool
-	opt := deadletters.ReplayOptions{}
-	cmd := &cobra.Command{
+	cmd := s.judged(&cobra.Command{
 		Use:   "replay",
 		Short: "Put the messages of dead letters back to where they came from, each once",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if all == (len(only) > 0) {
-				return usage("replay which? Either --all, or --only KEY=VALUE")
-			}
-			catalog, _, err := s.cluster()
-			if err != nil {
-				return err
-			}
-			if opt.Only, err = deadletters.ParseFilter(only, s.prefix, time.Now()); err != nil {
-				return usage("--only: %v", err)
-			}
+			opt := s.letters
+			opt.Only, _ = s.wanted()
 			replayed, skipped, refused := 0, 0, 0
 			would := ""
 			if opt.DryRun {
 				would = "would be "
 			}
 			out := cmd.OutOrStdout()
-			err = deadletters.Replay(cmd.Context(), catalog, s.brokers, opt, func(o deadletters.Outcome) {
+			err := deadletters.Replay(cmd.Context(), s.catalog(), s.brokers, opt, func(o deadletters.Outcome) {
 				about := fmt.Sprintf("%s  %s  key %s", o.ID, from(o.Letter), oneLine(string(o.Key)))
 				switch {
 				case o.Refused != nil:
@@ -165,30 +147,22 @@ func replayLetters(s *settings) *cobra.Command {
 			})
 			fmt.Fprintf(out, "%d %sreplayed, %d skipped, %d refused\n", replayed, would, skipped, refused)
 			if err != nil && cmd.Context().Err() != nil {
-				return errors.New("interrupted: what is told above is put back; run it again for the rest")
+				return interrupted{"what is told above is put back; run it again for the rest"}
 			}
 			return err
 		},
-	}
+	})
 	f := cmd.Flags()
-	f.StringArrayVar(&only, "only", nil, onlyUsage)
-	f.BoolVar(&all, "all", false, "all dead letters")
-	f.BoolVar(&opt.Again, "again", false, "also those that were put back before")
-	f.BoolVar(&opt.DryRun, "dry-run", false, "only say what would be done")
+	f.StringArrayVar(&s.only, "only", nil, onlyUsage)
+	f.BoolVar(&s.all, "all", false, "all dead letters")
+	f.BoolVar(&s.letters.Again, "again", false, "also those that were put back before")
+	f.BoolVar(&s.letters.DryRun, "dry-run", false, "only say what would be done")
 	return cmd
 }
 
-func (s *settings) letters(cmd *cobra.Command, only []string) (*deadletters.Box, deadletters.Filter, error) {
-	catalog, _, err := s.cluster()
-	if err != nil {
-		return nil, deadletters.Filter{}, err
-	}
-	want, err := deadletters.ParseFilter(only, s.prefix, time.Now())
-	if err != nil {
-		return nil, want, usage("--only: %v", err)
-	}
-	box, err := deadletters.Open(cmd.Context(), catalog, s.brokers)
-	return box, want, err
+// wanted returns the letters that are meant.
+func (s *settings) wanted() (deadletters.Filter, error) {
+	return deadletters.ParseFilter(s.only, s.prefix, time.Now())
 }
 
 // letterJSON is what a line of a list says of a letter.

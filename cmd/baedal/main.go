@@ -9,12 +9,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/rcrowley/go-metrics"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+
+	"baedal/internal/machine"
 )
 
 // Exit codes.
@@ -27,7 +27,13 @@ const (
 func main() {
 	metrics.UseNilMetrics = true // sarama's own, which nobody reads, cost some percent
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// What writes to a closed pipe, or beyond the limit on a file's size, gets an error: its default is death.
+	signal.Ignore(survived...)
+	stops := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		stops = append(stops, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), stops...)
 	defer stop()
 	if os.Getenv("GOGC") == "" {
 		go collectSeldom(ctx)
@@ -35,7 +41,7 @@ func main() {
 	go func() { // a second signal quits at once
 		<-ctx.Done()
 		again := make(chan os.Signal, 1)
-		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		signal.Notify(again, stops...)
 		<-again
 		os.Exit(exitFailed)
 	}()
@@ -45,6 +51,7 @@ func main() {
 // Main runs the program and returns its exit code. It returns when ctx is done
 // and everything in flight is finished.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	stdout, stderr = pipe{stdout}, pipe{stderr}
 	root := command()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -57,7 +64,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "baedal: %v\nTry 'baedal --help'.\n", err)
 		return exitUsage
 	default:
-		fmt.Fprintf(stderr, "baedal: %v\n", err)
+		fmt.Fprintf(stderr, "baedal: %v\n", machine.Explain(err))
 		return exitFailed
 	}
 }
@@ -79,6 +86,7 @@ and moves every order from placed to delivered, or to a refusal with its reason.
 Every flag can also be set by the environment: --data-dir is BAEDAL_DATA_DIR.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       thisBuild().String(),
 		Args:          noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Help(); err != nil {
@@ -89,8 +97,7 @@ Every flag can also be set by the environment: --data-dir is BAEDAL_DATA_DIR.`,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) }
-	root.AddCommand(upCommand(), runCommand(), apiCommand(), topicsCommand(), loadCommand(), replayCommand(), auditCommand(), deadLettersCommand())
+	root.AddCommand(upCommand(), runCommand(), apiCommand(), topicsCommand(), topologyCommand(), loadCommand(), replayCommand(), auditCommand(), deadLettersCommand(), versionCommand())
 	return root
 }
 
@@ -99,17 +106,4 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usage("unknown command or argument %q for %q", args[0], cmd.CommandPath())
 	}
 	return nil
-}
-
-// fromEnvironment sets every flag that was not given from BAEDAL_FLAG.
-func fromEnvironment(flags *pflag.FlagSet) (err error) {
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "BAEDAL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := os.LookupEnv(name); ok && !f.Changed && err == nil && f.Name != "help" {
-			if e := flags.Set(f.Name, v); e != nil {
-				err = usage("%s=%q: %v", name, v, e)
-			}
-		}
-	})
-	return err
 }

@@ -4,55 +4,51 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"baedal/sim"
 )
 
 func loadCommand() *cobra.Command {
-	s, opt, format := &settings{}, sim.LoadOptions{}, ""
-	cmd := &cobra.Command{
+	s := &settings{role: visitsBrokers}
+	cmd := s.judged(&cobra.Command{
 		Use:   "load",
 		Short: "Simulated customers, stores and riders; a report of how they fared",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			catalog, _, err := s.cluster()
-			if err != nil {
-				return err
-			}
-			if err := opt.Validate(); err != nil {
-				return usageError{err}
-			}
-			r, err := sim.Load(cmd.Context(), catalog, s.brokers, opt, cmd.ErrOrStderr())
+			r, err := sim.Load(cmd.Context(), s.catalog(), s.brokers, s.load, cmd.ErrOrStderr())
 			if r == nil {
 				return err
 			}
-			return errors.Join(report(cmd.OutOrStdout(), format, r), err, finished(r.OK(), "some orders did not reach a final status"))
+			return errors.Join(report(cmd.OutOrStdout(), s.format, r), err, finished(r.OK(), "some orders did not reach a final status"))
 		},
-	}
+	})
 	f := cmd.Flags()
 	s.clusterFlags(f, "host:port of Kafka brokers (default 127.0.0.1:9092)")
-	formatFlag(cmd, &format)
-	f.IntVar(&opt.Orders, "orders", 0, "orders to place (default 10000, or no bound with --duration)")
-	f.DurationVar(&opt.Duration, "duration", 0, "place orders for so long")
-	f.Float64Var(&opt.Rate, "rate", 0, "orders a second; 0 is as fast as --in-flight lets")
-	f.IntVar(&opt.InFlight, "in-flight", 0, "orders under way at once (default 2000, or no bound with --rate)")
-	f.IntVar(&opt.Stores, "stores", 0, "stores (default 100)")
-	f.IntVar(&opt.Areas, "areas", 0, "areas (default one for two stores)")
-	f.IntVar(&opt.Riders, "riders", 0, "riders (default three for each area)")
-	f.IntVar(&opt.Capacity, "capacity", 0, "deliveries that a rider carries at once (default 20)")
-	f.DurationVar(&opt.CookingTime, "cooking-time", 0, "how long stores cook")
-	f.Float64Var(&opt.ManualShare, "manual-share", 0, "share of stores that accept, start and finish by commands, 0 to 1")
-	f.Float64Var(&opt.CancelShare, "cancel-rate", 0, "share of orders that are cancelled, 0 to 1")
-	f.DurationVar(&opt.WarmUp, "warm-up", 0, "leave the latencies of orders out that are placed in this time at first")
-	f.DurationVar(&opt.Timeout, "timeout", 0, "give up when nothing happens for so long (default 30s)")
+	s.formatFlag(f)
+	f.IntVar(&s.load.Orders, "orders", 0, "orders to place (default 10000, or no bound with --duration)")
+	f.DurationVar(&s.load.Duration, "duration", 0, "place orders for so long")
+	f.Float64Var(&s.load.Rate, "rate", 0, "orders a second; 0 is as fast as --in-flight lets")
+	f.IntVar(&s.load.InFlight, "in-flight", 0, "orders under way at once (default 2000, or no bound with --rate)")
+	f.IntVar(&s.load.Stores, "stores", 0, "stores (default 100)")
+	f.IntVar(&s.load.Areas, "areas", 0, "areas (default one for two stores)")
+	f.IntVar(&s.load.Riders, "riders", 0, "riders (default three for each area)")
+	f.IntVar(&s.load.Capacity, "capacity", 0, "deliveries that a rider carries at once (default 20)")
+	f.DurationVar(&s.load.CookingTime, "cooking-time", 0, "how long stores cook")
+	f.Float64Var(&s.load.ManualShare, "manual-share", 0, "share of stores that accept, start and finish by commands, 0 to 1")
+	f.Float64Var(&s.load.CancelShare, "cancel-rate", 0, "share of orders that are cancelled, 0 to 1")
+	f.DurationVar(&s.load.WarmUp, "warm-up", 0, "leave the latencies of orders out that are placed in this time at first")
+	f.DurationVar(&s.load.Timeout, "timeout", 0, "give up when nothing happens for so long (default 30s)")
 	return cmd
 }
 
 func replayCommand() *cobra.Command {
-	s, opt, format := &settings{}, sim.ReplayOptions{}, ""
-	cmd := &cobra.Command{
+	s := &settings{role: visitsBrokers}
+	cmd := s.judged(&cobra.Command{
 		Use:   "replay DIR",
 		Short: "A recorded day in the format of the Meal Delivery Routing Problem's instances",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -62,24 +58,17 @@ func replayCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			catalog, _, err := s.cluster()
-			if err != nil {
-				return err
-			}
-			if err := opt.Validate(); err != nil {
-				return usageError{err}
-			}
-			r, err := sim.Replay(cmd.Context(), catalog, s.brokers, args[0], opt, cmd.ErrOrStderr())
+			r, err := sim.Replay(cmd.Context(), s.catalog(), s.brokers, args[0], s.replay, cmd.ErrOrStderr())
 			if r == nil {
 				return err
 			}
-			return errors.Join(report(cmd.OutOrStdout(), format, r), err)
+			return errors.Join(report(cmd.OutOrStdout(), s.format, r), err)
 		},
-	}
+	})
 	f := cmd.Flags()
 	s.clusterFlags(f, "host:port of Kafka brokers (default 127.0.0.1:9092)")
-	formatFlag(cmd, &format)
-	f.Float64Var(&opt.Speed, "speed", 1000, "how many simulated seconds pass in a second")
+	s.formatFlag(f)
+	f.Float64Var(&s.replay.Speed, "speed", 1000, "how many simulated seconds pass in a second")
 	return cmd
 }
 
@@ -102,13 +91,13 @@ func finished(ok bool, otherwise string) error {
 	return errors.New(otherwise)
 }
 
-func formatFlag(cmd *cobra.Command, format *string) {
-	cmd.Flags().StringVar(format, "format", "text", "text or json")
-	inner := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *format != "text" && *format != "json" {
-			return usage("--format %q: text or json", *format)
-		}
-		return inner(cmd, args)
-	}
+// formatFlag lets people choose among text, json, and what a command has besides.
+func (s *settings) formatFlag(f *pflag.FlagSet, besides ...string) {
+	s.formats = slices.Concat([]string{"text"}, besides, []string{"json"})
+	f.StringVar(&s.format, "format", "text", alternatives(s.formats))
+}
+
+func alternatives(all []string) string {
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " or " + all[last]
 }

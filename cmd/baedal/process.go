@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lovoo/goka/storage"
@@ -22,6 +23,7 @@ import (
 
 	"baedal/api"
 	"baedal/broker"
+	"baedal/internal/machine"
 	"baedal/processors"
 	"baedal/state"
 	"baedal/stream"
@@ -41,6 +43,7 @@ type process struct {
 	embedded bool // with a broker of its own
 	runs     []string
 	serves   bool
+	dying    sync.Once
 
 	// ready is called once everything is up, with the address of the HTTP
 	// server. It may block until its context is done.
@@ -50,12 +53,18 @@ type process struct {
 // run starts everything in order, and stops it in the opposite one. It blocks
 // until ctx is done or something fails that can't be mended while running.
 func (p *process) run(ctx context.Context) (err error) {
+	begun := false
+	defer func() { // whatever fails because of the signal is no failure
+		if ctx.Err() != nil && (err == nil || !begun) {
+			p.log.Info("stopped")
+			err = nil
+		}
+	}()
 	var rules processors.Settings
 	if len(p.runs) > 0 {
-		if rules, err = p.rules(); err != nil {
-			return err
-		}
+		rules, _ = p.rules() // judged already
 	}
+	guarantee, _ := p.promise()
 	p.registry = prometheus.NewRegistry()
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -76,28 +85,24 @@ func (p *process) run(ctx context.Context) (err error) {
 	var own *broker.Embedded
 	if p.embedded {
 		opts := broker.Options{Dir: filepath.Join(p.dataDir, "broker"), Listen: p.kafkaListen, NoSync: p.noSync, Partitions: p.partitions, Die: p.die, Logger: p.log}
-		if err := opts.Validate(); err != nil {
-			return usageError{err}
-		}
-		if own, err = broker.Start(opts); err != nil {
+		own, err = orStopped(ctx, func() (*broker.Embedded, error) { return broker.Start(opts) }, (*broker.Embedded).Close)
+		if err != nil {
 			return err
 		}
 		defer own.Close()
 		p.brokers = []string{own.Addr()}
 	}
 	cfg := stream.Config{Brokers: p.brokers, Partitions: p.partitions, CommitInterval: p.commitInterval,
-		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}
+		SessionTimeout: p.sessionTimeout, Logger: p.log, Registerer: p.registry}.WithDefaults() // api has no flags for some
 	cfg.CopySpace, cfg.Strays = viewSpace, p.catalog.Group("strays")
 	cfg.Reach = stream.NewReach(p.brokers, p.log)
 	if own != nil {
 		cfg.Dial = own.Dial
 	}
-	if cfg.Guarantee, err = p.promise(); err != nil {
-		return err
-	}
+	cfg.Guarantee = guarantee
 	rules.ExactlyOnce = cfg.Guarantee == stream.ExactlyOnce
 	cfg.Agree = p.agreed(rules)
-	if err := p.prepareTopics(ctx, cfg); err != nil {
+	if _, err := orStopped(ctx, func() (any, error) { return nil, p.prepareTopics(ctx, cfg) }, nil); err != nil {
 		return err
 	}
 	var names []string
@@ -112,7 +117,8 @@ func (p *process) run(ctx context.Context) (err error) {
 	if cfg.InstanceID, err = p.instanceID(ctx, cfg); err != nil {
 		return err
 	}
-	if cfg.State, err = state.Open(filepath.Join(p.dataDir, "state"), p.die); err != nil {
+	cfg.State, err = orStopped(ctx, func() (*state.DB, error) { return state.Open(filepath.Join(p.dataDir, "state"), p.die) }, (*state.DB).Close)
+	if err != nil {
 		return err
 	}
 	defer cfg.State.Close()
@@ -120,6 +126,10 @@ func (p *process) run(ctx context.Context) (err error) {
 		p.log.Warn("the tables on this machine were damaged and are rebuilt from their changelogs", "why", why)
 	}
 
+	if cfg.Kafka, err = cfg.Connect(); err != nil {
+		return err
+	}
+	defer cfg.Kafka.Close()
 	var definitions []stream.Definition
 	for _, name := range p.runs {
 		definitions = append(definitions, processors.All(p.catalog, rules)[name])
@@ -141,6 +151,7 @@ func (p *process) run(ctx context.Context) (err error) {
 
 	// The people of the demo and HTTP stop first, then the groups drain, then
 	// what they write to is closed.
+	begun = true
 	return p.together(ctx, engine, tables, standby, cfg)
 }
 
@@ -157,12 +168,19 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 			stopFront(fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	behind.Go(func() { fail("the groups", engine.Run(back)) })
+	if len(p.runs) > 0 {
+		behind.Go(func() { fail("the groups", engine.Run(back)) })
+	}
 	behind.Go(func() { fail("the copies", standby.Run(back)) })
 	behind.Go(func() { cfg.Watch.Run(back) })
 	before.Go(func() { fail("the tables on this machine", untilDamaged(front, cfg.State)) })
 
+	var up atomic.Bool // it has been ready
 	address := make(chan string, 1)
+	listening := func(a string) {
+		p.log.Info("serving HTTP", "address", a)
+		address <- a
+	}
 	if p.serves {
 		behind.Go(func() { fail("the views", tables.Run(back)) })
 		commands, err := newCommands(p.catalog, cfg)
@@ -173,11 +191,11 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		ready := func() error { return cmp.Or(engine.Ready(), commands.Ready()) }
 		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: ready, Damaged: cfg.Watch.Err, Metrics: p.registry, Logger: p.log})
 		before.Go(func() {
-			fail("HTTP", api.Serve(front, p.http, handler, func(a string) { address <- a }))
+			fail("HTTP", api.Serve(front, p.http, handler, listening))
 		})
 	} else if p.http != "" {
 		before.Go(func() {
-			fail("HTTP", api.Serve(front, p.http, p.health(engine), func(a string) { address <- a }))
+			fail("HTTP", api.Serve(front, p.http, p.health(engine), listening))
 		})
 	} else {
 		address <- ""
@@ -189,13 +207,23 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		case <-front.Done():
 			return
 		}
-		if p.waitReady(front, engine, tables) && p.ready != nil {
+		if !p.waitReady(front, engine, tables) {
+			return
+		}
+		up.Store(true)
+		if p.ready != nil {
 			fail("the demo", p.ready(front, at))
 		}
 	})
 
 	<-front.Done()
-	p.log.Info("stopping: draining what is in flight")
+	patience, slow := p.shutdownTimeout, fmt.Errorf("draining took longer than --shutdown-timeout %s: what was not committed is handled again by the next start", p.shutdownTimeout)
+	if up.Load() {
+		p.log.Info("stopping: draining what is in flight")
+	} else { // clients that still look for brokers listen to nobody
+		p.log.Info("stopping before the start is done")
+		patience, slow = min(patience, startPatience), nil
+	}
 	finished := make(chan struct{})
 	go func() {
 		before.Wait()
@@ -205,15 +233,18 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	}()
 	select {
 	case <-finished:
-	case <-time.After(p.shutdownTimeout):
-		return fmt.Errorf("draining took longer than --shutdown-timeout %s: what was not committed is handled again by the next start", p.shutdownTimeout)
+		slow = nil
+	case <-time.After(patience):
 	}
-	if ctx.Err() != nil {
-		p.log.Info("stopped")
-		return nil
+	if cause := context.Cause(front); !errors.Is(cause, context.Canceled) {
+		return errors.Join(cause, slow)
 	}
-	return context.Cause(front)
+	return slow
 }
+
+// startPatience is how long a start that is ended is waited for. What it leaves
+// undone is what a kill leaves.
+const startPatience = 2 * time.Second
 
 // untilDamaged blocks until ctx is done or the tables turn out to be damaged
 // while they are in use. A group that meets damage could only fail for ever;
@@ -278,7 +309,7 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	if err := broker.Wait(waiting, p.brokers); err != nil {
 		return err
 	}
-	demand := broker.Demand{Addrs: p.brokers, Prefix: p.prefix, Specs: p.catalog.All(), Replication: p.replication,
+	demand := broker.Demand{Addrs: p.brokers, Prefix: p.prefix, Specs: p.catalog.All(), Replication: p.replication, CommittedWith: stream.CommittedPartitions,
 		Transactions: cfg.Guarantee == stream.ExactlyOnce && len(p.runs) > 0, DataDir: p.dataDir}
 	for _, name := range topics.Groups {
 		demand.Installation = append(demand.Installation, p.catalog.Group(name))
@@ -302,30 +333,14 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	return err
 }
 
-// promise returns the guarantee: by default the one that holds. The embedded
-// broker lives and dies with its one process, so there is no zombie there, and
-// a kill may hit it in the middle of the end of a transaction.
-func (p *process) promise() (stream.Guarantee, error) {
-	if p.guarantee == "" {
-		if p.embedded {
-			return stream.AtLeastOnce, nil
-		}
-		return stream.ExactlyOnce, nil
-	}
-	g, err := stream.ParseGuarantee(p.guarantee)
-	if err != nil {
-		return "", usage("--guarantee: %v", err)
-	}
-	if g == stream.ExactlyOnce && p.embedded {
-		return "", usage("--guarantee exactly-once needs Kafka (--brokers): a kill of the embedded broker in the middle of a commit would leave a transaction that never ends")
-	}
-	return g, nil
-}
-
-// die ends the process at once: the disk does not take what must be written.
+// die ends the process at once: the disk does not take what must be written. It
+// does not return.
 func (p *process) die(err error) {
-	fmt.Fprintf(p.err, "baedal: %v: make room on the disk of %s and start again; nothing is lost\n", err, p.dataDir)
-	os.Exit(exitFailed)
+	p.dying.Do(func() {
+		remedy := cmp.Or(machine.Remedy(err), "look at the disk of the data directory")
+		fmt.Fprintf(p.err, "baedal: %v: %s (%s) and start again; nothing is lost\n", err, remedy, p.dataDir)
+		os.Exit(exitFailed)
+	})
 }
 
 // viewSpace is where views keep their rows.

@@ -1,25 +1,30 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"baedal/audit"
+	"baedal/deadletters"
 	"baedal/domain/dispatch"
 	"baedal/domain/notification"
 	"baedal/domain/order"
 	"baedal/domain/payment"
 	"baedal/processors"
+	"baedal/sim"
+	"baedal/stream"
 	"baedal/topics"
 )
 
-// settings is what the flags say.
+// settings is what the flags of a command say. Nothing is done with them before
+// settle has judged them.
 type settings struct {
+	role       role
 	brokers    []string
 	prefix     string
 	partitions int
@@ -49,13 +54,37 @@ type settings struct {
 	logFormat string
 	logLevel  string
 	pprof     string
+
+	// Of those who visit an installation.
+	format  string
+	formats []string // that there are
+	load    sim.LoadOptions
+	replay  sim.ReplayOptions
+	audit   audit.Options
+	only    []string
+	limit   int
+	letters deadletters.ReplayOptions
+	all     bool
 }
+
+// role is how a command needs brokers.
+type role int
+
+const (
+	ownsBroker role = iota // unless it is given some
+	needsBrokers
+	visitsBrokers // by default on this machine
+)
 
 // clusterFlags say which installation is meant.
 func (s *settings) clusterFlags(f *pflag.FlagSet, brokers string) {
 	f.StringSliceVar(&s.brokers, "brokers", nil, brokers)
-	f.StringVar(&s.prefix, "prefix", "", "what stands in front of every topic and group, where installations share a cluster")
+	s.prefixFlag(f)
 	f.IntVar(&s.partitions, "partitions", 8, "partitions of every stream and table; can't be changed later")
+}
+
+func (s *settings) prefixFlag(f *pflag.FlagSet) {
+	f.StringVar(&s.prefix, "prefix", "", "what stands in front of every topic and group, where installations share a cluster")
 }
 
 func (s *settings) logFlags(f *pflag.FlagSet) {
@@ -92,75 +121,70 @@ func (s *settings) engineFlags(f *pflag.FlagSet) {
 }
 
 // catalog returns the topics of the installation.
-func (s *settings) catalog() (*topics.Catalog, error) {
-	if s.partitions < 1 || s.partitions > 10_000 {
-		return nil, usage("--partitions must be from 1 to 10000")
-	}
-	if strings.ContainsFunc(s.prefix, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
-	}) || len(s.prefix) > 100 {
-		return nil, usage("--prefix %q: at most 100 letters, digits, '.', '_' and '-'", s.prefix)
-	}
-	return topics.New(s.prefix, s.partitions), nil
-}
+func (s *settings) catalog() *topics.Catalog { return topics.New(s.prefix, s.partitions) }
 
-// rules returns what the groups decide by.
+// embeds reports whether the process has a broker of its own.
+func (s *settings) embeds() bool { return s.role == ownsBroker && len(s.brokers) == 0 }
+
+// rules returns what the groups decide by, and all that is wrong with it.
 func (s *settings) rules() (processors.Settings, error) {
+	var wrong []error
+	note := func(flag string, err error) {
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("--%s: %w", flag, err))
+		}
+	}
 	r := processors.Settings{Orders: order.DefaultSettings(), Payments: payment.DefaultSettings()}
 	r.Orders.RefundWindow, r.Orders.Keep = s.refundWindow, s.keepOrders
 	for _, d := range s.deadlines {
-		for one := range strings.SplitSeq(d, ",") {
-			if err := r.Orders.SetDeadline(one); err != nil {
-				return r, usage("--deadline %v", err)
-			}
-		}
-	}
-	if s.keepOrders <= 0 || s.refundWindow < 0 {
-		return r, usage("--keep-orders must be above 0 and --refund-window not below")
-	}
-	if s.commitInterval <= 0 || s.sessionTimeout < time.Second {
-		return r, usage("--commit-interval must be above 0 and --session-timeout 1s or more")
-	}
-	if s.standby != 0 && s.standby != 1 {
-		return r, usage("--standby must be 0 or 1")
-	}
-	if !(s.riderSpeed > 0) {
-		return r, usage("--rider-speed must be above 0")
+		note("deadline", r.Orders.SetDeadline(d))
 	}
 	r.Payments.Keep = r.Orders.Longest()
 	var err error
-	if r.Language, err = notification.ParseLanguage(s.language); err != nil {
-		return r, usage("--language: %v", err)
-	}
+	r.Language, err = notification.ParseLanguage(s.language)
+	note("language", err)
 	mode, err := dispatch.ParseMode(s.dispatch)
-	if err != nil {
-		return r, usage("--dispatch: %v", err)
-	}
+	note("dispatch", err)
 	r.Planner = dispatch.Planner{Policy: dispatch.Nearest{}, Travel: dispatch.Cruise(s.riderSpeed), Mode: mode}
-	if r.Gateway, err = payment.ParseSimulated(s.gateway); err != nil {
-		return r, usage("--gateway: %v", err)
+	gateway, err := payment.ParseSimulated(s.gateway)
+	note("gateway", err)
+	r.Gateway = gateway
+	return r, errors.Join(wrong...)
+}
+
+// promise returns the guarantee: by default the one that holds. The embedded
+// broker lives and dies with its one process, so there is no zombie there, and
+// a kill may hit it in the middle of the end of a transaction.
+func (s *settings) promise() (stream.Guarantee, error) {
+	if s.guarantee == "" {
+		if s.embeds() {
+			return stream.AtLeastOnce, nil
+		}
+		return stream.ExactlyOnce, nil
 	}
-	return r, nil
+	g, err := stream.ParseGuarantee(s.guarantee)
+	if err != nil {
+		return "", fmt.Errorf("--guarantee: %w", err)
+	}
+	if g == stream.ExactlyOnce && s.embeds() {
+		return "", errors.New("--guarantee exactly-once needs Kafka (--brokers): a kill of the embedded broker in the middle of a commit would leave a transaction that never ends")
+	}
+	return g, nil
 }
 
 // chosen returns the groups to run.
-func (s *settings) chosen() ([]string, error) {
+func (s *settings) chosen() []string {
 	if len(s.groups) == 0 {
-		return topics.Groups, nil
+		return topics.Groups
 	}
-	for _, g := range s.groups {
-		if !slices.Contains(topics.Groups, g) {
-			return nil, usage("--groups: %q is no group: one of %s", g, strings.Join(topics.Groups, ", "))
-		}
-	}
-	return s.groups, nil
+	return s.groups
 }
 
 // logger writes to w what the process has to say.
 func (s *settings) logger(w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.logLevel)); err != nil {
-		return nil, usage("--log-level %q: debug, info, warn or error", s.logLevel)
+		return nil, fmt.Errorf("--log-level %q: debug, info, warn or error", s.logLevel)
 	}
 	switch s.logFormat {
 	case "text":
@@ -168,7 +192,7 @@ func (s *settings) logger(w io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), nil
 	}
-	return nil, usage("--log-format %q: text or json", s.logFormat)
+	return nil, fmt.Errorf("--log-format %q: text or json", s.logFormat)
 }
 
 // inForce lists the settings for the log at start.

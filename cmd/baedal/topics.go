@@ -13,23 +13,20 @@ import (
 )
 
 func topicsCommand() *cobra.Command {
-	s := &settings{}
+	s := &settings{role: visitsBrokers}
 	cmd := &cobra.Command{
 		Use:   "topics",
 		Short: "Create or list the topics of the installation",
 		Args:  noArgs,
 		RunE:  func(*cobra.Command, []string) error { return usage("topics: create or list?") },
 	}
-	create := &cobra.Command{
+	create := s.judged(&cobra.Command{
 		Use:   "create",
 		Short: "Create what is missing, and check what exists",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			catalog, cfg, err := s.cluster()
-			if err != nil {
-				return err
-			}
-			demand := broker.Demand{Addrs: s.brokers, Prefix: s.prefix, Specs: catalog.All(), Replication: s.replication}
+			catalog, cfg := s.catalog(), stream.Config{Brokers: s.brokers}.WithDefaults()
+			demand := broker.Demand{Addrs: s.brokers, Prefix: s.prefix, Specs: catalog.All(), Replication: s.replication, CommittedWith: stream.CommittedPartitions}
 			for _, name := range topics.Groups {
 				demand.Installation = append(demand.Installation, catalog.Group(name))
 			}
@@ -51,24 +48,20 @@ func topicsCommand() *cobra.Command {
 			}
 			return err
 		},
-	}
+	})
 	create.Flags().IntVar(&s.replication, "replication", 0, "replicas of the topics that are created; 0 leaves it to the brokers")
 
-	var format string
-	list := &cobra.Command{
+	list := s.judged(&cobra.Command{
 		Use:   "list",
 		Short: "List streams and tables with their key, message and clean-up",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			catalog, cfg, err := s.cluster()
-			if err != nil {
-				return err
-			}
+			catalog, cfg := s.catalog(), stream.Config{Brokers: s.brokers}.WithDefaults()
 			all, err := broker.ListTopics(s.brokers, cfg.Client(), catalog.All())
 			if err != nil {
 				return err
 			}
-			if format == "json" {
+			if s.format == "json" {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
 				return e.Encode(all)
@@ -84,18 +77,9 @@ func topicsCommand() *cobra.Command {
 			}
 			return w.Flush()
 		},
-	}
-	formatFlag(list, &format)
+	})
+	s.formatFlag(list.Flags())
 	s.clusterFlags(cmd.PersistentFlags(), "host:port of Kafka brokers (default 127.0.0.1:9092)")
 	cmd.AddCommand(create, list)
 	return cmd
-}
-
-// cluster returns what a command needs that only visits an installation.
-func (s *settings) cluster() (catalog *topics.Catalog, cfg stream.Config, err error) {
-	if len(s.brokers) == 0 {
-		s.brokers = []string{"127.0.0.1:9092"}
-	}
-	catalog, err = s.catalog()
-	return catalog, stream.Config{Brokers: s.brokers}.WithDefaults(), err
 }

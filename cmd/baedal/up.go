@@ -13,7 +13,7 @@ import (
 
 func upCommand() *cobra.Command {
 	s := &settings{}
-	cmd := &cobra.Command{
+	cmd := s.judged(&cobra.Command{
 		Use:   "up",
 		Short: "Run everything in one process; with a broker of its own unless --brokers",
 		Args:  noArgs,
@@ -21,11 +21,8 @@ func upCommand() *cobra.Command {
 			if s.demo && !cmd.Flags().Changed("gateway") {
 				s.gateway = fmt.Sprintf("decline-over=%d", sim.CardLimit)
 			}
-			p, err := newProcess(cmd, s)
-			if err != nil {
-				return err
-			}
-			p.embedded, p.runs, p.serves = len(s.brokers) == 0, topics.Groups, true
+			p := newProcess(cmd, s)
+			p.embedded, p.runs, p.serves = s.embeds(), topics.Groups, true
 			p.ready = func(ctx context.Context, http string) error {
 				p.welcome(p.out, http)
 				if !s.demo {
@@ -35,7 +32,7 @@ func upCommand() *cobra.Command {
 			}
 			return p.run(cmd.Context())
 		},
-	}
+	})
 	f := cmd.Flags()
 	s.clusterFlags(f, "host:port of Kafka brokers; none: a broker of its own, for trying out, developing and testing")
 	s.processFlags(f)
@@ -48,22 +45,17 @@ func upCommand() *cobra.Command {
 }
 
 func runCommand() *cobra.Command {
-	s := &settings{}
-	cmd := &cobra.Command{
+	s := &settings{role: needsBrokers}
+	cmd := s.judged(&cobra.Command{
 		Use:   "run",
 		Short: "Run chosen groups, so that more machines share the work",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := newProcess(cmd, s)
-			if err != nil {
-				return err
-			}
-			if p.runs, err = s.chosen(); err != nil {
-				return err
-			}
-			return p.runOnKafka(cmd.Context())
+			p := newProcess(cmd, s)
+			p.runs = s.chosen()
+			return p.run(cmd.Context())
 		},
-	}
+	})
 	f := cmd.Flags()
 	s.clusterFlags(f, "host:port of Kafka brokers; required")
 	s.processFlags(f)
@@ -74,20 +66,17 @@ func runCommand() *cobra.Command {
 }
 
 func apiCommand() *cobra.Command {
-	s := &settings{}
-	cmd := &cobra.Command{
+	s := &settings{role: needsBrokers}
+	cmd := s.judged(&cobra.Command{
 		Use:   "api",
 		Short: "Serve HTTP alone",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := newProcess(cmd, s)
-			if err != nil {
-				return err
-			}
+			p := newProcess(cmd, s)
 			p.serves = true
-			return p.runOnKafka(cmd.Context())
+			return p.run(cmd.Context())
 		},
-	}
+	})
 	f := cmd.Flags()
 	s.clusterFlags(f, "host:port of Kafka brokers; required")
 	s.processFlags(f)
@@ -95,24 +84,11 @@ func apiCommand() *cobra.Command {
 	return cmd
 }
 
-func newProcess(cmd *cobra.Command, s *settings) (*process, error) {
-	log, err := s.logger(cmd.ErrOrStderr())
-	if err != nil {
-		return nil, err
-	}
-	catalog, err := s.catalog()
-	if err != nil {
-		return nil, err
-	}
+// newProcess begins with settings that are judged already.
+func newProcess(cmd *cobra.Command, s *settings) *process {
+	log, _ := s.logger(cmd.ErrOrStderr())
 	log.Info("settings", inForce(cmd.Flags())...)
-	return &process{settings: s, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), log: log, catalog: catalog}, nil
-}
-
-func (p *process) runOnKafka(ctx context.Context) error {
-	if len(p.brokers) == 0 {
-		return usage("--brokers is missing: host:port of Kafka brokers ('baedal up' has one of its own)")
-	}
-	return p.run(ctx)
+	return &process{settings: s, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), log: log, catalog: s.catalog()}
 }
 
 // welcome prints what can be done now, to be pasted.

@@ -54,9 +54,12 @@ func Embedded(t testing.TB) Broker {
 	return Broker{Name: EmbeddedName, Addr: e.Addr()}
 }
 
+// OnlyKafka reports whether what runs on the embedded broker is left out.
+func OnlyKafka() bool { return os.Getenv(OnlyKafkaEnv) != "" }
+
 func skipEmbedded(t testing.TB) {
 	t.Helper()
-	if os.Getenv(OnlyKafkaEnv) != "" {
+	if OnlyKafka() {
 		t.Skipf("%s is set: not on the embedded broker", OnlyKafkaEnv)
 	}
 }
