@@ -39,7 +39,7 @@ var valid = map[string]string{
 	"payment-requests":  `{"type":"void","id":"%[1]s/void/1","attempt":1,"orderId":%[1]q}`,
 	"payments-loop":     `{"type":"result","id":"%[1]s/void/1/1/result","attempt":1,"try":1,"kind":"void","answer":"ok","orderId":%[1]q}`,
 	"dispatch-commands": `{"type":"leave","id":"r-1/leave/1/1","riderId":"r-1","shift":1,"area":%q}`,
-	"stock-replies":     `{"type":"refused","id":"%[1]s/reserved/1","attempt":1,"reason":"short","orderId":%[1]q}`,
+	"stock-replies":     `{"type":"refused","id":"%[1]s/refused/1","attempt":1,"reason":"short","orderId":%[1]q}`,
 	"payment-replies":   `{"type":"approved","id":"%[1]s/approved/1","attempt":1,"orderId":%[1]q}`,
 	"delivery-events":   `{"type":"assigned","id":"%[1]s/assigned/1/1","attempt":1,"area":"a","riderId":"r","orderId":%[1]q}`,
 	"orders-loop":       `{"type":"deadline","id":"deadline/%[1]s/1","version":1,"orderId":%[1]q}`,
