@@ -99,7 +99,7 @@ func (r *run) insist(ctx context.Context, what string, ask func() error) error {
 		case errors.As(err, &refused) && !refused.Retriable:
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		if time.Since(told) > stall {
+		if time.Since(told) > stall && r.cfg.Reach.Err() == nil { // or Reach says it
 			told = time.Now()
 			r.cfg.Logger.Warn("the brokers don't answer yet", "doing", what, "group", r.group, "error", err)
 		}
