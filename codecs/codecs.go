@@ -115,8 +115,10 @@ func Digest(data []byte) (string, error) {
 // and whether an answer is wanted.
 var calling = []string{`"id"`, `"at"`, `"verdict"`}
 
-// Marshal returns the JSON of v.
-func Marshal(v any) ([]byte, error) { return json.Marshal(v) }
+// Marshal returns the JSON of v, of the same v always the same: maps are sorted.
+func Marshal(v any) ([]byte, error) { return json.Marshal(v, sorted) }
+
+var sorted = json.Deterministic(true)
 
 // WithoutMark returns data without the byte order mark that may stand before
 // UTF-8. It is not part of the text (RFC 8259, section 8.1, lets parsers skip it).

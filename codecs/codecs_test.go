@@ -3,6 +3,7 @@ package codecs_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
+	"baedal/domain/projection"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
 	"baedal/topics"
@@ -228,6 +230,21 @@ func TestDigest(t *testing.T) {
 	c, err := codecs.Decode[order.Command]([]byte(`{"type":"confirm","id":"c-1"}`))
 	require.NoError(t, err)
 	require.Equal(t, digest(`{"type":"confirm"}`), c.Digest)
+}
+
+// Maps are written in one order, so that a row that did not change is the same bytes.
+func TestMarshal_Maps(t *testing.T) {
+	m := projection.Model{Key: "food/f", Seen: map[string]int64{}}
+	for i := range 20 {
+		m.Seen[fmt.Sprint("t/", i)] = int64(i)
+	}
+	first, err := codecs.Marshal(&m)
+	require.NoError(t, err)
+	for range 20 {
+		again, err := codecs.Marshal(&m)
+		require.NoError(t, err)
+		require.Equal(t, string(first), string(again))
+	}
 }
 
 func BenchmarkDigest(b *testing.B) {

@@ -85,6 +85,14 @@ func fits(t *testing.T, what any) int {
 	return len(data)
 }
 
+// within checks a part of a row that is bounded by what the domain counts for it.
+func within(t *testing.T, part any, most int) {
+	t.Helper()
+	data, err := codecs.Marshal(part)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(data), most+len("[]"), "%T is counted too short", part)
+}
+
 func allFit[M any](t *testing.T, messages []M) {
 	t.Helper()
 	for i := range messages {
@@ -288,6 +296,7 @@ func TestFits_Order(t *testing.T) {
 			l.refused()
 			require.Equal(t, end(l), l.o.Status)
 			require.LessOrEqual(t, len(l.o.Timeline), order.MaxTimeline)
+			require.LessOrEqual(t, len(l.o.Commands), order.MaxTimeline)
 			t.Logf("at most %d bytes", l.max)
 		})
 	}
@@ -531,6 +540,10 @@ func TestFits_Inventory(t *testing.T) {
 				out := s.says(stock.Command{Meta: domain.Meta{Type: stock.RemoveStock}, Product: worstID(100_000 + i), Quantity: 1})
 				require.Equal(t, domain.Refused, out.Verdict.Verdict)
 			}
+			within(t, s.s.Products, stock.MaxProductBytes)
+			within(t, s.s.Reservations, stock.MaxReservedBytes)
+			within(t, s.s.Decided, stock.MaxDecidedBytes)
+			within(t, s.s.Refused, stock.MaxRefusedBytes)
 
 			// What ends has room.
 			require.Empty(t, s.says(stock.Command{Meta: domain.Meta{Type: stock.Close}}).Verdict.Reason)
@@ -548,17 +561,42 @@ func TestFits_Inventory(t *testing.T) {
 	}
 }
 
+// Decisions with short reasons are many.
+func TestFits_Decided(t *testing.T) {
+	s := &shop{t: t, s: stock.NewInventory("s")}
+	for range stock.MaxDecided {
+		require.NotEmpty(t, s.says(stock.Command{Meta: domain.Meta{Type: stock.Open}}).Verdict.Reason, "it is not registered")
+		within(t, s.s.Decided, stock.MaxDecidedBytes)
+	}
+	require.Less(t, len(s.s.Decided), stock.MaxDecided)
+}
+
 // quarter is an area at full length.
 type quarter struct {
 	t    *testing.T
 	a    *dispatch.Area
 	plan dispatch.Planner
 	n    int
-	max  int
 	id   func(i int) string // of orders
 	who  func(i int) string // of riders
 	// done is how each delivery ended that did.
 	done map[string]dispatch.DeliveryEvent
+	// size is how long the row was when it was last written, grown how much longer
+	// it may be now, and max the longest; between, it was at most unseen longer.
+	size, grown, max int
+}
+
+const unseen = 100_000
+
+func (q *quarter) look() {
+	q.t.Helper()
+	size := fits(q.t, q.a)
+	require.LessOrEqual(q.t, size, q.size+q.grown, "no command adds more than says counts")
+	q.size, q.grown, q.max = size, 0, max(q.max, size)
+	require.LessOrEqual(q.t, q.max+unseen, stream.MaxRecord)
+	within(q.t, q.a.Deliveries, dispatch.DeliveryBytes)
+	within(q.t, q.a.Riders, dispatch.RiderBytes)
+	within(q.t, q.a.Done, dispatch.DoneBytes)
 }
 
 func (q *quarter) says(c dispatch.Command) dispatch.Out {
@@ -583,8 +621,11 @@ func (q *quarter) says(c dispatch.Command) dispatch.Out {
 	}
 	fits(q.t, &c)
 	out := q.a.Handle(&c, fitsAt.Add(time.Duration(q.n)*time.Millisecond), q.plan)
-	if q.n%50 == 0 || len(out.Deliveries) != 1 {
-		q.max = max(q.max, fits(q.t, q.a))
+	// A command adds a delivery, a rider or an answer, and each event tells of a
+	// step: the row is written only where it may be longer than it ever was.
+	q.grown += 4000 + 2000*len(out.Deliveries)
+	if q.size+q.grown > q.max+unseen {
+		q.look()
 	}
 	allFit(q.t, out.Deliveries)
 	allFit(q.t, out.Riders)
@@ -659,7 +700,7 @@ func TestFits_Area(t *testing.T) {
 			}
 			for ; !c.riders && q.enter(riders); riders++ {
 			}
-			q.max = max(q.max, fits(t, q.a))
+			q.look()
 			t.Logf("%d orders, %d riders, %d bytes", orders, riders, q.max)
 			require.Greater(t, orders, 200)
 			require.Greater(t, riders, 200)
@@ -697,6 +738,7 @@ func TestFits_Area(t *testing.T) {
 					}
 				}
 			}
+			q.look()
 			for _, d := range q.a.Deliveries {
 				require.Less(t, len(d.Steps), 2*dispatch.MaxTries+1)
 			}
@@ -731,4 +773,57 @@ func TestFits_Area(t *testing.T) {
 			t.Logf("%d orders, %d riders, at most %d bytes", orders, riders, q.max)
 		})
 	}
+}
+
+// The coordinates of a command without an id stand in for it, and may be longer
+// than any id of a client: whatever names such a command has room for them.
+func TestFits_StandIn(t *testing.T) {
+	n := 0
+	call := func() domain.Name {
+		n++
+		return domain.NameOf("", worstDigest(n), fmt.Sprintf("%0249d/%d/%d", 0, math.MaxInt32, math.MaxInt64-n), "incarnation")
+	}
+
+	o := order.New(worstID(0))
+	says := func(c order.Command) order.Out {
+		t.Helper()
+		c.Verdict = true
+		out := o.Command(&c, call(), fitsAt, order.DefaultSettings())
+		allFit(t, out.Verdicts)
+		allFit(t, out.Events)
+		fits(t, o)
+		return out
+	}
+	require.Len(t, says(order.Command{Meta: domain.Meta{Type: order.Confirm}}).Verdicts, 1)
+	require.Len(t, says(order.Command{Meta: domain.Meta{Type: order.Place}, UserID: worstID(0), StoreID: worstID(0), Lines: worstLines(false),
+		Address: &order.Address{Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon}}).Events, 1)
+
+	out := stock.NewInventory(worstID(0)).Handle(&stock.Command{Meta: domain.Meta{Type: stock.Open}}, call(), fitsAt)
+	fits(t, out.Verdict)
+
+	r, a := rider.NewRider(worstID(0)), dispatch.NewArea(worstID(0))
+	tells := func(c rider.Command) (answer dispatch.Out) {
+		t.Helper()
+		c.Verdict = true
+		out := r.Handle(&c, call(), fitsAt.Add(time.Duration(n)*time.Second))
+		fits(t, r)
+		require.Len(t, out.Dispatch, 1)
+		allFit(t, out.Dispatch)
+		answer = a.Handle(&out.Dispatch[0], fitsAt, dispatch.Planner{})
+		allFit(t, answer.Riders)
+		for i := range answer.Verdicts {
+			fits(t, &answer.Verdicts[i].Verdict)
+		}
+		for i := range answer.Riders {
+			allFit(t, r.HandleEvent(&answer.Riders[i], fitsAt).Verdicts)
+		}
+		return answer
+	}
+	place := worstPoint(0)
+	require.Len(t, tells(rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: a.ID, Lat: place.Lat, Lon: place.Lon}).Riders, 1)
+	require.True(t, tells(rider.Command{Meta: domain.Meta{Type: rider.Move}, Lat: new(80.0), Lon: place.Lon}).Changed)
+	a.Handle(&dispatch.Command{Meta: domain.Meta{Type: dispatch.Request, ID: made(worstID(1), dispatch.Request, 1)}, OrderID: worstID(1), Attempt: 1,
+		Pickup: place, Drop: place}, fitsAt, dispatch.Planner{})
+	require.Len(t, tells(rider.Command{Meta: domain.Meta{Type: rider.Decline}, OrderID: worstID(1)}).Riders, 1)
+	require.Len(t, tells(rider.Command{Meta: domain.Meta{Type: rider.PickedUp}, OrderID: worstID(1)}).Verdicts, 1)
 }
