@@ -80,7 +80,7 @@ func (a *auditor) area(id string) *area {
 }
 
 func (a *auditor) riderCommand(r *record) error {
-	m, err := decode[clientCommand](r.value)
+	m, err := decodeCommand[clientCommand](r.value)
 	if err != nil || r.key == "" {
 		return orNoKey(err)
 	}

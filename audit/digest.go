@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 )
@@ -17,7 +20,9 @@ import (
 // canonical form of RFC 8785, without id, at and verdict.
 func saying(value []byte) (string, error) {
 	var v any
-	if err := json.Unmarshal(value, &v); err != nil {
+	d := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(value, byteOrderMark)))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
 		return "", err
 	}
 	m, ok := v.(map[string]any)
@@ -59,10 +64,17 @@ func canonical(b *strings.Builder, v any) {
 		b.WriteByte(']')
 	case string:
 		quote(b, v)
-	default: // numbers are written as RFC 8785 asks for, but for one
-		if v == 0.0 {
-			v = 0 // JavaScript's -0
+	case json.Number:
+		f, _ := strconv.ParseFloat(v.String(), 64)
+		if math.IsInf(f, 0) { // there is none beyond the largest
+			f = math.Copysign(math.MaxFloat64, f)
 		}
+		if f == 0 {
+			f = 0 // JavaScript's -0
+		}
+		data, _ := json.Marshal(f) // as RFC 8785 asks for, but for the two above
+		b.Write(data)
+	default:
 		data, _ := json.Marshal(v)
 		b.Write(data)
 	}

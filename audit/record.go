@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 )
@@ -84,8 +85,11 @@ func (d *pastDelivery) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// byteOrderMark is what may stand before a text. It is no part of it.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 func decode[M any](b []byte) (m M, err error) {
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // a byte order mark is no part of the text
+	b = bytes.TrimPrefix(b, byteOrderMark)
 	err = json.Unmarshal(b, &m)
 	if err == nil && string(bytes.TrimSpace(b)) == "null" {
 		err = errors.New("null is no message")
@@ -93,17 +97,44 @@ func decode[M any](b []byte) (m M, err error) {
 	return m, err
 }
 
+// decodeCommand is decode for what clients write: a field that differs in case
+// alone is another one, which is ignored, as by the engine.
+func decodeCommand[M any](b []byte) (m M, err error) {
+	fields, err := decode[map[string]json.RawMessage](b)
+	if err != nil {
+		return m, err
+	}
+	strange := false
+	for name := range fields {
+		if !slices.Contains(commandFields, name) && slices.ContainsFunc(commandFields, func(f string) bool { return strings.EqualFold(f, name) }) {
+			delete(fields, name)
+			strange = true
+		}
+	}
+	if strange {
+		if b, err = json.Marshal(fields); err != nil {
+			return m, err
+		}
+	}
+	return decode[M](b)
+}
+
+var commandFields = []string{"type", "id", "verdict", "orderId", "attempt", "product", "quantity", "lines"}
+
 // The JSON of the contract, as far as it is judged.
 type (
 	line struct {
 		Product  string `json:"product"`
 		Quantity int64  `json:"quantity"`
 	}
-	clientCommand struct { // order-commands, store-commands, rider-commands
-		Type     string `json:"type"`
-		ID       string `json:"id"`
-		Verdict  bool   `json:"verdict"`
-		OrderID  string `json:"orderId"`
+	clientCommand struct { // order-commands, rider-commands: what they don't have is not looked at
+		Type    string `json:"type"`
+		ID      string `json:"id"`
+		Verdict bool   `json:"verdict"`
+		OrderID string `json:"orderId"`
+	}
+	storeCommand struct { // store-commands
+		clientCommand
 		Attempt  int    `json:"attempt"`
 		Product  string `json:"product"`
 		Quantity int64  `json:"quantity"`

@@ -6,8 +6,11 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Names of the checks.
@@ -51,7 +54,21 @@ type Violation struct {
 }
 
 func (v Violation) String() string {
-	return fmt.Sprintf("%s: %s: %s (%s/%d/%d)", v.Check, v.Key, v.Problem, v.Topic, v.Partition, v.Offset)
+	return fmt.Sprintf("%s: %s: %s (%s/%d/%d)", v.Check, shown(v.Key), shown(v.Problem), v.Topic, v.Partition, v.Offset)
+}
+
+// mostShown is how much of a key or a problem is shown: strangers write keys as
+// long as a record, and with what makes a terminal obey.
+const mostShown = 500
+
+func shown(s string) string {
+	if len(s) > mostShown {
+		s = strings.ToValidUTF8(s[:mostShown], "") + "…"
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		s = strings.Trim(strconv.Quote(s), `"`)
+	}
+	return s
 }
 
 // Check is what one check has looked at and found.

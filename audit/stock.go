@@ -91,7 +91,7 @@ func (s *store) product(id string) *product {
 }
 
 func (a *auditor) storeCommand(r *record) error {
-	m, err := decode[clientCommand](r.value)
+	m, err := decodeCommand[storeCommand](r.value)
 	if err != nil || r.key == "" {
 		return orNoKey(err)
 	}

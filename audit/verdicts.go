@@ -80,7 +80,7 @@ func (c *command) comes(r *record, typ string, asked bool) (first bool) {
 }
 
 func (a *auditor) orderCommand(r *record) error {
-	m, err := decode[clientCommand](r.value)
+	m, err := decodeCommand[clientCommand](r.value)
 	if err != nil || r.key == "" {
 		return orNoKey(err)
 	}
