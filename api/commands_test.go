@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"baedal/codecs"
 )
 
 const placeBody = `{"id":"o-7","userId":"u-1","storeId":"s-1","lines":[{"product":"p-1","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.5,"lon":127.04}}`
@@ -20,43 +23,43 @@ var commandCases = []struct {
 	command            map[string]any // without its id
 	location           string
 }{
-	{"POST", "/v1/orders/o-1/cancel", ``, "order-commands", "o-1", map[string]any{"type": "cancel", "orderId": "o-1", "by": "customer"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/cancel", ``, "order-commands", "o-1", map[string]any{"type": "cancel"}, "/v1/orders/o-1"},
 	{"POST", "/v1/orders/o-1/cancel", `{"by":"operator","reason":"fire"}`, "order-commands", "o-1",
-		map[string]any{"type": "cancel", "orderId": "o-1", "by": "operator", "reason": "fire"}, "/v1/orders/o-1"},
+		map[string]any{"type": "cancel", "by": "operator", "reason": "fire"}, "/v1/orders/o-1"},
 	{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"12m"}`, "order-commands", "o-1",
-		map[string]any{"type": "accept", "orderId": "o-1", "cookingTime": "12m0s"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/reject", `{"reason":"tired"}`, "order-commands", "o-1", map[string]any{"type": "reject", "orderId": "o-1", "reason": "tired"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/start-cooking", ``, "order-commands", "o-1", map[string]any{"type": "start_cooking", "orderId": "o-1"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/finish-cooking", `{}`, "order-commands", "o-1", map[string]any{"type": "finish_cooking", "orderId": "o-1"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/confirm", `{"verdict":true}`, "order-commands", "o-1", map[string]any{"type": "confirm", "orderId": "o-1", "verdict": true}, "/v1/orders/o-1"},
+		map[string]any{"type": "accept", "cookingTime": "12m"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/reject", `{"reason":"tired"}`, "order-commands", "o-1", map[string]any{"type": "reject", "reason": "tired"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/start-cooking", ``, "order-commands", "o-1", map[string]any{"type": "start_cooking"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/finish-cooking", `{}`, "order-commands", "o-1", map[string]any{"type": "finish_cooking"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/confirm", `{"verdict":true}`, "order-commands", "o-1", map[string]any{"type": "confirm", "verdict": true}, "/v1/orders/o-1"},
 	{"POST", "/v1/orders/o-1/request-refund", `{"userId":"u-1","reason":"cold","photoUrl":"https://p.example/1","wish":"refund"}`, "order-commands", "o-1",
-		map[string]any{"type": "request_refund", "orderId": "o-1", "userId": "u-1", "reason": "cold", "photoUrl": "https://p.example/1", "wish": "refund"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/approve-refund", ``, "order-commands", "o-1", map[string]any{"type": "approve_refund", "orderId": "o-1"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/deny-refund", `{"reason":"eaten"}`, "order-commands", "o-1", map[string]any{"type": "deny_refund", "orderId": "o-1", "reason": "eaten"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/%EC%A3%BC%20%EB%AC%B8/confirm", ``, "order-commands", "주 문", map[string]any{"type": "confirm", "orderId": "주 문"},
+		map[string]any{"type": "request_refund", "userId": "u-1", "reason": "cold", "photoUrl": "https://p.example/1", "wish": "refund"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/approve-refund", ``, "order-commands", "o-1", map[string]any{"type": "approve_refund"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/deny-refund", `{"reason":"eaten"}`, "order-commands", "o-1", map[string]any{"type": "deny_refund", "reason": "eaten"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/%EC%A3%BC%20%EB%AC%B8/confirm", ``, "order-commands", "주 문", map[string]any{"type": "confirm"},
 		"/v1/orders/%EC%A3%BC%20%EB%AC%B8"},
 
 	{"PUT", "/v1/stores/s-1", `{"id":"s-1","name":"Mine","area":"a-1","lat":37.5,"lon":0,"autoAccept":true,"cookingTime":"5s","open":true}`, "store-commands", "s-1",
-		map[string]any{"type": "register", "storeId": "s-1", "name": "Mine", "area": "a-1", "lat": 37.5, "lon": 0.0, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
-	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"type": "open", "storeId": "s-1"}, "/v1/stores/s-1"},
-	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"type": "close", "storeId": "s-1"}, "/v1/stores/s-1"},
+		map[string]any{"type": "register", "name": "Mine", "area": "a-1", "lat": 37.5, "lon": 0.0, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
+	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"type": "open"}, "/v1/stores/s-1"},
+	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"type": "close"}, "/v1/stores/s-1"},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap","price":9000}`, "store-commands", "s-1",
-		map[string]any{"type": "put_product", "storeId": "s-1", "product": "p-1", "name": "Bibimbap", "price": 9000.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"type": "put_product", "product": "p-1", "name": "Bibimbap", "price": 9000.0}, "/v1/stores/s-1/stock"},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Water","price":0}`, "store-commands", "s-1",
-		map[string]any{"type": "put_product", "storeId": "s-1", "product": "p-1", "name": "Water", "price": 0.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"type": "put_product", "product": "p-1", "name": "Water", "price": 0.0}, "/v1/stores/s-1/stock"},
 	{"POST", "/v1/stores/s-1/products/p-1/add", `{"quantity":50}`, "store-commands", "s-1",
-		map[string]any{"type": "add_stock", "storeId": "s-1", "product": "p-1", "quantity": 50.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"type": "add_stock", "product": "p-1", "quantity": 50.0}, "/v1/stores/s-1/stock"},
 	{"POST", "/v1/stores/s-1/products/p-1/remove", `{"product":"p-1","quantity":1}`, "store-commands", "s-1",
-		map[string]any{"type": "remove_stock", "storeId": "s-1", "product": "p-1", "quantity": 1.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"type": "remove_stock", "product": "p-1", "quantity": 1.0}, "/v1/stores/s-1/stock"},
 
 	{"POST", "/v1/riders/r-1/online", `{"area":"a-1","lat":37.5,"lon":127.03,"capacity":2}`, "rider-commands", "r-1",
-		map[string]any{"type": "online", "riderId": "r-1", "area": "a-1", "lat": 37.5, "lon": 127.03, "capacity": 2.0}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/offline", ``, "rider-commands", "r-1", map[string]any{"type": "offline", "riderId": "r-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/move", `{"lat":0,"lon":0}`, "rider-commands", "r-1", map[string]any{"type": "move", "riderId": "r-1", "lat": 0.0, "lon": 0.0}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "claim", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/decline", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "decline", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/picked-up", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "picked_up", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/delivered", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "delivered", "riderId": "r-1", "orderId": "o-1"}, "/v1/riders/r-1"},
+		map[string]any{"type": "online", "area": "a-1", "lat": 37.5, "lon": 127.03, "capacity": 2.0}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/offline", ``, "rider-commands", "r-1", map[string]any{"type": "offline"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/move", `{"lat":0,"lon":0}`, "rider-commands", "r-1", map[string]any{"type": "move", "lat": 0.0, "lon": 0.0}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "claim", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/decline", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "decline", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/picked-up", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "picked_up", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/delivered", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "delivered", "orderId": "o-1"}, "/v1/riders/r-1"},
 }
 
 func TestAPI_Command(t *testing.T) {
@@ -215,5 +218,34 @@ func TestAPI_CommandWrongField(t *testing.T) {
 			require.Equal(t, c.field, a.json["field"])
 			require.Empty(t, f.commands.all())
 		})
+	}
+}
+
+// A command that is sent again the other way, over HTTP or on its stream, has the
+// same words, so it is a repeat.
+func TestAPI_SameWordsOnTheStream(t *testing.T) {
+	for _, c := range []struct{ method, path, body, record string }{
+		{"POST", "/v1/orders/o-1/cancel", ``, `{"type":"cancel"}`},
+		{"POST", "/v1/orders/o-1/cancel", `{"by":"store","reason":"fire"}`, `{"by":"store","type":"cancel","reason":"fire"}`},
+		{"POST", "/v1/orders/o-1/accept", ``, `{"type":"accept"}`},
+		{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"15m"}`, `{"type":"accept","cookingTime":"15m"}`},
+		{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"1h"}`, `{"type":"accept","cookingTime":"1h"}`},
+		{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"0s"}`, `{"type":"accept","cookingTime":"0s"}`},
+		{"POST", "/v1/orders/o-1/confirm", `{"orderId":"o-1"}`, `{"type":"confirm"}`},
+		{"POST", "/v1/stores/s-1/open", ``, `{"type":"open"}`},
+		{"POST", "/v1/stores/s-1/products/p-1/add", `{"quantity":5}`, `{"type":"add_stock","product":"p-1","quantity":5}`},
+		{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Water","price":0}`, `{"type":"put_product","product":"p-1","name":"Water","price":0}`},
+		{"POST", "/v1/riders/r-1/online", `{"area":"a-1","lat":0,"lon":1.50}`, `{"type":"online","area":"a-1","lat":0,"lon":1.5}`},
+		{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, `{"type":"claim","orderId":"o-1"}`},
+	} {
+		f := newFixture(t)
+		require.Equal(t, http.StatusAccepted, f.do(c.method, c.path, c.body).Code)
+		sent, err := json.Marshal(f.commands.all()[0].command)
+		require.NoError(t, err)
+		overHTTP, err := codecs.Digest(sent)
+		require.NoError(t, err)
+		onStream, err := codecs.Digest([]byte(c.record))
+		require.NoError(t, err)
+		require.Equal(t, onStream, overHTTP, "%s %s is written as %s", c.path, c.body, sent)
 	}
 }

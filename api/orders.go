@@ -284,7 +284,7 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if c.ID, err = commandID(r, c.ID); err != nil {
 			return err
 		}
-		c.Type, c.OrderID = kind, id
+		c.Type, c.OrderID = kind, "" // the key says it: the same command on the stream has no other words
 		if err := c.Validate(); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if c.ID, err = commandID(r, c.ID); err != nil {
 			return err
 		}
-		c.Type, c.RiderID = kind, id
+		c.Type, c.RiderID = kind, "" // the key says it
 		if err := c.Validate(); err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind strin
 	if product != "" && c.Product != "" && c.Product != product {
 		return wrong("product", "is not the product of the path: leave it out")
 	}
-	c.Type, c.StoreID, c.Product = kind, id, product
+	c.Type, c.StoreID, c.Product = kind, "", product // the key says which store
 	if err := c.Validate(); err != nil {
 		return err
 	}

@@ -8,7 +8,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -135,7 +137,12 @@ func Unmarshal(data []byte, v any) error {
 	var se *json.SemanticError
 	if errors.As(err, &se) && se.JSONPointer != "" {
 		field := strings.ReplaceAll(strings.TrimPrefix(string(se.JSONPointer), "/"), "/", ".")
-		if se.Err != nil {
+		switch whole := se.GoType != nil && se.GoType.Kind() >= reflect.Int && se.GoType.Kind() <= reflect.Uint64; {
+		case errors.Is(se.Err, strconv.ErrRange):
+			return domain.Wrong(field, "is a number out of range")
+		case whole && errors.Is(se.Err, strconv.ErrSyntax):
+			return domain.Wrong(field, "must be a whole number, written without a fraction or an exponent")
+		case se.Err != nil:
 			return domain.Wrong(field, domain.Cut(se.Err.Error(), maxError))
 		}
 		return domain.Wrong(field, fmt.Sprintf("must not be a JSON %s", kind(byte(se.JSONKind))))

@@ -235,7 +235,16 @@ func parseTime(text string) (time.Time, error) {
 // Duration is a span of time, written in Go's style (90s, 1h30m).
 type Duration time.Duration
 
-func (d Duration) String() string { return time.Duration(d).String() }
+// String writes d as people do: 15m and not 15m0s.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	for _, nothing := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, nothing) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
 
 // MarshalText implements encoding.TextMarshaler.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }

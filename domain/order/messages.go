@@ -162,7 +162,7 @@ func (c *Command) Own() *Command {
 			own.Lines = append(own.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
 		}
 	case Cancel:
-		own.By = cmp.Or(c.By, Customer)
+		own.By = c.By
 	case Accept:
 		own.CookingTime = c.CookingTime
 	case RequestRefund:
