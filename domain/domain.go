@@ -57,10 +57,11 @@ type Point struct {
 // PointAt says a place.
 func PointAt(p Place) *Point { return &Point{Lat: &p.Lat, Lon: &p.Lon} }
 
-// Place returns the place of a Point that was checked.
+// Place returns the place of a Point that was checked. Adding 0 makes 0 of -0,
+// which is the same place and is written otherwise.
 func (p Point) Place() (at Place) {
 	if p.Lat != nil && p.Lon != nil {
-		at = Place{Lat: *p.Lat, Lon: *p.Lon}
+		at = Place{Lat: *p.Lat + 0, Lon: *p.Lon + 0}
 	}
 	return at
 }
