@@ -154,6 +154,12 @@ var commandsOf = map[string][]string{
 var values = map[string]string{"null": `null`, "zero": `0`, "an empty text": `""`, "a list": `[]`, "an object": `{}`, "true": `true`, "a text": `"x"`,
 	"a negative number": `-1`, "a number beyond all": `1e308`, "a fraction": `0.5`, "a long text": `"` + strings.Repeat("l", 70_000) + `"`}
 
+// movesWith are values with which a move is one.
+var movesWith = map[string][]string{
+	"lat": {"zero", "a negative number", "a fraction"}, "lon": {"zero", "a negative number", "a fraction"},
+	"id": {"missing", "null", "an empty text", "a text"}, "verdict": {"true"},
+}
+
 // poisonFields takes each field of each command away, and puts everything in its place.
 func poisonFields(d *disturber, rnd *rand.Rand) (all []bad) {
 	for _, short := range clientStreams {
@@ -175,6 +181,9 @@ func poisonFields(d *disturber, rnd *rand.Rand) (all []bad) {
 						topic: d.w.cat.Prefix + short, key: []byte(fmt.Sprintf("%s-f%d", d.run, rnd.Uint64())), value: value, id: id, may: true}
 					if p.needed && (what == "missing" || what == "null" || what == "an object" && p.path[0] != "address") {
 						b.may = false
+					}
+					if strings.Contains(command, `"move"`) && p.path[0] != "type" { // no verdict ever tells: a dead letter, or nothing
+						b.may, b.silent = false, slices.Contains(movesWith[p.path[0]], what)
 					}
 					all = append(all, b)
 				}
