@@ -294,20 +294,35 @@ func changed(command, id string, path []string, what string) []byte {
 // Ids.
 
 // poisonIDs takes ids of messages as they flow between the groups, and uses them
-// as the ids of clients' commands about the same orders, and as keys.
+// as the ids of clients' commands about the same orders, and as keys. Some commands
+// take an id before the message that is named so comes.
 func poisonIDs(ctx context.Context, w *world, s step) (bool, error) {
 	wait(ctx, s.wait/2)
 	rnd := rand.New(rand.NewPCG(s.pick, uint64(w.round.n)))
-	flow, err := w.drawIDs(ctx, 150)
+	d := w.disturber
+	var forms []string // of ids that begin with their order's
+	ahead := 0
+	flow, err := w.drawIDs(ctx, 150, func(m flowing) {
+		if form, ok := strings.CutPrefix(m.id, m.order+"/"); ok && m.short != "order-events" && !slices.Contains(forms, form) {
+			forms = append(forms, form)
+		}
+		about := next[m.typ]
+		if m.short != "order-events" || about == "" || len(forms) == 0 {
+			return
+		}
+		ahead++
+		id := m.order + "/" + forms[rnd.IntN(len(forms))]
+		d.bury(bad{what: fmt.Sprintf("%s with the id %q before the message", about, id), topic: d.w.cat.OrderCommands.Name(), key: []byte(m.order),
+			value: fmt.Appendf(nil, `{"type":%q,"verdict":true,"id":%q}`, about, id)})
+	})
 	if err != nil {
 		return false, err
 	}
-	d := w.disturber
 	for _, m := range flow {
 		engines := strings.Contains(m.id, "/")
 		// Nobody but the store acts on these, and at worst an order goes on sooner.
 		about := []string{"accept", "confirm", "finish_cooking", "approve_refund"}[rnd.IntN(4)]
-		d.bury(bad{what: fmt.Sprintf("%s with the id %q of a message on %s", about, m.id, m.short), topic: d.w.cat.OrderCommands.Name(), key: []byte(m.order), id: m.id, may: true,
+		d.bury(bad{what: fmt.Sprintf("%s with the id %q of a message on %s", about, m.id, m.short), topic: d.w.cat.OrderCommands.Name(), key: []byte(m.order), id: m.id, may: !engines,
 			value: fmt.Appendf(nil, `{"type":%q,"verdict":true,"id":%q}`, about, m.id)})
 		short := clientStreams[rnd.IntN(len(clientStreams))]
 		good := map[string]string{"order-commands": `{"type":"confirm"}`, "store-commands": `{"type":"close"}`, "rider-commands": `{"type":"offline"}`}[short]
@@ -315,15 +330,19 @@ func poisonIDs(ctx context.Context, w *world, s step) (bool, error) {
 			d.bury(bad{what: fmt.Sprintf("the key %q of a message on %s", m.id, m.short), topic: d.w.cat.Prefix + short, key: []byte(m.id), value: []byte(good)})
 		}
 	}
-	w.say("%d ids drawn", len(flow))
+	w.say("%d ids drawn, %d ahead of their messages", len(flow), ahead)
 	return len(flow) > 0, nil
 }
 
 // flowing is a message between groups.
-type flowing struct{ short, id, order string }
+type flowing struct{ short, id, order, typ string }
 
-// drawIDs listens between the groups until it has met some ids.
-func (w *world) drawIDs(ctx context.Context, n int) (all []flowing, err error) {
+// next is what a store may say to an order that has come so far.
+var next = map[string]string{"paid": "accept", "accepted": "start_cooking", "cooking": "finish_cooking", "delivered": "confirm"}
+
+// drawIDs listens between the groups until it has met some ids, and hands each on
+// at once.
+func (w *world) drawIDs(ctx context.Context, n int, met func(flowing)) (all []flowing, err error) {
 	var names []string
 	for _, short := range []string{"order-events", "stock-replies", "payment-requests", "payment-replies", "delivery-events", "dispatch-commands", "rider-events", "store-commands", "orders-loop", "payments-loop"} {
 		names = append(names, w.cat.Prefix+short)
@@ -341,10 +360,12 @@ func (w *world) drawIDs(ctx context.Context, n int) (all []flowing, err error) {
 			var m struct {
 				ID      string `json:"id"`
 				OrderID string `json:"orderId"`
+				Type    string `json:"type"`
 			}
 			if json.Unmarshal(r.Value, &m) == nil && m.ID != "" && m.OrderID != "" && !seen[m.ID] && len(all) < n {
 				seen[m.ID] = true
-				all = append(all, flowing{w.cat.Short(r.Topic), m.ID, m.OrderID})
+				all = append(all, flowing{w.cat.Short(r.Topic), m.ID, m.OrderID, m.Type})
+				met(all[len(all)-1])
 			}
 		})
 	}
