@@ -483,7 +483,7 @@ func offsetsReset(ctx context.Context, w *world, s step) (bool, error) {
 	forward := someOf(s.pick)
 	var must []gone
 	var left, lost []unread
-	skipped := map[string]bool{}
+	skipped, again := map[string]bool{}, map[string]bool{}
 	err = w.admin(func(a *kadm.Client) error {
 		at, err := w.committed(ctx, a, group, topic)
 		if err != nil {
@@ -518,6 +518,15 @@ func offsetsReset(ctx context.Context, w *world, s step) (bool, error) {
 				left = append(left, u)
 			}
 		}
+		back := map[int32]int64{}
+		for p, o := range to[topic] {
+			if o.At < at[p] {
+				back[p] = o.At
+			}
+		}
+		if again, err = w.keysBetween(ctx, topic, back, at); err != nil {
+			return err
+		}
 		done, err := a.CommitOffsets(ctx, group, to)
 		return errors.Join(err, done.Error())
 	})
@@ -528,7 +537,38 @@ func offsetsReset(ctx context.Context, w *world, s step) (bool, error) {
 	if err := w.awake(); err != nil {
 		return false, err
 	}
-	return true, errors.Join(w.saysOnce(ctx, must), w.decided(ctx, left, lost), w.goesOn(ctx), w.names(ctx, skipped, nil))
+	// What is read again is answered again, the same: a verdict too many where each
+	// is promised once.
+	return true, errors.Join(w.saysOnce(ctx, must), w.decided(ctx, left, lost), w.goesOn(ctx), w.names(ctx, skipped, again))
+}
+
+// keysBetween returns the keys of the records of some partitions from where to
+// where.
+func (w *world) keysBetween(ctx context.Context, topic string, from, to map[int32]int64) (map[string]bool, error) {
+	keys, left, begin := map[string]bool{}, map[int32]int64{}, map[int32]kgo.Offset{}
+	for p, o := range from {
+		begin[p], left[p] = kgo.NewOffset().At(o), to[p]
+	}
+	c, err := kgo.NewClient(kgo.SeedBrokers(w.addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: begin}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	poll, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for next := map[int32]int64{}; !reached(next, left); {
+		if poll.Err() != nil {
+			return nil, fmt.Errorf("reading %s from %v to %v: %w", topic, from, left, poll.Err())
+		}
+		c.PollFetches(poll).EachRecord(func(r *kgo.Record) {
+			if r.Offset < left[r.Partition] && !r.Attrs.IsControl() {
+				keys[string(r.Key)] = true
+			}
+			next[r.Partition] = r.Offset + 1
+		})
+	}
+	return keys, nil
 }
 
 // topicAnew: topics are deleted and made anew, by the program's next start or by
