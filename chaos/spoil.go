@@ -707,7 +707,7 @@ func partitionsRaised(ctx context.Context, w *world, s step) (bool, error) {
 		all = append(all, unread{id: key + ":place", key: key, partition: r.Partition, offset: r.Offset})
 	}
 	refuses := w.refusesCommands(ctx)
-	return true, errors.Join(refuses, w.decided(ctx, all, nil), w.saysRaised(ctx, topic), w.quiet(ctx), w.names(ctx, nil, nil))
+	return true, errors.Join(refuses, w.decided(ctx, all, nil), w.saysRaised(ctx, topic), w.quiet(ctx), w.buriesNone(ctx, all), w.names(ctx, nil, nil))
 }
 
 var httpAt = regexp.MustCompile(`HTTP http://(\S+)`)
@@ -766,6 +766,30 @@ func (w *world) saysRaised(ctx context.Context, topic string) error {
 		}
 		wait(ctx, 200*time.Millisecond)
 	}
+}
+
+// buriesNone finds no dead letter of what was right, nor of anything that was
+// forwarded out of new partitions, where no poison is.
+func (w *world) buriesNone(ctx context.Context, all []unread) error {
+	if err := w.ledger.read(ctx); err != nil {
+		return err
+	}
+	var wrong []string
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	for at, n := range w.ledger.buried {
+		place, group, _ := strings.Cut(at, " by ")
+		right := slices.ContainsFunc(all, func(u unread) bool {
+			return place == fmt.Sprintf("%s/%d/%d", w.cat.OrderCommands.Name(), u.partition, u.offset)
+		})
+		if right || group == w.cat.Group("strays") {
+			wrong = append(wrong, fmt.Sprintf("%d dead letters of %s", n, at))
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%d wrong: %s", len(wrong), w.ledger.some(wrong))
+	}
+	return nil
 }
 
 // quiet finds that nothing is written where nobody says anything.
