@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"baedal/topics"
 )
 
 // Beside the poison that comes all the time there is more of it than a round can
@@ -300,18 +302,20 @@ func poisonIDs(ctx context.Context, w *world, s step) (bool, error) {
 	wait(ctx, s.wait/2)
 	rnd := rand.New(rand.NewPCG(s.pick, uint64(w.round.n)))
 	d := w.disturber
-	var forms []string // of ids that begin with their order's
-	ahead := 0
+	var forms []string // of ids that begin with their order's, of what orders are told, as often as they are
+	came, ahead := map[string]bool{}, 0
 	flow, err := w.drawIDs(ctx, 150, func(m flowing) {
-		if form, ok := strings.CutPrefix(m.id, m.order+"/"); ok && m.short != "order-events" && !slices.Contains(forms, form) {
+		came[m.id] = true
+		if form, ok := strings.CutPrefix(m.id, m.order+"/"); ok && slices.Contains(readers[m.short], topics.Orders) {
 			forms = append(forms, form)
 		}
 		about := next[m.typ]
-		if m.short != "order-events" || about == "" || len(forms) == 0 {
+		coming := slices.DeleteFunc(slices.Clone(forms), func(form string) bool { return came[m.order+"/"+form] })
+		if m.short != "order-events" || about == "" || len(coming) == 0 {
 			return
 		}
 		ahead++
-		id := m.order + "/" + forms[rnd.IntN(len(forms))]
+		id := m.order + "/" + coming[rnd.IntN(len(coming))]
 		d.bury(bad{what: fmt.Sprintf("%s with the id %q before the message", about, id), topic: d.w.cat.OrderCommands.Name(), key: []byte(m.order),
 			value: fmt.Appendf(nil, `{"type":%q,"verdict":true,"id":%q}`, about, id)})
 	})
