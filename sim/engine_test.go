@@ -264,6 +264,7 @@ func (e *fakeEngine) assign() {
 func (e *fakeEngine) tell(riderID, kind, orderID, cause string) {
 	ev := dispatch.RiderEvent{RiderID: riderID, Area: e.riders[riderID].area, OrderID: orderID, CommandID: cause}
 	e.told++
+	ev.At = domain.At(time.Now())
 	switch ev.Type = kind; kind {
 	case dispatch.Entered, dispatch.Left:
 		ev.Shift, ev.ID = e.told, fmt.Sprintf("%s/%s/%d", riderID, kind, e.told)

@@ -405,7 +405,8 @@ func (t *town) restock(s *townStore, product string) {
 func (t *town) riderEvent(e *dispatch.RiderEvent) {
 	switch e.Type {
 	case dispatch.RiderAssigned:
-		if j := t.jobs[e.OrderID]; j != nil && j.ID == e.ID || e.Pickup == nil || e.Drop == nil {
+		// What riders were told of one order is on several partitions: an older word may be read later.
+		if j := t.jobs[e.OrderID]; j != nil && (j.ID == e.ID || j.At > e.At) || e.Pickup == nil || e.Drop == nil {
 			return
 		}
 		if o := t.orders[e.OrderID]; o != nil && (o.done || o.Attempt > e.Attempt) {

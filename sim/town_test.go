@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"baedal/domain"
@@ -58,15 +59,19 @@ func TestTown(t *testing.T) {
 	require.NotEmpty(t, before)
 	stop = start(&second, 0.001)
 	defer stop()
-	require.Eventually(t, func() bool {
+	open := map[string]order.Status{}
+	if !assert.Eventually(t, func() bool {
 		now := statuses()
+		clear(open)
 		for id := range before {
 			if !now[id].Final() {
-				return false
+				open[id] = now[id]
 			}
 		}
-		return true
-	}, 60*time.Second, 100*time.Millisecond, "the orders of the first run end")
+		return len(open) == 0
+	}, 60*time.Second, 100*time.Millisecond, "the orders of the first run end") {
+		require.Empty(t, open, "these don't:\n%s", second.String())
+	}
 	for id := range before {
 		require.Equal(t, 1, strings.Count(second.String(), " "+id+" "), "one line for %s", id)
 		require.NotContains(t, first.String(), " "+id+" ")

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/lovoo/goka/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -111,7 +112,7 @@ func (p *process) run(ctx context.Context) (err error) {
 	}
 	cfg.Watch = stream.NewWatch(cfg, names...)
 	defer cfg.Watch.Close()
-	if err := cfg.Watch.Look(ctx); err != nil {
+	if err := p.whileAway(ctx, func() error { return cfg.Watch.Look(ctx) }); err != nil {
 		return err
 	}
 	if cfg.InstanceID, err = p.instanceID(ctx, cfg); err != nil {
@@ -277,6 +278,34 @@ func (p *process) health(engine *stream.Engine) http.Handler {
 	return mux
 }
 
+// whileAway does a step of the start that asks the brokers, and does it again
+// where they have gone away in it: they are waited for as at the beginning.
+func (p *process) whileAway(ctx context.Context, step func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		err := step()
+		if err == nil || !connectionLost(err) {
+			return err
+		}
+		if away := broker.Wait(ctx, p.brokers); away != nil {
+			return away
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// connectionLost reports whether an error is about reaching the brokers, not
+// about what they said.
+func connectionLost(err error) bool {
+	return errors.As(err, new(net.Error)) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, sarama.ErrOutOfBrokers)
+}
+
 // waitReady blocks until the groups run and the views have caught up.
 func (p *process) waitReady(ctx context.Context, engine *stream.Engine, tables *views.Set) bool {
 	began, told := time.Now(), time.Now()
@@ -317,7 +346,11 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	for _, name := range p.runs {
 		demand.Groups, demand.SessionTimeout = append(demand.Groups, p.catalog.Group(name)), cfg.SessionTimeout
 	}
-	warnings, err := broker.Preflight(ctx, demand)
+	var warnings []broker.Finding
+	err := p.whileAway(ctx, func() (err error) {
+		warnings, err = broker.Preflight(ctx, demand)
+		return err
+	})
 	for _, w := range warnings {
 		if w.Check != broker.RaisedPartitions { // the watch says it, and goes on to
 			p.log.Warn("preflight: " + w.String())
@@ -326,11 +359,13 @@ func (p *process) prepareTopics(ctx context.Context, cfg stream.Config) error {
 	if err != nil {
 		return err
 	}
-	created, err := broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
-	if len(created) > 0 {
-		p.log.Info("topics created", "count", len(created))
-	}
-	return err
+	return p.whileAway(ctx, func() error {
+		created, err := broker.CreateTopics(p.brokers, cfg.Client(), p.catalog.All(), p.replication)
+		if len(created) > 0 {
+			p.log.Info("topics created", "count", len(created))
+		}
+		return err
+	})
 }
 
 // die ends the process at once: the disk does not take what must be written. It

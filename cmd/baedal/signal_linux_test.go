@@ -144,7 +144,7 @@ func TestSignal_BrokersGoneWhileStarting(t *testing.T) {
 				c.until(&c.err, seen)
 				require.NoError(t, own.Close())
 				time.Sleep(300 * time.Millisecond) // until it has noticed, or not yet
-				require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
+				require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM), &c.err)
 				code, took := c.end(40 * time.Second)
 				assert.Equal(t, exitDone, code, c.err.String())
 				assert.Less(t, took, 8*time.Second, c.err.String())
