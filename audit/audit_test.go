@@ -411,6 +411,14 @@ func TestDeadLetters(t *testing.T) {
 	require.Empty(t, play(append(history(), mark), AtLeastOnce).Violations, "one was put back")
 }
 
+// Nobody hears that a move was accepted, also who asks.
+func TestMove_NoAcceptance(t *testing.T) {
+	move := say(riderCommands, "r", `{"type":"move","id":"r:move","verdict":true}`)
+	kept := say(ridersTable, "r", fmt.Sprintf(`{"id":"r","moves":["%s/x/1"]}`, markOf("r:move")))
+	require.Empty(t, play(kept(move(history())), AtLeastOnce).Violations)
+	require.NotEmpty(t, play(move(history()), AtLeastOnce).Violations, "no row knows of it")
+}
+
 // A record in the wrong partition is accounted for by its copy, also one without an id.
 func TestForwarded(t *testing.T) {
 	all := history()

@@ -89,7 +89,8 @@ func (a *auditor) riderCommand(r *record) error {
 		return err
 	}
 	c := a.command(riderCommands, r.key, a.idOf(r, m.ID), says)
-	if !c.comes(r, m.Type, m.Verdict) {
+	asked := m.Verdict && m.Type != "move" // whose acceptance is never said
+	if !c.comes(r, m.Type, asked) {
 		return nil
 	}
 	d := a.rider(r.key, r)

@@ -377,6 +377,7 @@ type bad struct {
 	at         time.Time // of the record; zero: now
 	id         string    // of a command that may be decided on instead, as somebody might allow it
 	may        bool      // so, and where it has no id its coordinates are it
+	silent     bool      // it is right, and is of a kind that nobody answers
 }
 
 func (d *disturber) bury(b bad) { d.buryBy(d.client, b) }
@@ -393,7 +394,7 @@ func (d *disturber) buryBy(client *kgo.Client, b bad) {
 			d.w.say("the brokers refuse %s: %v", b.what, err)
 			return
 		}
-		if d.said(r, err); err != nil {
+		if d.said(r, err); err != nil || b.silent {
 			return
 		}
 		d.mu.Lock()

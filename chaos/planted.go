@@ -61,6 +61,8 @@ var hunts = []hunt{
 	{"topic-id-ignored", false, "topic-anew", []step{spoil}, 0, 1},
 	{"gone-unsaid", false, "offsets-reset", []step{spoil}, 0, 1},
 	{"forwarded-to-itself", false, "partitions-raised", []step{spoil}, 0, 1},
+	{"storm", false, "poison-ids", []step{after, after}, 0, 3},
+	{"zero-price", false, "poison-fields", []step{after}, 0, 1},
 	{"timers-lost", false, "kill", []step{after, after, after}, 0, 4},
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"baedal/topics"
 )
 
 // Beside the poison that comes all the time there is more of it than a round can
@@ -154,6 +156,12 @@ var commandsOf = map[string][]string{
 var values = map[string]string{"null": `null`, "zero": `0`, "an empty text": `""`, "a list": `[]`, "an object": `{}`, "true": `true`, "a text": `"x"`,
 	"a negative number": `-1`, "a number beyond all": `1e308`, "a fraction": `0.5`, "a long text": `"` + strings.Repeat("l", 70_000) + `"`}
 
+// movesWith are values with which a move is one.
+var movesWith = map[string][]string{
+	"lat": {"zero", "a negative number", "a fraction"}, "lon": {"zero", "a negative number", "a fraction"},
+	"id": {"missing", "null", "an empty text", "a text"}, "verdict": {"true"},
+}
+
 // poisonFields takes each field of each command away, and puts everything in its place.
 func poisonFields(d *disturber, rnd *rand.Rand) (all []bad) {
 	for _, short := range clientStreams {
@@ -175,6 +183,9 @@ func poisonFields(d *disturber, rnd *rand.Rand) (all []bad) {
 						topic: d.w.cat.Prefix + short, key: []byte(fmt.Sprintf("%s-f%d", d.run, rnd.Uint64())), value: value, id: id, may: true}
 					if p.needed && (what == "missing" || what == "null" || what == "an object" && p.path[0] != "address") {
 						b.may = false
+					}
+					if strings.Contains(command, `"move"`) && p.path[0] != "type" { // no verdict ever tells: a dead letter, or nothing
+						b.may, b.silent = false, slices.Contains(movesWith[p.path[0]], what)
 					}
 					all = append(all, b)
 				}
@@ -285,20 +296,37 @@ func changed(command, id string, path []string, what string) []byte {
 // Ids.
 
 // poisonIDs takes ids of messages as they flow between the groups, and uses them
-// as the ids of clients' commands about the same orders, and as keys.
+// as the ids of clients' commands about the same orders, and as keys. Some commands
+// take an id before the message that is named so comes.
 func poisonIDs(ctx context.Context, w *world, s step) (bool, error) {
 	wait(ctx, s.wait/2)
 	rnd := rand.New(rand.NewPCG(s.pick, uint64(w.round.n)))
-	flow, err := w.drawIDs(ctx, 150)
+	d := w.disturber
+	var forms []string // of ids that begin with their order's, of what orders are told, as often as they are
+	came, ahead := map[string]bool{}, 0
+	flow, err := w.drawIDs(ctx, 150, func(m flowing) {
+		came[m.id] = true
+		if form, ok := strings.CutPrefix(m.id, m.order+"/"); ok && slices.Contains(readers[m.short], topics.Orders) {
+			forms = append(forms, form)
+		}
+		about := next[m.typ]
+		coming := slices.DeleteFunc(slices.Clone(forms), func(form string) bool { return came[m.order+"/"+form] })
+		if m.short != "order-events" || about == "" || len(coming) == 0 {
+			return
+		}
+		ahead++
+		id := m.order + "/" + coming[rnd.IntN(len(coming))]
+		d.bury(bad{what: fmt.Sprintf("%s with the id %q before the message", about, id), topic: d.w.cat.OrderCommands.Name(), key: []byte(m.order),
+			value: fmt.Appendf(nil, `{"type":%q,"verdict":true,"id":%q}`, about, id)})
+	})
 	if err != nil {
 		return false, err
 	}
-	d := w.disturber
 	for _, m := range flow {
 		engines := strings.Contains(m.id, "/")
 		// Nobody but the store acts on these, and at worst an order goes on sooner.
 		about := []string{"accept", "confirm", "finish_cooking", "approve_refund"}[rnd.IntN(4)]
-		d.bury(bad{what: fmt.Sprintf("%s with the id %q of a message on %s", about, m.id, m.short), topic: d.w.cat.OrderCommands.Name(), key: []byte(m.order), id: m.id, may: true,
+		d.bury(bad{what: fmt.Sprintf("%s with the id %q of a message on %s", about, m.id, m.short), topic: d.w.cat.OrderCommands.Name(), key: []byte(m.order), id: m.id, may: !engines,
 			value: fmt.Appendf(nil, `{"type":%q,"verdict":true,"id":%q}`, about, m.id)})
 		short := clientStreams[rnd.IntN(len(clientStreams))]
 		good := map[string]string{"order-commands": `{"type":"confirm"}`, "store-commands": `{"type":"close"}`, "rider-commands": `{"type":"offline"}`}[short]
@@ -306,15 +334,19 @@ func poisonIDs(ctx context.Context, w *world, s step) (bool, error) {
 			d.bury(bad{what: fmt.Sprintf("the key %q of a message on %s", m.id, m.short), topic: d.w.cat.Prefix + short, key: []byte(m.id), value: []byte(good)})
 		}
 	}
-	w.say("%d ids drawn", len(flow))
+	w.say("%d ids drawn, %d ahead of their messages", len(flow), ahead)
 	return len(flow) > 0, nil
 }
 
 // flowing is a message between groups.
-type flowing struct{ short, id, order string }
+type flowing struct{ short, id, order, typ string }
 
-// drawIDs listens between the groups until it has met some ids.
-func (w *world) drawIDs(ctx context.Context, n int) (all []flowing, err error) {
+// next is what a store may say to an order that has come so far.
+var next = map[string]string{"paid": "accept", "accepted": "start_cooking", "cooking": "finish_cooking", "delivered": "confirm"}
+
+// drawIDs listens between the groups until it has met some ids, and hands each on
+// at once.
+func (w *world) drawIDs(ctx context.Context, n int, met func(flowing)) (all []flowing, err error) {
 	var names []string
 	for _, short := range []string{"order-events", "stock-replies", "payment-requests", "payment-replies", "delivery-events", "dispatch-commands", "rider-events", "store-commands", "orders-loop", "payments-loop"} {
 		names = append(names, w.cat.Prefix+short)
@@ -332,10 +364,12 @@ func (w *world) drawIDs(ctx context.Context, n int) (all []flowing, err error) {
 			var m struct {
 				ID      string `json:"id"`
 				OrderID string `json:"orderId"`
+				Type    string `json:"type"`
 			}
 			if json.Unmarshal(r.Value, &m) == nil && m.ID != "" && m.OrderID != "" && !seen[m.ID] && len(all) < n {
 				seen[m.ID] = true
-				all = append(all, flowing{w.cat.Short(r.Topic), m.ID, m.OrderID})
+				all = append(all, flowing{w.cat.Short(r.Topic), m.ID, m.OrderID, m.Type})
+				met(all[len(all)-1])
 			}
 		})
 	}

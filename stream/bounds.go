@@ -85,6 +85,14 @@ func hops(headers goka.Headers) int {
 	return int(n)
 }
 
+// endless ends what groups, or those who forward, do to each other for ever.
+func endless(headers goka.Headers) error {
+	if n := hops(headers); n >= MaxHops {
+		return fmt.Errorf("%d messages led to this one without a row changing: groups answer each other for ever, and it ends here", n)
+	}
+	return nil
+}
+
 // cut returns s, or its beginning if it is longer than n bytes.
 func cut(s string, n int) string {
 	if len(s) <= n {

@@ -198,9 +198,10 @@ func (h *handler[R]) check(g goka.Context, m any, now time.Time) error {
 	if err := unfit(g.Key(), g.Headers(), e.raw); err != nil {
 		return err
 	}
+	if err := endless(g.Headers()); err != nil {
+		return err
+	}
 	switch {
-	case hops(g.Headers()) >= MaxHops:
-		return fmt.Errorf("%d messages led to this one without a row changing: groups answer each other for ever, and it ends here", hops(g.Headers()))
 	case g.Key() == "":
 		return errors.New("the record has no key: produce it under the id that it is about")
 	case e.raw == nil:

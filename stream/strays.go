@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,14 +200,14 @@ func (s *strays) move(ctx context.Context, records []*kgo.Record) error {
 }
 
 // moved returns the record to be written for a stray one, or its dead letter
-// where it is too long to be forwarded. Its time stays: it is not to become
+// where it is too long to be forwarded, or was forwarded often enough. Its time stays: it is not to become
 // younger than it is.
 func (s *strays) moved(r *kgo.Record) *kgo.Record {
 	at := found{r.Topic, r.Partition, r.Offset, string(r.Key), goka.Headers{}, r.Value}
 	for _, h := range r.Headers {
 		at.headers[h.Key] = h.Value
 	}
-	if err := unfit(at.key, at.headers, at.value); err != nil {
+	if err := cmp.Or(unfit(at.key, at.headers, at.value), endless(at.headers)); err != nil {
 		key, headers, value := letter(at, s.cfg.Strays, err, s.cfg.Now())
 		return &kgo.Record{Topic: s.dead[r.Topic], Key: []byte(key), Value: value, Headers: recordHeaders(headers)}
 	}
