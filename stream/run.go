@@ -170,12 +170,13 @@ func (r *run) failed() error {
 
 // Pauses between a failure of a group and the next start.
 const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = 10 * time.Second
+	firstPause   = 200 * time.Millisecond
+	lastPause    = 10 * time.Second
+	refusedPause = 3 * time.Second // while somebody has to change a topic
 )
 
 func (r *run) supervise(ctx context.Context) error {
-	pause := firstPause
+	pause, refused := firstPause, ""
 	for {
 		r.cfg.Watch.await(ctx, r.topics())
 		began := time.Now()
@@ -189,12 +190,19 @@ func (r *run) supervise(ctx context.Context) error {
 			return fault
 		}
 		if time.Since(began) > time.Minute {
-			pause = firstPause
+			pause, refused = firstPause, ""
 		}
 		r.meter.restarts.WithLabelValues(r.group).Inc()
 		level := slog.LevelError
 		if r.cfg.Reach.silent(ctx) || r.cfg.Reach.disturbed(began) { // which was said
 			level, pause = slog.LevelDebug, firstPause
+		}
+		if topic, remedy := refusalOf(err); remedy != "" {
+			if topic != refused {
+				refused = topic
+				r.cfg.Logger.Error("a topic refuses what a group sends, and the group waits: "+remedy, "group", r.group, "topic", topic)
+			}
+			level, pause = slog.LevelDebug, refusedPause
 		}
 		r.cfg.Logger.Log(ctx, level, "a group stopped and is started again", "group", r.group, "in", pause, "error", err)
 		r.cfg.Reach.wait(ctx)
