@@ -29,7 +29,7 @@ import (
 
 // Idle is how long a connection may be idle before it is closed. Closing may take
 // as long again.
-const Idle = 10 * time.Second
+const Idle = 5 * time.Second
 
 // patience is how long a question may take while brokers come and go.
 const patience = 10 * time.Second
