@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -87,6 +88,7 @@ func apiCommand() *cobra.Command {
 // newProcess begins with settings that are judged already.
 func newProcess(cmd *cobra.Command, s *settings) *process {
 	log, _ := s.logger(cmd.ErrOrStderr())
+	slog.SetDefault(log) // who is given none keeps to --log-format, too
 	log.Info("settings", inForce(cmd.Flags())...)
 	return &process{settings: s, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), log: log, catalog: s.catalog()}
 }
