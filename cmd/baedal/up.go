@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -95,7 +96,7 @@ func newProcess(cmd *cobra.Command, s *settings) *process {
 
 // welcome prints what can be done now, to be pasted.
 func (p *process) welcome(w io.Writer, http string) {
-	kafka := p.brokers[0]
+	kafka := strings.Join(p.brokers, ",")
 	fmt.Fprintf(w, "\nBaedal is up.   HTTP http://%s   Kafka %s   data %s\n", http, kafka, p.dataDir)
 	if p.embedded {
 		fmt.Fprintln(w, "The broker is embedded: for trying out, developing and testing. Real deployments use Kafka (--brokers).")
