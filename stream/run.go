@@ -15,6 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"baedal/stream/internal/kafkaclient"
 )
 
 // Engine runs groups until it is told to stop.
@@ -263,8 +265,11 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithProducerBuilder(func(brokers []string, _ string, _ func() hash.Hash32) (goka.Producer, error) {
 			client, txn := r.client, (*transaction)(nil)
 			if r.exactlyOnce() {
-				var err error
-				if txn, err = r.newTransactions(ctx, r.ownTransactions); err != nil {
+				err := kafkaclient.AnyBroker(len(r.cfg.Brokers), func() (err error) {
+					txn, err = r.newTransactions(ctx, r.ownTransactions)
+					return err
+				})
+				if err != nil {
 					return nil, err
 				}
 				client = txn.client

@@ -299,3 +299,17 @@ func TestUp_TopicsRefuse(t *testing.T) {
 
 // refusedTwice is longer than a group waits until it tries again.
 const refusedTwice = 5 * time.Second
+
+// Some of --brokers are away from the start, with blanks and a scheme around them:
+// the others do, without a word of it.
+func TestUp_OneBrokerAway(t *testing.T) {
+	kafkatest.Waits(t)
+	b := kafkatest.Embedded(t)
+	for range 2 {
+		p := launch(t, "up", "--brokers", "127.0.0.1:1, PLAINTEXT://127.0.0.1:2 , "+b.Addr, "--prefix", b.Prefix(t), "--partitions", "2", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0").up()
+		require.Contains(t, p.out.String(), "Kafka 127.0.0.1:1,127.0.0.1:2,"+b.Addr)
+		p.stop()
+		require.Zero(t, p.ends())
+		require.Empty(t, append(p.err.lines("level=ERROR"), p.err.lines("level=WARN")...))
+	}
+}
