@@ -74,7 +74,18 @@ func Dial(ctx context.Context, cat *topics.Catalog, brokers []string, back int64
 	c := &Client{cat: cat, failed: make(chan struct{})}
 	// Commands go to these; they are checked with the others as a producer would only wait for a missing topic.
 	needed := append([]string{cat.OrderCommands.Name(), cat.StoreCommands.Name(), cat.RiderCommands.Name()}, streams...)
-	from, err := c.look(ctx, brokers, needed, streams, back)
+	var from map[string]map[int32]kgo.Offset
+	var err error
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		from, err = c.look(ctx, brokers, needed, streams, back)
+	}()
+	select {
+	case <-looked:
+	case <-ctx.Done(): // the client does not listen to it while a broker takes the connection and says nothing
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

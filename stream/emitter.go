@@ -34,12 +34,13 @@ type Emitter struct {
 	abandoning context.Context
 	abandon    context.CancelFunc
 
-	mu     sync.Mutex
-	lanes  map[tp]*sendLane
-	acked  time.Time // when a message was acknowledged last
-	failed time.Time // when a batch was not acknowledged in time last
-	told   bool      // that nothing is acknowledged though brokers answer
-	closed bool
+	mu      sync.Mutex
+	lanes   map[tp]*sendLane
+	acked   time.Time       // when a message was acknowledged last
+	failed  time.Time       // when a batch was not acknowledged in time last
+	told    bool            // that nothing is acknowledged though brokers answer
+	refused map[string]bool // topics of which it was said
+	closed  bool
 }
 
 const (
@@ -101,7 +102,7 @@ func NewEmitter(c Config) (*Emitter, error) {
 	if c.Watch != nil {
 		c.Watch.onReplaced(client.forgetTopic)
 	}
-	e := &Emitter{client: client, cfg: c, release: c.Reach.use(), lanes: map[tp]*sendLane{}, acked: time.Now()}
+	e := &Emitter{client: client, cfg: c, release: c.Reach.use(), lanes: map[tp]*sendLane{}, refused: map[string]bool{}, acked: time.Now()}
 	e.abandoning, e.abandon = context.WithCancel(context.Background())
 	return e, nil
 }
@@ -263,6 +264,7 @@ func (e *Emitter) landed(f *flight, s *sending, err error) {
 			e.cfg.Logger.Info("the brokers acknowledge again")
 		}
 	}
+	e.tellRefusal(s.record.Topic, err)
 	if f.left--; f.left > 0 {
 		return
 	}
@@ -295,6 +297,23 @@ func outcome(err error, givenUp bool) error {
 		return unacknowledged(err)
 	}
 	return notSent(err)
+}
+
+// tellRefusal logs once that a topic refuses messages, until it takes some. With
+// e.mu held.
+func (e *Emitter) tellRefusal(topic string, err error) {
+	switch {
+	case err == nil:
+		delete(e.refused, topic)
+	case refusal(err) && !e.refused[topic]:
+		e.refused[topic] = true
+		err = fmt.Errorf("%s: %w", topic, err)
+		_, remedy := refusalOf(err)
+		if f := faultOf("", err); f != nil {
+			remedy = f.Remedy
+		}
+		e.cfg.Logger.Error("a topic refuses commands: "+remedy, "topic", topic, "error", err)
+	}
 }
 
 func refusal(err error) bool {

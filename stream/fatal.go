@@ -42,6 +42,31 @@ var faults = []struct {
 	{[]error{syscall.EMFILE}, "allow this process more open files (ulimit -n)"},
 }
 
+// refusals heal while the process goes on, when somebody does what the remedy
+// says. Until then no new start of the group helps.
+var refusals = []struct {
+	err    error
+	remedy string
+}{
+	{kerr.MessageTooLarge, "raise max.message.bytes of TOPIC to 1048588 (kafka-configs.sh --alter --entity-type topics --entity-name TOPIC --add-config max.message.bytes=1048588)"},
+}
+
+// refusalOf returns which topic refuses what the group sends, and what mends it,
+// or nothing.
+func refusalOf(err error) (topic, remedy string) {
+	if err == nil {
+		return "", ""
+	}
+	for _, r := range refusals {
+		before, _, found := strings.Cut(err.Error(), ": "+r.err.Error())
+		if found {
+			topic = before[strings.LastIndexAny(before, " :\t\n\"(")+1:]
+			return topic, strings.ReplaceAll(r.remedy, "TOPIC", topic)
+		}
+	}
+	return "", ""
+}
+
 // Fault is an error that can't heal while the process goes on. Its text says
 // what mends it.
 type Fault struct {

@@ -61,6 +61,22 @@ func TestFaultOf(t *testing.T) {
 	}
 }
 
+// What an admin has to change is told, with the topic, also where goka has made text of it.
+func TestRefusalOf(t *testing.T) {
+	for name, err := range map[string]error{
+		"Wrapped": fmt.Errorf("a.orders-table: %w", kerr.MessageTooLarge),
+		"InText":  errors.New("2 errors occurred:\n\t* could not commit message with key 'm: 1': 1 error occurred:\n\t* a.orders-table: " + kerr.MessageTooLarge.Error() + "\n\t* b: " + kerr.MessageTooLarge.Error()),
+	} {
+		topic, remedy := refusalOf(err)
+		require.Equal(t, "a.orders-table", topic, name)
+		require.Contains(t, remedy, "raise max.message.bytes of a.orders-table to", name)
+	}
+	for _, err := range []error{nil, kerr.NotLeaderForPartition, errors.New("x")} {
+		_, remedy := refusalOf(err)
+		require.Empty(t, remedy)
+	}
+}
+
 func TestPulse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPulse(10 * time.Second)

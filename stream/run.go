@@ -15,6 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"baedal/stream/internal/kafkaclient"
 )
 
 // Engine runs groups until it is told to stop.
@@ -170,12 +172,13 @@ func (r *run) failed() error {
 
 // Pauses between a failure of a group and the next start.
 const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = 10 * time.Second
+	firstPause   = 200 * time.Millisecond
+	lastPause    = 10 * time.Second
+	refusedPause = 3 * time.Second // while somebody has to change a topic
 )
 
 func (r *run) supervise(ctx context.Context) error {
-	pause := firstPause
+	pause, refused := firstPause, ""
 	for {
 		r.cfg.Watch.await(ctx, r.topics())
 		began := time.Now()
@@ -189,12 +192,19 @@ func (r *run) supervise(ctx context.Context) error {
 			return fault
 		}
 		if time.Since(began) > time.Minute {
-			pause = firstPause
+			pause, refused = firstPause, ""
 		}
 		r.meter.restarts.WithLabelValues(r.group).Inc()
 		level := slog.LevelError
 		if r.cfg.Reach.silent(ctx) || r.cfg.Reach.disturbed(began) { // which was said
 			level, pause = slog.LevelDebug, firstPause
+		}
+		if topic, remedy := refusalOf(err); remedy != "" {
+			if topic != refused {
+				refused = topic
+				r.cfg.Logger.Error("a topic refuses what a group sends, and the group waits: "+remedy, "group", r.group, "topic", topic)
+			}
+			level, pause = slog.LevelDebug, refusedPause
 		}
 		r.cfg.Logger.Log(ctx, level, "a group stopped and is started again", "group", r.group, "in", pause, "error", err)
 		r.cfg.Reach.wait(ctx)
@@ -255,8 +265,11 @@ func (r *run) once(ctx context.Context) error {
 		goka.WithProducerBuilder(func(brokers []string, _ string, _ func() hash.Hash32) (goka.Producer, error) {
 			client, txn := r.client, (*transaction)(nil)
 			if r.exactlyOnce() {
-				var err error
-				if txn, err = r.newTransactions(ctx, r.ownTransactions); err != nil {
+				err := kafkaclient.AnyBroker(len(r.cfg.Brokers), func() (err error) {
+					txn, err = r.newTransactions(ctx, r.ownTransactions)
+					return err
+				})
+				if err != nil {
 					return nil, err
 				}
 				client = txn.client

@@ -14,6 +14,7 @@ import (
 
 	"baedal/internal/failpoint"
 	"baedal/state"
+	"baedal/stream/internal/kafkaclient"
 )
 
 // consumerGroup is sarama's consumer group for one run of a group, with two
@@ -28,10 +29,11 @@ type consumerGroup struct {
 
 func (g *consumerGroup) Consume(ctx context.Context, topics []string, h sarama.ConsumerGroupHandler) error {
 	for {
-		if err := g.run.endLost(ctx); err != nil && !g.run.cfg.Reach.silent(ctx) && ctx.Err() == nil {
+		err := kafkaclient.AnyBroker(len(g.run.cfg.Brokers), func() error { return g.run.endLost(ctx) })
+		if err != nil && !g.run.cfg.Reach.silent(ctx) && ctx.Err() == nil {
 			g.run.cfg.Logger.Warn("the transactions of lost instances can't be ended: the brokers will", "group", g.run.group, "error", err)
 		}
-		err := g.ConsumerGroup.Consume(ctx, topics, &sessionHandler{inner: h, run: g.run})
+		err = g.ConsumerGroup.Consume(ctx, topics, &sessionHandler{inner: h, run: g.run})
 		if err != nil || ctx.Err() != nil {
 			return err
 		}

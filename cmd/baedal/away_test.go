@@ -226,3 +226,90 @@ func TestUp_BrokersAway(t *testing.T) {
 		})
 	}
 }
+
+// Told to stop while nothing can be drained, the program ends soon, and well.
+func TestUp_StoppedWhileBrokersAway(t *testing.T) {
+	for name, shut := range map[string]func(*kafkatest.Gate){"Stopped": (*kafkatest.Gate).Freeze, "Refusing": (*kafkatest.Gate).Cut} {
+		t.Run(name, func(t *testing.T) {
+			kafkatest.Waits(t)
+			b, gate := kafkatest.Gated(t)
+			p := launch(t, "up", "--brokers", b.Addr, "--prefix", b.Prefix(t), "--partitions", "4", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0").up()
+			shut(gate)
+			for i := range 8 { // in flight
+				p.call("POST", "/v1/orders?timeout=1s", fmt.Sprintf(
+					`{"id":"o%d","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, i))
+			}
+			told := time.Now()
+			p.stop()
+			require.Zero(t, p.ends(), p.err.String())
+			require.Less(t, time.Since(told), reachKnown+awayPatience+3*time.Second)
+			require.Len(t, p.err.lines("stopped"), 1)
+		})
+	}
+}
+
+// reachKnown is the longest that brokers which don't answer are not known to be
+// away.
+const reachKnown = 3 * time.Second
+
+// An admin makes topics refuse what is sent there: one line says what mends it, and
+// with that done everything goes on.
+func TestUp_TopicsRefuse(t *testing.T) {
+	kafkatest.Waits(t)
+	b := kafkatest.Embedded(t)
+	prefix := b.Prefix(t)
+	p := launch(t, "up", "--brokers", b.Addr, "--prefix", prefix, "--partitions", "2", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0").up()
+	most := func(topic, bytes string) {
+		_, err := kadm.NewClient(b.Client(t)).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &bytes}}, prefix+topic)
+		require.NoError(t, err)
+	}
+	place := func(id string) int {
+		code, _, _ := p.call("POST", "/v1/orders", fmt.Sprintf(
+			`{"id":"%s","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, id))
+		return code
+	}
+	said := func(topic string) []string {
+		return p.err.lines("raise max.message.bytes of " + prefix + topic + " to")
+	}
+	for _, topic := range []string{"orders-table", "order-events"} {
+		most(topic, "300")
+		for i := range 4 {
+			require.Equal(t, http.StatusAccepted, place(fmt.Sprint(topic, i)))
+		}
+		p.eventually("it is said", 10*time.Second, func() bool { return len(said(topic)) > 0 })
+		time.Sleep(refusedTwice)
+		most(topic, "1048588")
+		for i := range 4 {
+			p.eventually("the order goes on", 30*time.Second, func() bool {
+				_, body, _ := p.call("GET", fmt.Sprint("/v1/orders/", topic, i), "")
+				return body["status"] == "refused" // nobody has the store
+			})
+		}
+		require.Len(t, said(topic), 1)
+		require.Empty(t, p.err.lines("a group stopped"))
+	}
+	most("order-commands", "100")
+	for i := range 4 {
+		require.Equal(t, http.StatusServiceUnavailable, place(fmt.Sprint("refused", i)))
+	}
+	require.Len(t, said("order-commands"), 1)
+	most("order-commands", "1048588")
+	require.Equal(t, http.StatusAccepted, place("taken"))
+}
+
+// refusedTwice is longer than a group waits until it tries again.
+const refusedTwice = 5 * time.Second
+
+// Some of --brokers are away from the start, with blanks and a scheme around them:
+// the others do, without a word of it.
+func TestUp_OneBrokerAway(t *testing.T) {
+	kafkatest.Waits(t)
+	b := kafkatest.Embedded(t)
+	for range 2 {
+		p := launch(t, "up", "--brokers", "127.0.0.1:1, PLAINTEXT://127.0.0.1:2 , "+b.Addr, "--prefix", b.Prefix(t), "--partitions", "2", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0").up()
+		require.Contains(t, p.out.String(), "Kafka 127.0.0.1:1,127.0.0.1:2,"+b.Addr)
+		p.stop()
+		require.Zero(t, p.ends())
+		require.Empty(t, append(p.err.lines("level=ERROR"), p.err.lines("level=WARN")...))
+	}
+}

@@ -33,7 +33,11 @@ func (s *settings) judged(cmd *cobra.Command) *cobra.Command {
 			return usageError{err}
 		}
 		if s.role == visitsBrokers {
-			return visit(cmd.Context(), func() error { return run(cmd, args) })
+			words := time.Duration(0)
+			if n := cmd.Name(); n == "load" || n == "replay" { // also of dead letters
+				words = lastWords
+			}
+			return visit(cmd.Context(), words, func() error { return run(cmd, args) })
 		}
 		return run(cmd, args)
 	}

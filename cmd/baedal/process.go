@@ -236,6 +236,9 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	case <-finished:
 		slow = nil
 	case <-time.After(patience):
+	case <-unreachable(cfg.Reach, finished):
+		p.log.Warn("stopping without draining, as no broker answers: what was not committed is handled again by the next start")
+		slow = nil
 	}
 	if cause := context.Cause(front); !errors.Is(cause, context.Canceled) {
 		return errors.Join(cause, slow)
@@ -246,6 +249,32 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 // startPatience is how long a start that is ended is waited for. What it leaves
 // undone is what a kill leaves.
 const startPatience = 2 * time.Second
+
+// awayPatience is how long a process that is told to stop waits for brokers that
+// do not answer. Nothing can be drained without them.
+const awayPatience = 5 * time.Second
+
+// unreachable is closed when no broker has answered for awayPatience. It looks
+// until done.
+func unreachable(reach *stream.Reach, done <-chan struct{}) <-chan struct{} {
+	given := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for answered := time.Now(); time.Since(answered) < awayPatience; {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if reach.Err() == nil {
+				answered = time.Now()
+			}
+		}
+		close(given)
+	}()
+	return given
+}
 
 // untilDamaged blocks until ctx is done or the tables turn out to be damaged
 // while they are in use. A group that meets damage could only fail for ever;

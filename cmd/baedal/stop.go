@@ -46,8 +46,9 @@ func (e interrupted) Error() string { return "interrupted: " + e.remains }
 const lastWords = 3 * time.Second
 
 // visit runs work that has an end. Where ctx is done before, it says that it was
-// interrupted, whatever the work is held up by.
-func visit(ctx context.Context, work func() error) error {
+// interrupted, whatever the work is held up by; words is how long its report of
+// what was done is waited for.
+func visit(ctx context.Context, words time.Duration, work func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- work() }()
 	var err error
@@ -56,7 +57,7 @@ func visit(ctx context.Context, work func() error) error {
 	case <-ctx.Done():
 		select {
 		case err = <-done:
-		case <-time.After(lastWords):
+		case <-time.After(words):
 			err = context.Cause(ctx)
 		}
 	}

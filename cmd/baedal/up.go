@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,13 +89,14 @@ func apiCommand() *cobra.Command {
 // newProcess begins with settings that are judged already.
 func newProcess(cmd *cobra.Command, s *settings) *process {
 	log, _ := s.logger(cmd.ErrOrStderr())
+	slog.SetDefault(log) // who is given none keeps to --log-format, too
 	log.Info("settings", inForce(cmd.Flags())...)
 	return &process{settings: s, out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), log: log, catalog: s.catalog()}
 }
 
 // welcome prints what can be done now, to be pasted.
 func (p *process) welcome(w io.Writer, http string) {
-	kafka := p.brokers[0]
+	kafka := strings.Join(p.brokers, ",")
 	fmt.Fprintf(w, "\nBaedal is up.   HTTP http://%s   Kafka %s   data %s\n", http, kafka, p.dataDir)
 	if p.embedded {
 		fmt.Fprintln(w, "The broker is embedded: for trying out, developing and testing. Real deployments use Kafka (--brokers).")

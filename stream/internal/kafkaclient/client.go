@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ import (
 
 // Idle is how long a connection may be idle before it is closed. Closing may take
 // as long again.
-const Idle = 10 * time.Second
+const Idle = 5 * time.Second
 
 // patience is how long a question may take while brokers come and go.
 const patience = 10 * time.Second
@@ -141,6 +142,19 @@ func (c *Client) reader(pause time.Duration) (*reader, error) {
 	return r, nil
 }
 
+// AnyBroker calls ask until it reaches one of so many brokers, or all can be taken
+// to be away. The client takes the addresses in turn, and gives a question up when
+// it meets one where nobody is twice, as happens when several ask at once.
+func AnyBroker(brokers int, ask func() error) error {
+	for tries := 1; ; tries++ {
+		err := ask()
+		var dial *net.OpError
+		if !errors.As(err, &dial) || dial.Op != "dial" || tries >= 3*brokers || brokers == 1 {
+			return err
+		}
+	}
+}
+
 // metadata asks for topics, for all without any. It creates none.
 func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.MetadataResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -151,7 +165,11 @@ func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 		t.Topic = &name
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := req.RequestWith(ctx, c.ask)
+	var resp *kmsg.MetadataResponse
+	err := AnyBroker(len(c.opts.Brokers), func() (err error) {
+		resp, err = req.RequestWith(ctx, c.ask)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("asking the brokers for topics: %w", err)
 	}
