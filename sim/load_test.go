@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"baedal/internal/kafkatest"
 )
 
 func TestLoad(t *testing.T) {
@@ -43,6 +45,7 @@ func TestLoad_Rate(t *testing.T) {
 }
 
 func TestLoad_Unfinished(t *testing.T) {
+	kafkatest.Waits(t)
 	brokers, cat, e := startEngine(t)
 	e.dropAll = true
 	rep, err := Load(t.Context(), cat, brokers, LoadOptions{Orders: 30, Stores: 2, Timeout: time.Second}, nil)

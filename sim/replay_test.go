@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"baedal/internal/kafkatest"
 )
 
 func TestReplay(t *testing.T) {
@@ -39,6 +41,7 @@ func TestReplay(t *testing.T) {
 
 // Food that is ready only after every shift's end is picked up by nobody.
 func TestReplay_NobodyPicksUpAfterHisShift(t *testing.T) {
+	kafkatest.Waits(t)
 	brokers, cat, _ := startEngine(t)
 	files := dayFiles(3, 4, 2, 2)
 	delete(files, characteristicsFile)
@@ -55,6 +58,7 @@ func TestReplay_NobodyPicksUpAfterHisShift(t *testing.T) {
 }
 
 func TestReplay_EngineSilent(t *testing.T) {
+	kafkatest.Waits(t)
 	brokers, cat, e := startEngine(t)
 	e.dropAll = true
 	rep, err := Replay(t.Context(), cat, brokers, "testdata/day", ReplayOptions{Speed: 1000, Timeout: time.Second}, nil)

@@ -14,6 +14,8 @@ import (
 	"baedal/domain"
 	"baedal/domain/order"
 	"baedal/domain/stock"
+
+	"baedal/internal/kafkatest"
 )
 
 // syncBuffer may be read while the town writes.
@@ -35,6 +37,7 @@ func (s *syncBuffer) String() string {
 }
 
 func TestTown(t *testing.T) {
+	kafkatest.Waits(t)
 	brokers, cat, _ := startEngine(t)
 	start := func(out *syncBuffer, rate float64) (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())

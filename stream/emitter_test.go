@@ -53,6 +53,7 @@ func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, n
 // The brokers are away, in two ways, and come back. Whoever sends is told within
 // the limit, at once when it is known, and the truth.
 func TestEmitter_BrokersAway(t *testing.T) {
+	kafkatest.Waits(t)
 	for name, shut := range map[string]func(*kafkatest.Gate){"Stopped": (*kafkatest.Gate).Freeze, "Refusing": (*kafkatest.Gate).Cut} {
 		t.Run(name, func(t *testing.T) {
 			b, gate := kafkatest.Gated(t)

@@ -11,6 +11,8 @@ import (
 
 	"baedal/state"
 	"baedal/stream"
+
+	"baedal/internal/kafkatest"
 )
 
 // try runs an engine and returns what it ends with.
@@ -41,6 +43,7 @@ func as(name string, g stream.Guarantee) func(*stream.Config) {
 
 // Who has another guarantee than those who are there is refused, and they go on.
 func TestEngine_OtherGuarantee(t *testing.T) {
+	kafkatest.Waits(t)
 	each(t, func(t *testing.T, w *world) {
 		for have, want := range map[stream.Guarantee]stream.Guarantee{stream.AtLeastOnce: stream.ExactlyOnce, stream.ExactlyOnce: stream.AtLeastOnce} {
 			t.Run(string(want), func(t *testing.T) {
@@ -80,6 +83,7 @@ func TestEngine_OtherGuarantee(t *testing.T) {
 // All members are told, once, that they differ in a setting; also when they have rebalanced before, and of members that say
 // nothing of themselves nothing is said.
 func TestEngine_OtherSettings(t *testing.T) {
+	kafkatest.Waits(t)
 	each(t, func(t *testing.T, w *world) {
 		with := func(name, keep string, log *lines) func(*stream.Config) {
 			return func(c *stream.Config) {

@@ -164,6 +164,7 @@ func (w *world) records(topic string) (all []*kgo.Record) {
 // Partitions are raised under a running engine, and are there when it starts: what others put into the new ones is handled,
 // once, where its key belongs.
 func TestEngine_RaisedPartitions(t *testing.T) {
+	kafkatest.Waits(t)
 	for _, guarantee := range []stream.Guarantee{stream.AtLeastOnce, stream.ExactlyOnce} {
 		t.Run(string(guarantee), func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
@@ -233,6 +234,7 @@ func TestEngine_RaisedPartitions(t *testing.T) {
 
 // Topics are made anew while nobody is there: the copies of the old ones are worth nothing, and nothing of them is written.
 func TestEngine_TopicsMadeAnew(t *testing.T) {
+	kafkatest.Waits(t)
 	for _, guarantee := range []stream.Guarantee{stream.AtLeastOnce, stream.ExactlyOnce} {
 		for _, running := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/Running=%v", guarantee, running), func(t *testing.T) {
@@ -305,6 +307,7 @@ func TestEngine_TopicsMadeAnewAtOnce(t *testing.T) {
 
 // Offsets that an admin sets, deletes, or takes the records of: what is gone is said, one line for a partition.
 func TestEngine_OffsetsAndRecordsTaken(t *testing.T) {
+	kafkatest.Waits(t)
 	for name, one := range map[string]struct {
 		do   func(t *testing.T, w *world, key string, at kadm.Offset)
 		want string // in the line

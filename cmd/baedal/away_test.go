@@ -134,6 +134,7 @@ func (p *program) call(method, path, body string) (int, map[string]any, http.Hea
 
 // The brokers of the whole program are away, in two ways, and come back.
 func TestUp_BrokersAway(t *testing.T) {
+	kafkatest.Waits(t)
 	for name, shut := range map[string]func(*kafkatest.Gate){"Stopped": (*kafkatest.Gate).Freeze, "Refusing": (*kafkatest.Gate).Cut} {
 		t.Run(name, func(t *testing.T) {
 			kafkatest.Waits(t)
@@ -229,6 +230,7 @@ func TestUp_BrokersAway(t *testing.T) {
 
 // Told to stop while nothing can be drained, the program ends soon, and well.
 func TestUp_StoppedWhileBrokersAway(t *testing.T) {
+	kafkatest.Waits(t)
 	for name, shut := range map[string]func(*kafkatest.Gate){"Stopped": (*kafkatest.Gate).Freeze, "Refusing": (*kafkatest.Gate).Cut} {
 		t.Run(name, func(t *testing.T) {
 			kafkatest.Waits(t)

@@ -47,6 +47,7 @@ func copyOf(t *testing.T, dir string) string {
 
 // A copy of a data directory is started beside its original: it is refused, and the original does not notice.
 func TestUp_CopiedDataDirectory(t *testing.T) {
+	kafkatest.Waits(t)
 	for _, guarantee := range []string{"at-least-once", "exactly-once"} {
 		t.Run(guarantee, func(t *testing.T) {
 			kafkatest.Waits(t)
