@@ -317,7 +317,7 @@ func (c *Client) batches(ctx context.Context) (<-chan batch, <-chan error) {
 func commandID(parts ...string) string { return strings.Join(parts, ":") }
 
 // assignmentOf names what a rider was told about a delivery, to name by it what
-// he does for it.
+// they do for it.
 func assignmentOf(e *dispatch.RiderEvent) string {
 	return strings.ReplaceAll(strings.TrimPrefix(e.ID, e.RiderID+"/"), "/", ":")
 }

@@ -40,7 +40,7 @@ type Rider struct {
 	Wish   *Wish       `json:"wish,omitempty"`
 	SentAt domain.Time `json:"sentAt,omitzero"` // of the last enter or leave
 
-	// where dispatch was last told he is (nil: it believes something else), and by which move
+	// where dispatch was last told they are (nil: it believes something else), and by which move
 	Told   *domain.Place `json:"told,omitempty"`
 	ToldAt domain.Time   `json:"toldAt,omitzero"`
 	ToldBy dispatch.Mark `json:"toldBy,omitempty"`
