@@ -116,6 +116,7 @@ func New(opts Options) *Set {
 		Messages:    NewMessages(topics.Messenger, c.MessageLog, opts),
 		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
 	}
+	s.Orders.brief = briefOrder
 	s.all = []runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}
 	return s
 }
