@@ -206,6 +206,49 @@ func TestTable_IndexesAreBuilt(t *testing.T) {
 	}
 }
 
+// After a long recovery the indexes are built from the rows, and feeds begin.
+func TestTable_IndexesAfterALongRecovery(t *testing.T) {
+	for _, reopened := range []bool{false, true} { // in the middle
+		db := MustOpenMemory(t)
+		var built []string
+		ix := byWord(&built)
+		ix.Follow = 10
+		open := func() *state.Table {
+			table := MustTable(t, db, state.Options{Follower: true})
+			MustKeep(t, table, ix)
+			return table
+		}
+		table := open()
+		for n := range int64(35) {
+			MustApply(t, table, fmt.Sprint("k", n%8), fmt.Sprintf("g%d/%d", n%3, n%5), n)
+			if n%4 == 0 {
+				require.NoError(t, table.Flush())
+			}
+			if n == 20 && reopened {
+				require.NoError(t, table.Close())
+				table = open()
+				require.Len(t, built, 1, "what was begun is not taken for whole")
+			}
+		}
+		require.NoError(t, table.MarkRecovered())
+		require.NotEmpty(t, built)
+		check := func() {
+			require.Equal(t, []string{"0:k6", "2:k3"}, entries(t, table, 0, "g0"))
+			_, err := table.Changes(0, "g0", 33, 36)
+			require.ErrorIs(t, err, state.ErrGap)
+			require.Equal(t, []string{"k1@35", "k3@36"}, changed(t, table, "g0", 34, 36))
+		}
+		MustApply(t, table, "k1", "g1/1", 35) // leaves g0, where it was
+		MustApply(t, table, "k3", "g0/2", 36)
+		check()
+		require.NoError(t, table.Close())
+		built = nil
+		table = open()
+		check()
+		require.Empty(t, built)
+	}
+}
+
 // Who left long ago is forgotten, and the feed says so.
 func TestTable_FeedsAreBounded(t *testing.T) {
 	table := MustTable(t, MustOpenMemory(t), state.Options{Follower: true})
