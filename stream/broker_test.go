@@ -133,6 +133,16 @@ func (e *engine) partitions() (all []int32) {
 	return all
 }
 
+// handled is how many hits were seen.
+func (e *engine) handled() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, of := range e.seen {
+		n += of
+	}
+	return n
+}
+
 func (e *engine) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

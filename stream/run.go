@@ -277,6 +277,9 @@ func (r *run) once(ctx context.Context) error {
 			}
 			p := newProducer(client, r.tables, r.tableName(), txn)
 			p.beat = r.beat
+			if txn != nil {
+				p.broken = r.fail
+			}
 			r.outbox.Store(p.outbox)
 			r.producer.Store(p)
 			return p, nil
