@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/broker"
@@ -276,6 +277,7 @@ func TestEngine_TopicsMadeAnew(t *testing.T) {
 					}
 					require.Len(t, log.lines("a table is not as it was left", "made anew"), partitions)
 					require.Len(t, log.lines("records are not as they were left", w.hits.Name(), "made anew"), partitions)
+					require.Empty(t, log.lines(kerr.UnknownTopicID.Error()), "nothing is sent to the old ones")
 				})
 			})
 		}
