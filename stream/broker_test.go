@@ -204,7 +204,7 @@ func (w *world) startHeld(dir string, change func(*stream.Config), see func()) *
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, ok, patience, 5*time.Millisecond, what)
+	kafkatest.Eventually(w.t, ok, patience, 5*time.Millisecond, what)
 }
 
 // counted waits until each key has got its hits 0 to n-1, and fails unless it got each once and in order.

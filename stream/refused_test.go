@@ -33,7 +33,7 @@ func TestEngine_RefusedWhileACommitWaits(t *testing.T) {
 			return way.holds() && e.CommitWaits() && handled == was
 		})
 		require.Less(t, handled, 500, "none is left to wait")
-		w.limit(t, "10", w.catalog.totals.Name())
+		w.limit(t, "100", w.catalog.totals.Name()) // the end of a transaction is 78 bytes, and must have its place
 		way.set(false)
 		w.eventually("the refusal is logged", func() bool { return len(log.lines("a topic refuses", w.catalog.totals.Name())) > 0 })
 

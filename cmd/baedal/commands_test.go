@@ -85,7 +85,7 @@ func (p *manual) start(args ...string) *running {
 func (r *running) says(of *output, words string) string {
 	r.t.Helper()
 	pattern, found := regexp.MustCompile(words), ""
-	require.Eventually(r.t, func() bool {
+	kafkatest.Eventually(r.t, func() bool {
 		m := pattern.FindStringSubmatch(of.String())
 		if m != nil {
 			found = m[len(m)-1]
@@ -113,7 +113,7 @@ const serving = `msg="serving HTTP" address=(\S+)`
 // answers waits until a path answers with a status.
 func answers(t *testing.T, method, address, path, body string, status int) (answer string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	kafkatest.Eventually(t, func() bool {
 		req, err := http.NewRequest(method, "http://"+address+path, strings.NewReader(body))
 		require.NoError(t, err)
 		res, err := http.DefaultClient.Do(req)
@@ -201,7 +201,7 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 	poison := &kgo.Record{Topic: prefix + "order-commands", Key: []byte("poison"), Value: []byte("{")}
 	require.NoError(t, b.Client(t).ProduceSync(t.Context(), poison).FirstErr())
 	var letter struct{ ID, Key, Value string }
-	require.Eventually(t, func() bool {
+	kafkatest.Eventually(t, func() bool {
 		out := p.ok(on([]string{"dead-letters", "list"}, "--format", "json", "--limit", "3", "--only", "key=poison")...)
 		return json.Unmarshal([]byte(out), &letter) == nil
 	}, patience, 50*time.Millisecond, "the dead letter does not come")
