@@ -3,8 +3,8 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,29 +25,53 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// writeTable answers from a table: 304 to a client that has got it already. An
-// answer that has no version of its own is known by its bytes.
-func writeTable(w http.ResponseWriter, r *http.Request, tag string, v any) error {
-	if tag == "" {
-		body, err := codecs.Marshal(v)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(body)
-		tag = fmt.Sprintf(`"%x"`, sum[:8])
+// writeList answers with what has no version of its own, and is known by its bytes.
+func writeList(w http.ResponseWriter, r *http.Request, v any) error {
+	body, err := codecs.Marshal(v)
+	if err != nil {
+		return err
 	}
-	w.Header().Set("ETag", tag)
-	for have := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
-		if have = strings.TrimPrefix(strings.TrimSpace(have), "W/"); have == tag || have == "*" {
-			w.WriteHeader(http.StatusNotModified)
-			return nil
-		}
-	}
-	return writeJSON(w, http.StatusOK, v)
+	return writeTagged(w, r, http.StatusOK, `"`+hash(body)+`"`, body)
 }
 
-// etag is the tag of a row that counts its versions.
-func etag(version int) string { return strconv.Quote(strconv.Itoa(version)) }
+// writeThing answers with a single thing. Its ETag is its version, and a hash of
+// the answer where that shows more than the version counts.
+func writeThing(w http.ResponseWriter, r *http.Request, status int, a answer) error {
+	body, err := codecs.Marshal(a)
+	if err != nil {
+		return err
+	}
+	version, alone := a.tag()
+	tag := strconv.Itoa(version)
+	if !alone {
+		tag += "." + hash(body)
+	}
+	return writeTagged(w, r, status, `"`+tag+`"`, body)
+}
+
+func hash(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:8])
+}
+
+// writeTagged answers 304 to a client that asks and has got it already.
+func writeTagged(w http.ResponseWriter, r *http.Request, status int, tag string, body []byte) error {
+	h := w.Header()
+	h.Set("ETag", tag)
+	h.Set("Cache-Control", "no-cache")
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		for have := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
+			if have = strings.TrimPrefix(strings.TrimSpace(have), "W/"); have == tag || have == "*" {
+				w.WriteHeader(http.StatusNotModified)
+				return nil
+			}
+		}
+	}
+	h.Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // an error is the client's, who is gone
+	return nil
+}
 
 // processing is the status of a command that is in its stream, but not decided.
 const processing = "accepted for processing"

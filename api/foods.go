@@ -53,7 +53,7 @@ func (s *server) listFoods(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", page)
+	return writeList(w, r, page)
 }
 
 func (s *server) getFood(w http.ResponseWriter, r *http.Request) error {
@@ -69,5 +69,5 @@ func (s *server) getFood(w http.ResponseWriter, r *http.Request) error {
 	if row == nil {
 		return problemf(http.StatusNotFound, "food %q has not been ordered yet: GET /v1/foods lists those that were", product)
 	}
-	return writeTable(w, r, "", foodOf(product, row))
+	return writeList(w, r, foodOf(product, row))
 }

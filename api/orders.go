@@ -16,45 +16,6 @@ import (
 	"baedal/domain/order"
 )
 
-// orderSummary is an order in a list.
-type orderSummary struct {
-	ID        string        `json:"id"`
-	Status    order.Status  `json:"status"`
-	Version   int           `json:"version"`
-	Attempt   int           `json:"attempt"`
-	UserID    string        `json:"userId"`
-	StoreID   string        `json:"storeId"`
-	Area      string        `json:"area"` // "" until the store has reserved
-	Lines     []domain.Line `json:"lines"`
-	Total     *domain.Money `json:"total"` // null until the store has reserved
-	RiderID   string        `json:"riderId"`
-	Reason    string        `json:"reason"`
-	Deadline  *order.Wait   `json:"deadline"`
-	PlacedAt  domain.Time   `json:"placedAt"`
-	UpdatedAt domain.Time   `json:"updatedAt"`
-}
-
-// orderAnswer is an order by itself.
-type orderAnswer struct {
-	orderSummary
-	Timeline []order.Entry `json:"timeline"`
-}
-
-func summaryOf(o *order.Order) orderSummary {
-	out := orderSummary{
-		ID: o.ID, Status: o.Status, Version: o.Version, Attempt: max(o.Attempt, 1), UserID: o.UserID, StoreID: o.StoreID,
-		Lines: o.Lines, Total: o.Total, RiderID: o.RiderID, Reason: o.Reason, Deadline: o.Deadline, PlacedAt: o.PlacedAt, UpdatedAt: o.Updated,
-	}
-	if o.Store != nil {
-		out.Area = o.Store.Area
-	}
-	return out
-}
-
-func answerOf(o *order.Order) *orderAnswer {
-	return &orderAnswer{summaryOf(o), o.Timeline}
-}
-
 // placed reports whether there is an order; a row may also only remember that
 // commands for an unknown order were refused.
 func placed(o *order.Order) bool { return o != nil && o.Status != order.None }
@@ -172,12 +133,16 @@ func (s *server) awaitPlaced(w http.ResponseWriter, r *http.Request, id string, 
 		return acceptedOrder(w, id)
 	case until.failed(o):
 		p := problemf(http.StatusConflict, "order %q is %s: %s", id, o.Status, cmp.Or(o.Reason, "no reason was given"))
-		p.ID, p.Reason, p.Order = id, o.Reason, answerOf(o)
-		return p
+		p.ID, p.Reason = id, o.Reason
+		p.Order, err = s.orderAnswer(o)
+		return cmp.Or[error](err, p)
 	}
 	stale(w, s.Tables.Orders)
-	w.Header().Set("ETag", etag(o.Version))
-	return writeJSON(w, http.StatusCreated, answerOf(o))
+	a, err := s.orderAnswer(o)
+	if err != nil {
+		return err
+	}
+	return writeThing(w, r, http.StatusCreated, a)
 }
 
 func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
@@ -200,7 +165,11 @@ func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
 	if until.asked { // the answer is newer than the wait is long
 		stale(w, s.Tables.Orders)
 	}
-	return writeTable(w, r, etag(o.Version), answerOf(o))
+	a, err := s.orderAnswer(o)
+	if err != nil {
+		return err
+	}
+	return writeThing(w, r, http.StatusOK, a)
 }
 
 type orderPage struct {
@@ -258,7 +227,7 @@ func (s *server) listOrders(w http.ResponseWriter, r *http.Request) error {
 	if more && last != "" {
 		page.Cursor = encodeCursor("order", last)
 	}
-	return writeTable(w, r, "", page)
+	return writeList(w, r, page)
 }
 
 // verb spells the type of a command as its path does.

@@ -24,7 +24,11 @@ func (s *server) getRider(w http.ResponseWriter, r *http.Request) error {
 	if row == nil {
 		return problemf(http.StatusNotFound, "rider %q is not known: POST %s/online begins a shift, which takes a moment to show", id, riderPath(id))
 	}
-	return writeTable(w, r, "", row.View())
+	a, err := s.riderAnswer(row)
+	if err != nil {
+		return err
+	}
+	return writeThing(w, r, http.StatusOK, a)
 }
 
 func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
@@ -85,7 +89,7 @@ func (s *server) areaRiders(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", areaRidersAnswer{row.ID, row.RidersView()})
+	return writeList(w, r, areaRidersAnswer{row.ID, row.RidersView()})
 }
 
 func (s *server) areaDeliveries(w http.ResponseWriter, r *http.Request) error {
@@ -93,5 +97,5 @@ func (s *server) areaDeliveries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", areaDeliveriesAnswer{row.ID, row.DeliveriesView()})
+	return writeList(w, r, areaDeliveriesAnswer{row.ID, row.DeliveriesView()})
 }

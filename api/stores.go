@@ -12,12 +12,6 @@ import (
 	"baedal/domain/stock"
 )
 
-type storeAnswer struct {
-	ID string `json:"id"`
-	stock.Store
-	Open bool `json:"open"`
-}
-
 type stockAnswer struct {
 	StoreID  string        `json:"storeId"`
 	Products []stock.Level `json:"products"`
@@ -49,11 +43,15 @@ func (s *server) store(w http.ResponseWriter, r *http.Request) (string, *stock.I
 }
 
 func (s *server) getStore(w http.ResponseWriter, r *http.Request) error {
-	id, row, err := s.store(w, r)
+	_, row, err := s.store(w, r)
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", storeAnswer{id, *row.Store, row.Open})
+	a, err := s.storeAnswer(row)
+	if err != nil {
+		return err
+	}
+	return writeThing(w, r, http.StatusOK, a)
 }
 
 func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
@@ -61,7 +59,7 @@ func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", stockAnswer{id, row.Levels()})
+	return writeList(w, r, stockAnswer{id, row.Levels()})
 }
 
 // storeOrders is the store's board: its open orders by status, newest first.
@@ -89,7 +87,7 @@ func (s *server) storeOrders(w http.ResponseWriter, r *http.Request) error {
 			board.Orders[o.Status] = append(board.Orders[o.Status], summaryOf(o))
 		}
 	}
-	return writeTable(w, r, "", board)
+	return writeList(w, r, board)
 }
 
 func (s *server) registerStore(w http.ResponseWriter, r *http.Request) error {

@@ -52,7 +52,7 @@ func (s *server) userOrders(w http.ResponseWriter, r *http.Request) error {
 			page.Orders = append(page.Orders, summaryOf(o))
 		}
 	}
-	return writeTable(w, r, "", page)
+	return writeList(w, r, page)
 }
 
 // userMessages lists what a user, a store or a rider was told, newest first.
@@ -81,7 +81,7 @@ func (s *server) userMessages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", messagePage{told, next})
+	return writeList(w, r, messagePage{told, next})
 }
 
 // refs returns the orders that a read model lists.
