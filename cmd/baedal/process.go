@@ -190,7 +190,11 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		}
 		defer commands.Close()
 		ready := func() error { return cmp.Or(engine.Ready(), commands.Ready()) }
-		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: ready, Damaged: cfg.Watch.Err, Metrics: p.registry, Logger: p.log})
+		asyncAPI, err := p.catalog.AsyncAPI()
+		if err != nil {
+			return err
+		}
+		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Ready: ready, Damaged: cfg.Watch.Err, AsyncAPI: asyncAPI, Metrics: p.registry, Logger: p.log})
 		before.Go(func() {
 			fail("HTTP", api.Serve(front, p.http, handler, listening))
 		})
