@@ -14,7 +14,7 @@ import (
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 	"github.com/pb33f/libopenapi-validator/config"
-	"github.com/pb33f/libopenapi-validator/paths"
+	openapipaths "github.com/pb33f/libopenapi-validator/paths"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 	"github.com/stretchr/testify/require"
 
@@ -109,7 +109,7 @@ func (d *document) check(t testing.TB, r *http.Request, body []byte, answer *cop
 	}
 	what := r.Method + " " + r.URL.String()
 	kind, _, _ := mime.ParseMediaType(answer.Header().Get("Content-Type"))
-	item, _, path := paths.FindPath(request(), d.model, nil)
+	item, _, path := openapipaths.FindPath(request(), d.model, nil)
 	var op *v3.Operation
 	if item != nil {
 		op = item.GetOperations().GetOrZero(strings.ToLower(request().Method))
