@@ -31,34 +31,6 @@ func (s *server) getRider(w http.ResponseWriter, r *http.Request) error {
 	return writeThing(w, r, http.StatusOK, a)
 }
 
-func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		id, err := pathID(r, "id")
-		if err != nil {
-			return err
-		}
-		if _, err := timeout(r); err != nil {
-			return err
-		}
-		c := &rider.Command{}
-		if err := readBody(w, r, c); err != nil {
-			return err
-		}
-		if c.RiderID != "" && c.RiderID != id {
-			return wrong("riderId", "is not the rider of the path: leave it out")
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		c.Type, c.RiderID = kind, "" // the key says it
-		if err := c.Validate(); err != nil {
-			return err
-		}
-		c = c.Own()
-		return s.send(w, r, c.ID, riderPath(id), func(ctx context.Context) error { return s.Commands.SendRider(ctx, id, c) })
-	}
-}
-
 type areaRidersAnswer struct {
 	Area   string               `json:"area"`
 	Riders []dispatch.RiderView `json:"riders"`
