@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"baedal/domain"
 	"baedal/domain/order"
@@ -129,7 +130,7 @@ func (s *server) productAnswer(row *stock.Inventory, product string) (*productAn
 	if row == nil || row.Store == nil {
 		return nil, nil
 	}
-	levels := row.Levels()
+	levels := row.Levels(domain.At(time.Now()))
 	i, ok := slices.BinarySearchFunc(levels, product, func(l stock.Level, id string) int { return cmp.Compare(l.Product, id) })
 	if !ok {
 		return nil, nil
