@@ -308,7 +308,7 @@ func TestAPI_Read(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{"/v1/orders/o-1", `{"id":"o-1","status":"paid","version":3,"attempt":1,"userId":"u-1","storeId":"s-1","area":"a-1",
 			"lines":[{"product":"p-1","quantity":2,"name":"Bibimbap","price":9000}],"total":18000,"riderId":"","reason":"",
-			"deadline":{"at":"2026-01-01T01:00:00.000Z","then":"rejected"},"placedAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:03.000Z",
+			"address":{"text":"Teheran-ro 1","lat":37.5,"lon":127.04},"deadline":{"at":"2026-01-01T01:00:00.000Z","then":"rejected"},"placedAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:03.000Z",
 			"timeline":[{"version":1,"at":"2026-01-01T00:00:01.000Z","type":"placed","status":"placed","causeId":"c"},
 				{"version":2,"at":"2026-01-01T00:00:02.000Z","type":"paying","status":"paying","causeId":"c"},
 				{"version":3,"at":"2026-01-01T00:00:03.000Z","type":"paid","status":"paid","causeId":"c"}]}`},

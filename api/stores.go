@@ -1,12 +1,9 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/gorilla/mux"
 
 	"baedal/domain"
 	"baedal/domain/order"
@@ -91,4 +88,3 @@ func (s *server) storeOrders(w http.ResponseWriter, r *http.Request) error {
 	}
 	return writeList(w, r, board)
 }
-
