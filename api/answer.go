@@ -1,10 +1,8 @@
 package api
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -72,4 +70,3 @@ func writeTagged(w http.ResponseWriter, r *http.Request, status int, tag string,
 	_, _ = w.Write(append(body, '\n')) // an error is the client's, who is gone
 	return nil
 }
-

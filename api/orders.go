@@ -1,16 +1,10 @@
 package api
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/google/uuid"
 
 	"baedal/domain"
 	"baedal/domain/order"
@@ -110,9 +104,6 @@ func (s *server) listOrders(w http.ResponseWriter, r *http.Request) error {
 	}
 	return writeList(w, r, page)
 }
-
-// verb spells the type of a command as its path does.
-func verb(kind string) string { return strings.ReplaceAll(kind, "_", "-") }
 
 func knownStatus(field, status string) error {
 	if !slices.Contains(order.Statuses, order.Status(status)) {

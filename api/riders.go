@@ -1,12 +1,10 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 
 	"baedal/domain/dispatch"
-	"baedal/domain/rider"
 )
 
 func riderPath(id string) string { return "/v1/riders/" + url.PathEscape(id) }
