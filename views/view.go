@@ -29,7 +29,9 @@ type View[R any] struct {
 	log     *slog.Logger
 	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
 	since   time.Duration       // of a stream: what is older is not read; 0 is all
-	waiters waiters
+	indexes []Index[R]
+	waiters waiters // by key
+	groups  waiters // by index and group
 
 	mu    sync.RWMutex
 	parts []*partition // of the goka view that runs now; nil between two
@@ -38,9 +40,9 @@ type View[R any] struct {
 
 // NewView returns the view of one table, to be filled by Run. It panics when
 // Options lack what they must have.
-func NewView[R any](name string, table topics.Table[R], opts Options) *View[R] {
+func NewView[R any](name string, table topics.Table[R], opts Options, indexes ...Index[R]) *View[R] {
 	opts = opts.withDefaults()
-	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate}
+	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate, indexes: indexes}
 }
 
 // Get returns the row of key, or nil when there is none. It does not block.
@@ -317,6 +319,7 @@ func (v *View[R]) update(ctx goka.UpdateContext, s storage.Storage, key string, 
 		return err
 	}
 	v.waiters.wake(key)
+	v.groups.wakeAll()
 	return nil
 }
 
@@ -357,6 +360,7 @@ func (v *View[R]) recovering() {
 	if v.Recovered() {
 		v.setFault(nil)
 		v.waiters.wakeAll()
+		v.groups.wakeAll()
 	}
 }
 
