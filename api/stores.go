@@ -57,7 +57,7 @@ func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeList(w, r, stockAnswer{id, row.Levels()})
+	return writeList(w, r, stockAnswer{id, row.Levels(now())})
 }
 
 // storeOrders is the store's board: its open orders by status, newest first.
