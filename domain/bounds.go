@@ -82,14 +82,6 @@ func CheckCount(field string, n, most int) error {
 	return nil
 }
 
-// CheckIfVersion says what is wrong with the version that a command expects.
-func CheckIfVersion(v *int) error {
-	if v != nil && (*v < 0 || *v > MaxCount) {
-		return Wrong("ifVersion", fmt.Sprintf("must be from 0 to %d", MaxCount))
-	}
-	return nil
-}
-
 // CheckMoney says what is wrong with an amount that is needed.
 func CheckMoney(field string, m *Money, most Money) error {
 	if m == nil {
