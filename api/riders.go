@@ -19,7 +19,7 @@ func (s *server) getRider(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if row == nil {
+	if !row.Known() {
 		return problemf(http.StatusNotFound, "rider %q is not known: POST %s/online begins a shift, which takes a moment to show", id, riderPath(id))
 	}
 	a, err := s.riderAnswer(row)

@@ -3,9 +3,7 @@ package api
 import (
 	"net/http"
 	"net/url"
-	"time"
 
-	"baedal/domain"
 	"baedal/domain/order"
 	"baedal/domain/projection"
 	"baedal/domain/stock"
@@ -58,7 +56,7 @@ func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeList(w, r, stockAnswer{id, row.Levels(domain.At(time.Now()))})
+	return writeList(w, r, stockAnswer{id, row.Levels(now())})
 }
 
 // storeOrders is the store's board: its open orders by status, newest first.
