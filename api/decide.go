@@ -62,8 +62,8 @@ type turn struct {
 }
 
 // decide hands a command to its stream and waits until it is decided on. Then it
-// calls answer, which may wait for the tables to show it, and reports false where
-// they don't in time. A command that is not decided in time, or is not waited
+// calls answer, which may wait for the tables to show it, and reports false, or
+// that they are not ready, where they don't in time. A command that is not decided in time, or is not waited
 // for, is answered with 202 and where to ask. Where it could not be sent, the
 // client is told the id that makes it safe to try again.
 func (s *server) decide(w http.ResponseWriter, r *http.Request, c *command, answer func(*turn, *views.Outcome) (bool, error)) error {
@@ -81,7 +81,7 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, c *command, answ
 		if pref.said {
 			w.Header().Set("Preference-Applied", pref.applied())
 		}
-		if done, err := answer(t, out); done || err != nil {
+		if done, err := answer(t, out); done || outOfTime(err) != nil {
 			return err
 		}
 		w.Header().Del("Preference-Applied")
