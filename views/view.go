@@ -28,7 +28,9 @@ type View[R any] struct {
 	opts    Options
 	log     *slog.Logger
 	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
-	waiters waiters
+	indexes []Index[R]
+	waiters waiters // by key
+	groups  waiters // by index and group
 
 	mu    sync.RWMutex
 	parts []*partition // of the goka view that runs now; nil between two
@@ -37,9 +39,9 @@ type View[R any] struct {
 
 // NewView returns the view of one table, to be filled by Run. It panics when
 // Options lack what they must have.
-func NewView[R any](name string, table topics.Table[R], opts Options) *View[R] {
+func NewView[R any](name string, table topics.Table[R], opts Options, indexes ...Index[R]) *View[R] {
 	opts = opts.withDefaults()
-	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate}
+	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate, indexes: indexes}
 }
 
 // Get returns the row of key, or nil when there is none. It does not block.
@@ -316,6 +318,7 @@ func (v *View[R]) update(ctx goka.UpdateContext, s storage.Storage, key string, 
 		return err
 	}
 	v.waiters.wake(key)
+	v.groups.wakeAll()
 	return nil
 }
 
@@ -356,6 +359,7 @@ func (v *View[R]) recovering() {
 	if v.Recovered() {
 		v.setFault(nil)
 		v.waiters.wakeAll()
+		v.groups.wakeAll()
 	}
 }
 
