@@ -11,8 +11,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
-	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -65,10 +65,20 @@ type server struct {
 	recent *recent
 }
 
-// route is one operation; its path is spelled as in openapi.yaml.
+// route is one operation; its path is spelled as in openapi.yaml. Behind a ? follow
+// the names of the query parameters that it takes: "/v1/orders?status&limit".
 type route struct {
 	method, path string
 	handle       func(http.ResponseWriter, *http.Request) error
+}
+
+// split returns the path and the parameters apart.
+func (rt route) split() (path string, params []string) {
+	path, query, has := strings.Cut(rt.path, "?")
+	if has {
+		params = strings.Split(query, "&")
+	}
+	return path, params
 }
 
 // New returns the handler of all paths.
@@ -83,31 +93,44 @@ func New(deps Deps) http.Handler {
 	return s.guard(s.router())
 }
 
-func (s *server) router() *mux.Router {
-	// Paths are matched as they were sent: an id may hold anything but a slash,
-	// and a request is never redirected, which would turn a POST into a GET.
-	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
+// router returns the handler that knows all paths. An id in a path may hold
+// anything but a slash, and a request is never redirected, which would turn a POST
+// into a GET.
+func (s *server) router() http.Handler {
+	known := http.NewServeMux()
 	for _, rt := range s.routes() {
-		methods := []string{rt.method}
-		if rt.method == http.MethodGet {
-			methods = append(methods, http.MethodHead)
+		path, params := rt.split()
+		handle := rt.handle
+		switch {
+		case path == "/":
+			path = "/{$}"
+		case strings.HasPrefix(path, "/v1/"):
+			handle = onlyWith(params, handle)
 		}
-		r.Handle(rt.path, s.serve(rt.handle)).Methods(methods...)
+		known.Handle(rt.method+" "+path, s.serve(handle))
 	}
-	r.NotFoundHandler = s.serve(unknownPath)
-	r.MethodNotAllowedHandler = s.serve(func(w http.ResponseWriter, req *http.Request) error {
-		return wrongMethod(w, req, r)
+	known.Handle("/", s.serve(func(w http.ResponseWriter, r *http.Request) error { return notRouted(w, r, known) }))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if unclean(r.URL.Path) {
+			s.serve(unknownPath).ServeHTTP(w, r)
+			return
+		}
+		known.ServeHTTP(w, r)
 	})
-	return r
+}
+
+// unclean reports whether a ServeMux might want to redirect from a path.
+func unclean(path string) bool {
+	return !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.Contains(path, "/.")
 }
 
 func (s *server) routes() []route {
 	const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
 	metrics := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)})
 	routes := []route{
-		{post, "/v1/orders", s.placeOrder},
-		{get, "/v1/orders", s.listOrders},
-		{get, "/v1/orders/{id}", s.getOrder},
+		{post, "/v1/orders?wait", s.placeOrder},
+		{get, "/v1/orders?status&storeId&limit&cursor", s.listOrders},
+		{get, "/v1/orders/{id}?wait&after", s.getOrder},
 		{get, "/v1/orders/{id}/events", s.orderEvents},
 
 		{put, "/v1/stores/{id}", s.registerStore},
@@ -123,9 +146,9 @@ func (s *server) routes() []route {
 		{get, "/v1/riders/{id}", s.getRider},
 		{get, "/v1/areas/{id}/riders", s.areaRiders},
 		{get, "/v1/areas/{id}/deliveries", s.areaDeliveries},
-		{get, "/v1/users/{id}/orders", s.userOrders},
-		{get, "/v1/users/{id}/messages", s.userMessages},
-		{get, "/v1/foods", s.listFoods},
+		{get, "/v1/users/{id}/orders?limit&cursor", s.userOrders},
+		{get, "/v1/users/{id}/messages?limit&cursor", s.userMessages},
+		{get, "/v1/foods?limit&cursor", s.listFoods},
 		{get, "/v1/foods/{product}", s.getFood},
 
 		{get, "/healthz", s.healthz},

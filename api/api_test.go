@@ -247,7 +247,7 @@ func newFixture(t *testing.T) *fixture {
 	refused := lifeOf("o-2", order.Placed, order.RefusedStatus)
 	refused.Reason = "short"
 	f.orders.set("o-2", refused)
-	f.orders.set("o-3", &order.Order{ID: "o-3", Recent: []order.Answer{{CommandID: "c", Reason: "unknown order"}}})
+	f.orders.set("o-3", &order.Order{ID: "o-3", Recent: []order.Answer{{CommandID: "c", Refusal: domain.Refuse(domain.CodeUnknown, "unknown order")}}})
 	f.stock.set("s-1", &stock.Inventory{StoreID: "s-1", Open: true, Store: &stock.Store{Name: "Mine", Area: "a-1", Lat: 37.5, Lon: 127.03, AutoAccept: true,
 		CookingTime: domain.Duration(5 * time.Second)}, Products: []stock.Product{{ID: "p-1", Name: "Bibimbap", Price: 9000, OnHand: 10, Reserved: 2}}})
 	f.stock.set("s-2", &stock.Inventory{StoreID: "s-2"}) // only refusals
@@ -308,7 +308,7 @@ func TestAPI_Read(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{"/v1/orders/o-1", `{"id":"o-1","status":"paid","version":3,"attempt":1,"userId":"u-1","storeId":"s-1","area":"a-1",
 			"lines":[{"product":"p-1","quantity":2,"name":"Bibimbap","price":9000}],"total":18000,"riderId":"","reason":"",
-			"deadline":{"at":"2026-01-01T01:00:00.000Z","then":"rejected"},"placedAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:03.000Z",
+			"address":{"text":"Teheran-ro 1","lat":37.5,"lon":127.04},"deadline":{"at":"2026-01-01T01:00:00.000Z","then":"rejected"},"placedAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:03.000Z",
 			"timeline":[{"version":1,"at":"2026-01-01T00:00:01.000Z","type":"placed","status":"placed","causeId":"c"},
 				{"version":2,"at":"2026-01-01T00:00:02.000Z","type":"paying","status":"paying","causeId":"c"},
 				{"version":3,"at":"2026-01-01T00:00:03.000Z","type":"paid","status":"paid","causeId":"c"}]}`},

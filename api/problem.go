@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
-
-	"github.com/gorilla/mux"
 
 	"baedal/codecs"
 	"baedal/domain"
@@ -157,18 +153,20 @@ func unknownPath(_ http.ResponseWriter, r *http.Request) error {
 	return problemf(http.StatusNotFound, "there is nothing at %s: /openapi.yaml lists every path", r.URL.EscapedPath())
 }
 
-// wrongMethod names the methods that there are, as HTTP asks for.
-func wrongMethod(w http.ResponseWriter, r *http.Request, router *mux.Router) error {
-	allowed := map[string]bool{}
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut} {
-		try := r.Clone(r.Context())
-		try.Method = method
-		var match mux.RouteMatch
-		if router.Match(try, &match) && match.MatchErr == nil {
-			allowed[method] = true
+// notRouted says what is wrong with a request that no route takes: there is
+// nothing at its path, or nothing for its method.
+func notRouted(w http.ResponseWriter, r *http.Request, known *http.ServeMux) error {
+	var allowed []string
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
+		try := &http.Request{Method: method, Host: r.Host, URL: r.URL}
+		if _, pattern := known.Handler(try); pattern != "/" {
+			allowed = append(allowed, method)
 		}
 	}
-	methods := strings.Join(slices.Sorted(maps.Keys(allowed)), ", ")
+	if len(allowed) == 0 {
+		return unknownPath(w, r)
+	}
+	methods := strings.Join(allowed, ", ")
 	w.Header().Set("Allow", methods)
 	return problemf(http.StatusMethodNotAllowed, "%s is not for this path: use %s", r.Method, methods)
 }

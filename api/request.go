@@ -7,16 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/gorilla/mux"
 
 	"baedal/codecs"
 	"baedal/domain"
@@ -36,11 +37,40 @@ const (
 
 // pathID returns an id of the path.
 func pathID(r *http.Request, name string) (string, error) {
-	id, err := url.PathUnescape(mux.Vars(r)[name])
-	if err != nil {
-		return "", wrong(name, "is not escaped as a URL asks for")
-	}
+	id := r.PathValue(name)
 	return id, domain.CheckID(name, id)
+}
+
+// onlyWith refuses query parameters that a path does not take, those that come
+// twice, and a query that can't be read, before handle is asked.
+func onlyWith(params []string, handle func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.URL.RawQuery != "" {
+			if err := checkQuery(r.URL.RawQuery, params); err != nil {
+				return err
+			}
+		}
+		return handle(w, r)
+	}
+}
+
+func checkQuery(raw string, params []string) error {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return newProblem(http.StatusBadRequest, "the query is not escaped as a URL asks for: "+domain.Clip(raw))
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		switch {
+		case name == "timeout": // gone once every wait is bounded by Prefer
+		case len(params) == 0:
+			return wrong(domain.Clip(name), "is not known: this path takes no query parameters")
+		case !slices.Contains(params, name):
+			return wrong(domain.Clip(name), "is not a query parameter of this path: it takes "+strings.Join(params, ", "))
+		case len(q[name]) > 1:
+			return wrong(name, "comes more than once: send it once")
+		}
+	}
+	return nil
 }
 
 // readBody fills v from the JSON of the body, if there is one. Fields of the

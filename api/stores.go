@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/gorilla/mux"
-
 	"baedal/domain/order"
 	"baedal/domain/projection"
 	"baedal/domain/stock"
@@ -108,7 +106,7 @@ func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind strin
 		return err
 	}
 	product := ""
-	if mux.Vars(r)["product"] != "" {
+	if r.PathValue("product") != "" {
 		if product, err = pathID(r, "product"); err != nil {
 			return err
 		}

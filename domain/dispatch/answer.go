@@ -115,7 +115,7 @@ func (t *turn) verdicts() []RiderVerdict {
 	if t.c.CommandID == "" || reason == "" && !t.c.Verdict {
 		return nil
 	}
-	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.RiderID, t.c.name(), reason, at)}}
+	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.RiderID, t.c.name(), domain.Because(reason), 0, at)}}
 }
 
 // decided returns what was decided about a rider's command, and when: it has

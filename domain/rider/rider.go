@@ -216,18 +216,18 @@ func (t *turn) taken(n domain.Name) bool {
 	}
 	of := dispatch.MarkOf(n.ID)
 	if w := t.Wish; w != nil && n.Taken(w.CommandID, w.Mark) {
-		t.say(n, false, n.Refusal(), w.AskedAt)
+		t.say(n, false, n.Refusal().Reason, w.AskedAt)
 		return true
 	}
 	for _, a := range t.Recent {
 		if a.Of == of {
-			t.say(n, false, n.Refusal(), cmp.Or(a.AskedAt, a.At))
+			t.say(n, false, n.Refusal().Reason, cmp.Or(a.AskedAt, a.At))
 			return true
 		}
 	}
 	for _, m := range t.Moves {
 		if m.Of == of {
-			t.say(n, false, n.Refusal(), m.At)
+			t.say(n, false, n.Refusal().Reason, m.At)
 			return true
 		}
 	}
@@ -356,7 +356,7 @@ func (t *turn) remember(a Answer) { t.Recent = capped(append(t.Recent, a), KeepR
 // say gives a verdict: a refusal always, an acceptance when it was asked for.
 func (t *turn) say(n domain.Name, asked bool, reason string, at domain.Time) {
 	if reason != "" || asked {
-		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, t.ID, n, reason, at))
+		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, t.ID, n, domain.Because(reason), 0, at))
 	}
 }
 

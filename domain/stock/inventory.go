@@ -96,7 +96,7 @@ var rules = map[string]func(*Inventory, *Command) (refusal string){
 func (s *Inventory) command(c *Command, n domain.Name, now domain.Time) (out Out) {
 	i := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Is(d.ID, d.Mark) })
 	if taken := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Taken(d.ID, d.Mark) }); i < 0 && taken >= 0 {
-		v := domain.NewVerdict(Stream, s.StoreID, n, n.Refusal(), s.Decided[taken].At)
+		v := domain.NewVerdict(Stream, s.StoreID, n, n.Refusal(), 0, s.Decided[taken].At)
 		return Out{Verdict: &v}
 	}
 	if i < 0 {
@@ -111,7 +111,7 @@ func (s *Inventory) command(c *Command, n domain.Name, now domain.Time) (out Out
 		out.Changed = true
 	}
 	if d := s.Decided[i]; d.Reason != "" || c.Verdict {
-		v := domain.NewVerdict(Stream, s.StoreID, n, d.Reason, d.At)
+		v := domain.NewVerdict(Stream, s.StoreID, n, domain.Because(d.Reason), 0, d.At)
 		out.Verdict = &v
 	}
 	return out
