@@ -9,6 +9,7 @@ import (
 
 	"baedal/codecs"
 	"baedal/domain/dispatch"
+	"baedal/domain/notification"
 	"baedal/domain/order"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
@@ -307,6 +308,14 @@ func (s *server) ordersBy(index, group string) source {
 		view: s.Tables.Orders, index: index, group: group, event: orderEvent,
 		version: func(o *order.Order) int { return o.Version },
 		answer:  func(o *order.Order) (any, error) { return summaryOf(o), nil },
+	}
+}
+
+func (s *server) messagesTo(recipient string) source {
+	return &list[notification.Notification]{
+		view: s.Tables.Messages, index: "recipient", group: recipient, event: messageEvent,
+		version: func(*notification.Notification) int { return 1 }, // one never changes
+		answer:  func(n *notification.Notification) (any, error) { return n, nil },
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"log/slog"
 	"math/rand/v2"
 	"mime"
 	"net/http"
@@ -509,6 +508,7 @@ type feed[R any] interface {
 	Cursor() views.Cursor
 	Changes(index, group string, since views.Cursor) ([]views.Change[R], views.Cursor, error)
 	Watch(index, group string) (woken <-chan struct{}, stop func())
+	WatchKey(key string) (woken <-chan struct{}, stop func())
 }
 
 // list is a group of an index of a view.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -28,7 +29,9 @@ func addItem(items []*item, event, id string, answer any) ([]*item, error) {
 	return append(items, &item{event, id, data}), err
 }
 
-func (i *item) compare(j *item) int { return cmp.Or(cmp.Compare(i.event, j.event), cmp.Compare(i.id, j.id)) }
+func (i *item) compare(j *item) int {
+	return cmp.Or(cmp.Compare(i.event, j.event), cmp.Compare(i.id, j.id))
+}
 
 // picture is all that there is of an area at a time. It never changes.
 type picture struct {
@@ -42,7 +45,7 @@ func newPicture(items []*item, before *picture) *picture {
 	sum := sha256.New()
 	i := 0
 	for k, it := range items {
-		_, _ = sum.Write(it.data)
+		_, _ = fmt.Fprintf(sum, "%s %q %d\n%s\n", it.event, it.id, len(it.data), it.data)
 		for ; before != nil && i < len(before.items) && before.items[i].compare(it) < 0; i++ {
 		}
 		if before != nil && i < len(before.items) && before.items[i].compare(it) == 0 && bytes.Equal(before.items[i].data, it.data) {

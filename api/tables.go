@@ -23,12 +23,14 @@ type Table[R any] interface {
 	Each(from string, fn func(key string, row *R) bool) error
 	Wait(ctx context.Context, key string, cond func(*R) bool) (*R, error)
 	Staleness() time.Duration
+	feed[R]
 }
 
 // MessageLog is what people were told, by recipient.
 type MessageLog interface {
 	Get(recipient string) (*notification.Log, error)
 	Staleness() time.Duration
+	feed[notification.Notification]
 }
 
 // Tables are the tables that the API reads.
