@@ -188,26 +188,35 @@ func (st *stream) begin() error {
 	return st.anew()
 }
 
-// anew tells the whole.
-func (st *stream) anew() error {
-	if st.at != nil {
-		st.event(resetEvent, nothing, false)
-		st.at = nil
-	}
-	at := make([]string, len(st.sources))
-	for i, src := range st.sources {
-		var err error
-		if at[i], err = src.whole(func(event string, data []byte, _ string) error {
-			st.event(event, data, false)
-			return st.out.err
-		}); err != nil {
+// anew tells the whole. Where so much happens meanwhile that it is not known any
+// more, it begins again.
+func (st *stream) anew() (err error) {
+	for range tries {
+		if st.at != nil {
+			st.event(resetEvent, nothing, false)
+		}
+		st.at = make([]string, len(st.sources))
+		for i, src := range st.sources {
+			if st.at[i], err = src.whole(func(event string, data []byte, _ string) error {
+				st.event(event, data, false)
+				return st.out.err
+			}); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			st.event(readyEvent, nothing, true)
+			return nil
+		}
+		if !errors.Is(err, views.ErrGap) {
 			return err
 		}
 	}
-	st.at = at
-	st.event(readyEvent, nothing, true)
-	return nil
+	return err
 }
+
+// tries is how often the whole is told before a stream is given up.
+const tries = 3
 
 // more tells what has changed. Where that is not known it tells the whole.
 func (st *stream) more() error {
@@ -502,18 +511,9 @@ func (s *streams) enter(kind string) (leave func()) {
 	return g.Dec
 }
 
-// feed is what a stream needs of a view.
-type feed[R any] interface {
-	Scan(index, group string, after views.Entry, fn func(at views.Entry, key string, row *R) bool) error
-	Cursor() views.Cursor
-	Changes(index, group string, since views.Cursor) ([]views.Change[R], views.Cursor, error)
-	Watch(index, group string) (woken <-chan struct{}, stop func())
-	WatchKey(key string) (woken <-chan struct{}, stop func())
-}
-
 // list is a group of an index of a view.
 type list[R any] struct {
-	view         feed[R]
+	view         Lists[R]
 	index, group string
 	event        string
 	version      func(row *R) int

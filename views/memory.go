@@ -35,16 +35,16 @@ func NewMemory[R any](name string, table topics.Table[R], indexes ...Index[R]) (
 	return m, m.open()
 }
 
-// NewMemoryMessages is NewMemory for a message log: Put takes a recipient and a
-// message.
-func NewMemoryMessages(name string, log topics.Stream[notification.Notification]) (*Messages, func(recipient string, n *notification.Notification) error, error) {
+// NewMemoryMessages is NewMemory for a message log, and the view to put the
+// messages of recipients into.
+func NewMemoryMessages(name string, log topics.Stream[notification.Notification]) (*Messages, *Memory[notification.Notification], error) {
 	m, err := NewMemory(name, topics.Table[notification.Notification]{Spec: log.Spec}, ByRecipient)
 	if err != nil {
 		return nil, nil, err
 	}
 	messages := &Messages{View: m.View, retention: log.Retention}
 	m.View.apply = messages.note
-	return messages, m.Put, nil
+	return messages, m, nil
 }
 
 func (m *Memory[R]) options() Options {
