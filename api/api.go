@@ -56,13 +56,17 @@ type Deps struct {
 	Damaged func() error
 	// Metrics is served under /metrics; nil serves prometheus.DefaultGatherer.
 	Metrics prometheus.Gatherer
+	// Registerer gets the metrics of the API itself. Nil: they are not served.
+	Registerer prometheus.Registerer
 	// Logger gets what clients are not told. Nil is slog.Default.
 	Logger *slog.Logger
 }
 
 type server struct {
 	Deps
-	recent *recent
+	recent  *recent
+	streams *streams
+	areas   areas
 }
 
 // route is one operation; its path is spelled as in openapi.yaml. Behind a ? follow
@@ -89,7 +93,7 @@ func New(deps Deps) http.Handler {
 	if deps.Logger == nil {
 		deps.Logger = slog.Default()
 	}
-	s := &server{Deps: deps, recent: newRecent(recentOrders)}
+	s := &server{Deps: deps, recent: newRecent(recentOrders), streams: newStreams(deps.Registerer)}
 	return s.guard(s.router())
 }
 
@@ -131,7 +135,11 @@ func (s *server) routes() []route {
 		{post, "/v1/orders?wait", s.placeOrder},
 		{get, "/v1/orders?status&storeId&limit&cursor", s.listOrders},
 		{get, "/v1/orders/{id}?wait&after", s.getOrder},
-		{get, "/v1/orders/{id}/events", s.orderEvents},
+		{get, "/v1/orders/{id}/events?lastEventId", s.orderEvents},
+		{get, "/v1/stores/{id}/events?lastEventId", s.storeEvents},
+		{get, "/v1/riders/{id}/events?lastEventId", s.riderEvents},
+		{get, "/v1/areas/{id}/events?lastEventId", s.areaEvents},
+		{get, "/v1/users/{id}/events?lastEventId", s.userEvents},
 
 		{put, "/v1/stores/{id}", s.registerStore},
 		{get, "/v1/stores/{id}", s.getStore},
