@@ -62,6 +62,8 @@ type Deps struct {
 	Consumed func(ctx context.Context, stream string) error
 	// Metrics is served under /metrics; nil serves prometheus.DefaultGatherer.
 	Metrics prometheus.Gatherer
+	// Registerer gets the metrics of the API itself. Nil: they are not served.
+	Registerer prometheus.Registerer
 	// Logger gets what clients are not told. Nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -70,6 +72,8 @@ type server struct {
 	Deps
 	sent    *sent
 	waiting atomic.Int64 // requests that wait for a verdict
+	streams *streams
+	areas   areas
 }
 
 // route is one operation; its path is spelled as in openapi.yaml. Behind a ? follow
@@ -96,7 +100,7 @@ func New(deps Deps) http.Handler {
 	if deps.Logger == nil {
 		deps.Logger = slog.Default()
 	}
-	s := &server{Deps: deps, sent: newSent(sentCommands)}
+	s := &server{Deps: deps, sent: newSent(sentCommands), streams: newStreams(deps.Registerer)}
 	return s.guard(s.router())
 }
 
@@ -138,7 +142,11 @@ func (s *server) routes() []route {
 		{post, "/v1/orders?wait", s.placeOrder},
 		{get, "/v1/orders?status&storeId&limit&cursor", s.listOrders},
 		{get, "/v1/orders/{id}?wait&after", s.getOrder},
-		{get, "/v1/orders/{id}/events", s.orderEvents},
+		{get, "/v1/orders/{id}/events?lastEventId", s.orderEvents},
+		{get, "/v1/stores/{id}/events?lastEventId", s.storeEvents},
+		{get, "/v1/riders/{id}/events?lastEventId", s.riderEvents},
+		{get, "/v1/areas/{id}/events?lastEventId", s.areaEvents},
+		{get, "/v1/users/{id}/events?lastEventId", s.userEvents},
 
 		{put, "/v1/stores/{id}", s.storeCommand(stock.Register)},
 		{patch, "/v1/stores/{id}", s.storeCommand(stock.Update)},

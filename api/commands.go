@@ -280,7 +280,7 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 	stale(w, s.Verdicts)
 	a, err := s.became(id, at)
 	if err != nil || a != nil {
-		return s.tellCommand(w, a, err)
+		return s.tellCommand(w, r, a, err)
 	}
 	ctx, cancel := waitContext(r, min(preferenceOf(r.Header).wait, consumeWait))
 	defer cancel()
@@ -295,14 +295,14 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 			a.Stream, a.Key = all[0].stream, all[0].key
 		}
 	}
-	return s.tellCommand(w, a, err)
+	return s.tellCommand(w, r, a, err)
 }
 
-func (s *server) tellCommand(w http.ResponseWriter, a *commandAnswer, err error) error {
+func (s *server) tellCommand(w http.ResponseWriter, r *http.Request, a *commandAnswer, err error) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, a)
+	return writeList(w, r, a)
 }
 
 var commandStreams = []string{order.Stream, stock.Stream, rider.Stream}

@@ -9,6 +9,10 @@ import (
 
 func riderPath(id string) string { return "/v1/riders/" + url.PathEscape(id) }
 
+func unknownRider(id string) error {
+	return problemf(http.StatusNotFound, "rider %q is not known: POST %s/online begins a shift, which takes a moment to show", id, riderPath(id))
+}
+
 func (s *server) getRider(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r, "id")
 	if err != nil {
@@ -20,7 +24,7 @@ func (s *server) getRider(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !row.Known() {
-		return problemf(http.StatusNotFound, "rider %q is not known: POST %s/online begins a shift, which takes a moment to show", id, riderPath(id))
+		return unknownRider(id)
 	}
 	a, err := s.riderAnswer(row)
 	if err != nil {

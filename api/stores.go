@@ -22,6 +22,10 @@ type boardAnswer struct {
 
 func storePath(id string) string { return "/v1/stores/" + url.PathEscape(id) }
 
+func unknownStore(id string) error {
+	return problemf(http.StatusNotFound, "store %q is not registered: PUT %s registers it, which takes a moment to show", id, storePath(id))
+}
+
 // store returns the row of a registered store.
 func (s *server) store(w http.ResponseWriter, r *http.Request) (string, *stock.Inventory, error) {
 	id, err := pathID(r, "id")
@@ -34,7 +38,7 @@ func (s *server) store(w http.ResponseWriter, r *http.Request) (string, *stock.I
 		return id, nil, err
 	}
 	if row == nil || row.Store == nil {
-		return id, nil, problemf(http.StatusNotFound, "store %q is not registered: PUT %s registers it, which takes a moment to show", id, storePath(id))
+		return id, nil, unknownStore(id)
 	}
 	return id, row, nil
 }

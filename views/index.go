@@ -39,8 +39,9 @@ type Entry struct{ Sort, Key string }
 // Change is a row that changed since a cursor.
 type Change[R any] struct {
 	Key string
-	Row *R   // nil: the row is gone
-	In  bool // the row is in the group still
+	Row *R     // nil: the row is gone
+	In  bool   // the row is in the group still
+	At  Cursor // of who knows this change and those before it, but none after it
 }
 
 // Newest is the Sort that puts what is newer first.
