@@ -42,7 +42,7 @@ type fakeTable[R any] struct {
 	panics  bool
 }
 
-func fake[R any](t *testing.T, table topics.Table[R], indexes ...views.Index[R]) *fakeTable[R] {
+func fake[R any](t testing.TB, table topics.Table[R], indexes ...views.Index[R]) *fakeTable[R] {
 	m, err := views.NewMemory(table.Topic, table, indexes...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
@@ -153,7 +153,7 @@ type fakeMessages struct {
 	err    error
 }
 
-func newFakeMessages(t *testing.T) *fakeMessages {
+func newFakeMessages(t testing.TB) *fakeMessages {
 	m, memory, err := views.NewMemoryMessages("messages", topics.New("", 2).MessageLog)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, memory.Close()) })
@@ -251,7 +251,7 @@ func (c *fakeCommands) all() []sent {
 
 // fixture is the API over fakes, with a town in which something has happened.
 type fixture struct {
-	t        *testing.T
+	t        testing.TB
 	handler  http.Handler
 	orders   *fakeTable[order.Order]
 	stock    *fakeTable[stock.Inventory]
@@ -263,7 +263,26 @@ type fixture struct {
 	ready    error
 	damaged  error
 	progress []views.Progress
-	log      *strings.Builder
+	log      *logs
+	metrics  *prometheus.Registry
+}
+
+// logs keeps what was logged.
+type logs struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.String()
 }
 
 const noon = domain.Time(1_767_225_600_000) // 2026-01-01T00:00:00Z
@@ -290,21 +309,22 @@ func grow(o *order.Order, statuses ...order.Status) *order.Order {
 
 // with returns the fixture with other commands.
 func (f *fixture) with(commands api.Commands) *fixture {
+	f.metrics = prometheus.NewRegistry()
 	f.handler = api.New(api.Deps{
 		Tables: api.Tables{Orders: f.orders, Stock: f.stock, Riders: f.riders, Areas: f.areas, Messages: f.messages, Models: f.models,
 			Progress: func() []views.Progress { return f.progress }},
 		Commands: commands,
 		Ready:    func() error { return f.ready },
 		Damaged:  func() error { return f.damaged },
-		Metrics:  prometheus.NewRegistry(),
-		Logger:   slog.New(slog.NewTextHandler(f.log, nil)),
+		Metrics:  f.metrics, Registerer: f.metrics,
+		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return f
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	catalog := topics.New("", 2)
-	f := &fixture{t: t, log: &strings.Builder{},
+	f := &fixture{t: t, log: &logs{},
 		orders:   fake(t, catalog.OrdersTable, views.OrderIndexes...),
 		stock:    fake(t, catalog.StockTable, views.StoreIndexes...),
 		riders:   fake(t, catalog.RidersTable, views.RiderIndexes...),
@@ -451,7 +471,7 @@ func TestAPI_ReadOfNothing(t *testing.T) {
 		"/v1/orders/o-1/../../healthz": "there is nothing at",
 	} {
 		t.Run(path, func(t *testing.T) {
-			newFixture(t).get(path).problem(t, http.StatusNotFound, detail)
+			newFixture(t).get(path, "Prefer", "wait=0").problem(t, http.StatusNotFound, detail)
 		})
 	}
 }
