@@ -266,7 +266,7 @@ func (o *Order) Event(i int) Event {
 func (out *Out) tell(o *Order, i int, again bool) {
 	out.Events = append(out.Events, o.Event(i))
 	e := o.Timeline[i]
-	if e.Type == Rescheduled && o.seeksRider() && o.attempt() == max(1, e.Attempt) {
+	if e.Type == Rescheduled && o.inKitchen() && o.attempt() == max(1, e.Attempt) {
 		out.Dispatch = append(out.Dispatch, o.toDispatch(dispatch.Command{ReadyAt: e.ReadyAt,
 			Meta: domain.Meta{Type: dispatch.Postpone, ID: fmt.Sprintf("%s/%s/%d", o.ID, dispatch.Postpone, e.Version), At: e.At}}))
 	}
@@ -342,6 +342,9 @@ func (o *Order) had(s Status, attempt int) bool {
 func (o *Order) seeksRider() bool {
 	return slices.Contains([]Status{AcceptedStatus, Cooking, Ready, Assigned}, o.Status)
 }
+
+// inKitchen reports whether the store makes the food.
+func (o *Order) inKitchen() bool { return o.Status == AcceptedStatus || o.Status == Cooking }
 
 // endedUnpaid reports whether the order ended before anything was captured.
 func (o *Order) endedUnpaid() bool {
