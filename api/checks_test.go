@@ -215,7 +215,7 @@ func (m message) overHTTP(t *testing.T, field, data string, want any, err error)
 	said, _ := codecs.Marshal(want)
 	sent := f.commands.all()[0].command
 	expected := parsed(string(said))
-	for _, made := range []string{"id", "at", "orderId", "storeId", "riderId"} {
+	for _, made := range []string{"id", "at", "verdict", "orderId", "storeId", "riderId"} {
 		if strings.Contains(path, "/v1/orders") && made == "storeId" || strings.Contains(path, "/riders/") && made == "orderId" {
 			continue
 		}
