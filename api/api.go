@@ -133,7 +133,7 @@ func (s *server) routes() []route {
 	metrics := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)})
 	routes := []route{
 		{post, "/v1/orders?wait", s.placeOrder},
-		{get, "/v1/orders?status&storeId&limit&cursor", s.listOrders},
+		{get, "/v1/orders?status&storeId&userId&riderId&area&since&until&limit&cursor", s.listOrders},
 		{get, "/v1/orders/{id}?wait&after", s.getOrder},
 		{get, "/v1/orders/{id}/events?lastEventId", s.orderEvents},
 		{get, "/v1/stores/{id}/events?lastEventId", s.storeEvents},
@@ -148,12 +148,17 @@ func (s *server) routes() []route {
 		{put, "/v1/stores/{id}/products/{product}", s.putProduct},
 		{post, "/v1/stores/{id}/products/{product}/add", s.storeVerb(stock.AddStock)},
 		{post, "/v1/stores/{id}/products/{product}/remove", s.storeVerb(stock.RemoveStock)},
+		{get, "/v1/stores?area&open&limit&cursor", s.listStores},
+		{get, "/v1/stores/{id}/products?limit&cursor", s.listProducts},
+		{get, "/v1/stores/{id}/products/{product}", s.getProduct},
 		{get, "/v1/stores/{id}/stock", s.getStock},
 		{get, "/v1/stores/{id}/orders", s.storeOrders},
 
+		{get, "/v1/riders?area&state&sort&limit&cursor", s.listRiders},
 		{get, "/v1/riders/{id}", s.getRider},
+		{get, "/v1/areas?limit&cursor", s.listAreas},
 		{get, "/v1/areas/{id}/riders", s.areaRiders},
-		{get, "/v1/areas/{id}/deliveries", s.areaDeliveries},
+		{get, "/v1/areas/{id}/deliveries?riderId", s.areaDeliveries},
 		{get, "/v1/users/{id}/orders?limit&cursor", s.userOrders},
 		{get, "/v1/users/{id}/messages?limit&cursor", s.userMessages},
 		{get, "/v1/foods?limit&cursor", s.listFoods},

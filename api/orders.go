@@ -14,6 +14,7 @@ import (
 
 	"baedal/domain"
 	"baedal/domain/order"
+	"baedal/views"
 )
 
 // placed reports whether there is an order; a row may also only remember that
@@ -177,57 +178,97 @@ type orderPage struct {
 	Cursor string         `json:"cursor,omitempty"` // for the next page; none on the last
 }
 
-// scanLimit bounds how many rows one request looks at, so that a rare status
-// does not make it walk over the whole table: the page is then short, and its
-// cursor leads on.
-const scanLimit = 20_000
+// orderFilter is what a list of orders is filtered by; what is empty filters nothing.
+type orderFilter struct {
+	status                   order.Status
+	store, user, rider, area string
+	since, until             domain.Time // of placing: from since on, before until
+	hasSince, hasUntil       bool
+}
+
+func orderFilterOf(q url.Values) (f orderFilter, err error) {
+	var errs [7]error
+	if q.Has("status") {
+		f.status = order.Status(q.Get("status"))
+		errs[0] = knownStatus("status", q.Get("status"))
+	}
+	f.store, errs[1] = idFilter(q, "storeId")
+	f.user, errs[2] = idFilter(q, "userId")
+	f.rider, errs[3] = idFilter(q, "riderId")
+	f.area, errs[4] = idFilter(q, "area")
+	f.since, f.hasSince, errs[5] = timeFilter(q, "since")
+	f.until, f.hasUntil, errs[6] = timeFilter(q, "until")
+	return f, cmp.Or(errs[:]...)
+}
+
+// index returns the index, and the group in it, that has the fewest orders beside
+// those that are wanted. All are sorted by the time of placing, newest first.
+func (f orderFilter) index() (index, group string) {
+	switch {
+	case f.user != "":
+		return "user", f.user
+	case f.rider != "":
+		return "rider", f.rider
+	case f.store != "" && f.status != "":
+		return "storeStatus", f.store + "\x00" + string(f.status)
+	case f.store != "":
+		return "store", f.store
+	case f.status != "" && (f.area == "" || !f.status.Final()):
+		return "status", string(f.status)
+	case f.area != "":
+		return "area", f.area
+	}
+	return "time", ""
+}
+
+func (f orderFilter) match(o *order.Order) bool {
+	return placed(o) &&
+		(f.status == "" || o.Status == f.status) &&
+		(f.store == "" || o.StoreID == f.store) &&
+		(f.user == "" || o.UserID == f.user) &&
+		(f.rider == "" || o.RiderID == f.rider) &&
+		(f.area == "" || o.Store != nil && o.Store.Area == f.area) &&
+		(!f.hasUntil || o.PlacedAt < f.until)
+}
+
+// afterKeys sorts behind every key: it is in no UTF-8 text.
+const afterKeys = "\xff"
 
 func (s *server) listOrders(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	status, store := order.Status(q.Get("status")), q.Get("storeId")
-	if q.Has("status") {
-		if err := knownStatus("status", string(status)); err != nil {
-			return err
-		}
-	}
-	if q.Has("storeId") {
-		if err := domain.CheckID("storeId", store); err != nil {
-			return err
-		}
-	}
-	n, err := limit(r)
+	f, err := orderFilterOf(q)
 	if err != nil {
 		return err
 	}
-	from, err := cursor(r, "order")
+	return s.writeOrders(w, r, q, f)
+}
+
+// writeOrders answers with a page of the orders that a filter wants, newest first.
+func (s *server) writeOrders(w http.ResponseWriter, r *http.Request, q url.Values, f orderFilter) error {
+	index, group := f.index()
+	p, err := pageOf(r, q, index)
 	if err != nil {
 		return err
 	}
-	if from != "" {
-		from += "\x00" // the key after it
+	if f.hasUntil && p.after == (views.Entry{}) {
+		p.after = views.Entry{Sort: views.Newest(f.until), Key: afterKeys}
 	}
 	stale(w, s.Tables.Orders)
-	page := orderPage{Orders: []orderSummary{}}
-	last, scanned, more := "", 0, false
-	err = s.Tables.Orders.Each(from, func(key string, o *order.Order) bool {
-		if len(page.Orders) == n || scanned == scanLimit || r.Context().Err() != nil {
-			more = true
-			return false
+	out := orderPage{Orders: []orderSummary{}}
+	out.Cursor, err = walk(r, s.Tables.Orders, index, group, p, func(_ string, o *order.Order) (bool, error) {
+		switch {
+		case f.hasSince && o.PlacedAt < f.since:
+			return false, errEnd
+		case !f.match(o):
+			return false, nil
 		}
-		last = key
-		scanned++
-		if placed(o) && (status == "" || o.Status == status) && (store == "" || o.StoreID == store) {
-			page.Orders = append(page.Orders, summaryOf(o))
-		}
-		return true
+		out.Orders = append(out.Orders, summaryOf(o))
+		return true, nil
 	})
 	if err != nil {
 		return err
 	}
-	if more && last != "" {
-		page.Cursor = encodeCursor("order", last)
-	}
-	return writeList(w, r, page)
+	return writeList(w, r, out)
 }
 
 // verb spells the type of a command as its path does.

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -27,9 +26,6 @@ const (
 	maxBody     = 1 << 20
 	bodyTimeout = 15 * time.Second       // to read it
 	leastSend   = 100 * time.Millisecond // for the broker to acknowledge a command, even where nobody waits
-
-	defaultLimit = 50
-	maxLimit     = 500
 
 	defaultWait = 5 * time.Second
 	maxWait     = time.Minute
@@ -147,39 +143,6 @@ func idempotencyKey(r *http.Request) string {
 		key = key[1 : len(key)-1]
 	}
 	return key
-}
-
-// limit returns how many entries a page may have.
-func limit(r *http.Request) (int, error) {
-	q := r.URL.Query()
-	if !q.Has("limit") {
-		return defaultLimit, nil
-	}
-	n, err := strconv.Atoi(q.Get("limit"))
-	if err != nil || n < 1 || n > maxLimit {
-		return 0, wrong("limit", fmt.Sprintf("must be from 1 to %d", maxLimit))
-	}
-	return n, nil
-}
-
-// A cursor is opaque to clients. Its kind is in it, so that the cursor of one
-// list is not taken for that of another.
-func encodeCursor(kind, at string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(kind + ":" + at))
-}
-
-// cursor returns what encodeCursor was given, or "".
-func cursor(r *http.Request, kind string) (string, error) {
-	q := r.URL.Query()
-	if !q.Has("cursor") {
-		return "", nil
-	}
-	data, err := base64.RawURLEncoding.DecodeString(q.Get("cursor"))
-	at, ok := strings.CutPrefix(string(data), kind+":")
-	if err != nil || !ok || at == "" {
-		return "", wrong("cursor", "is not one that this list gave: begin without one")
-	}
-	return at, nil
 }
 
 // timeout returns how long the client wants to wait: for the broker to

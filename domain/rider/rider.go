@@ -29,8 +29,12 @@ const TellMetres = 200
 // He is in Area from asking to enter it until it says `left`, so he is never in
 // two. What he wants beyond that is Wish; the newest wish wins.
 type Rider struct {
-	ID    string        `json:"id"`
-	Place *domain.Place `json:"place,omitempty"` // last known
+	ID       string        `json:"id"`
+	Version  int           `json:"version,omitzero"` // counts the changes by commands and events; 0: nothing is known of the rider
+	Name     string        `json:"name,omitempty"`
+	Place    *domain.Place `json:"place,omitempty"`   // last known
+	PlacedAt domain.Time   `json:"placedAt,omitzero"` // when the rider was there
+	Until    domain.Time   `json:"until,omitzero"`    // end of the shift
 
 	Area   string      `json:"area,omitempty"`
 	On     bool        `json:"on,omitzero"`    // the area has said `entered`
