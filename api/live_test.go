@@ -335,7 +335,7 @@ func areaOf(id string, riders []string, deliveries map[string]string) *dispatch.
 	for order, by := range deliveries {
 		d := &dispatch.Delivery{OrderID: order, Attempt: 1}
 		if by != "" {
-			d.Steps = []dispatch.Step{{Seq: 1, Type: "assigned", At: noon, RiderID: by}}
+			d.Steps = []dispatch.Step{{Version: 1, Type: "assigned", At: noon, RiderID: by}}
 		}
 		a.Deliveries = append(a.Deliveries, d)
 	}
