@@ -365,7 +365,7 @@ func await[R any](r *http.Request, table Table[R], key string, cond func(*R) boo
 	var wake wake
 	defer wake.stop()
 	wake.add(table.WatchKey(key))
-	late := time.Now().Add(preferredWait(r.Header))
+	late := time.Now().Add(preferenceOf(r.Header).wait)
 	for {
 		row, err := table.Get(key)
 		if err != nil && !errors.Is(err, views.ErrNotReady) || err == nil && cond(row) || wake.pause(r, time.Until(late)) != woken {

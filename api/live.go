@@ -97,7 +97,7 @@ func (s *server) live(w http.ResponseWriter, r *http.Request, kind, of string, s
 
 	// An EventSource that meets a 503 never comes back, so a view that is about to
 	// be ready is waited for. It wakes when it is.
-	late := time.Now().Add(preferredWait(r.Header))
+	late := time.Now().Add(preferenceOf(r.Header).wait)
 	for {
 		st.at = slices.Clone(at)
 		err = st.begin()

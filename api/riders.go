@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 
@@ -80,32 +79,4 @@ func (s *server) listRiders(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeList(w, r, out)
-}
-
-func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		id, err := pathID(r, "id")
-		if err != nil {
-			return err
-		}
-		if _, err := timeout(r); err != nil {
-			return err
-		}
-		c := &rider.Command{}
-		if err := readBody(w, r, c); err != nil {
-			return err
-		}
-		if c.RiderID != "" && c.RiderID != id {
-			return wrong("riderId", "is not the rider of the path: leave it out")
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		c.Type, c.RiderID = kind, "" // the key says it
-		if err := c.Validate(); err != nil {
-			return err
-		}
-		c = c.Own()
-		return s.send(w, r, c.ID, riderPath(id), func(ctx context.Context) error { return s.Commands.SendRider(ctx, id, c) })
-	}
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"cmp"
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -171,60 +170,4 @@ func (s *server) storeOrders(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeList(w, r, board)
-}
-
-func (s *server) registerStore(w http.ResponseWriter, r *http.Request) error {
-	return s.storeCommand(w, r, stock.Register)
-}
-
-func (s *server) putProduct(w http.ResponseWriter, r *http.Request) error {
-	return s.storeCommand(w, r, stock.PutProduct)
-}
-
-func (s *server) storeVerb(kind string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error { return s.storeCommand(w, r, kind) }
-}
-
-func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind string) error {
-	id, err := pathID(r, "id")
-	if err != nil {
-		return err
-	}
-	product := ""
-	if r.PathValue("product") != "" {
-		if product, err = pathID(r, "product"); err != nil {
-			return err
-		}
-	}
-	if _, err := timeout(r); err != nil {
-		return err
-	}
-	c := &stock.Command{}
-	if err := readBody(w, r, c); err != nil {
-		return err
-	}
-	if r.Method == http.MethodPut {
-		// The body of a PUT is the thing itself: an id in it is the thing's. Taken
-		// for the command's, it would make every later PUT a repeat of the first.
-		c.ID = ""
-	}
-	if c.ID, err = commandID(r, c.ID); err != nil {
-		return err
-	}
-	if c.StoreID != "" && c.StoreID != id {
-		return wrong("storeId", "is not the store of the path: leave it out")
-	}
-	if product != "" && c.Product != "" && c.Product != product {
-		return wrong("product", "is not the product of the path: leave it out")
-	}
-	c.Type, c.StoreID, c.Product = kind, "", product // the key says which store
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	c = c.Own()
-	location := storePath(id)
-	if product != "" {
-		location += "/stock"
-	}
-	return s.send(w, r, c.ID, location, func(ctx context.Context) error { return s.Commands.SendStore(ctx, id, c) })
 }

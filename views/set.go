@@ -94,6 +94,7 @@ type Set struct {
 	Dispatch    *View[dispatch.Area]
 	Messages    *Messages
 	Projections *View[projection.Model]
+	Verdicts    *Verdicts
 
 	all []runner
 }
@@ -115,8 +116,9 @@ func New(opts Options) *Set {
 		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts, AreaIndexes...),
 		Messages:    NewMessages(topics.Messenger, c.MessageLog, opts),
 		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
+		Verdicts:    NewVerdicts("verdicts", c, opts),
 	}
-	s.all = []runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}
+	s.all = append([]runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}, s.Verdicts.views()...)
 	return s
 }
 
