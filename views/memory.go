@@ -58,7 +58,15 @@ func (m *Memory[R]) options() Options {
 }
 
 func (m *Memory[R]) open() error {
+	m.topic.Store(topicHash(""))
 	m.learn(len(m.next))
+	m.asker.start(func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for p, next := range m.next {
+			m.heard(int32(p), next, time.Now())
+		}
+	})
 	for p := range m.next {
 		st, err := m.buildStorage(m.table.Name(), int32(p))
 		if err == nil {
