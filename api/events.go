@@ -30,7 +30,7 @@ func (s *server) storeEvents(w http.ResponseWriter, r *http.Request) error {
 		return unknownStore(id)
 	}
 	stale(w, s.Tables.Orders)
-	return s.live(w, r, "board", id, s.ordersBy("board", id))
+	return s.live(w, r, "board", id, s.ordersBy("board", id, func(o *order.Order) any { return boardOf(o) }))
 }
 
 // userEvents streams what a user ordered and was told. Users are not registered:
@@ -41,7 +41,7 @@ func (s *server) userEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	stale(w, s.Tables.Orders, s.Tables.Messages)
-	return s.live(w, r, "user", id, s.ordersBy("user", id), s.messagesTo(id))
+	return s.live(w, r, "user", id, s.ordersBy("user", id, func(o *order.Order) any { return summaryOf(o) }), s.messagesTo(id))
 }
 
 // riderEvents streams a rider, with the deliveries they have, and what they are
@@ -51,15 +51,15 @@ func (s *server) riderEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	row, err := await(r, s.Tables.Riders, id, func(row *rider.Rider) bool { return row != nil })
+	row, err := await(r, s.Tables.Riders, id, (*rider.Rider).Known)
 	if err != nil {
 		return err
 	}
-	if row == nil {
+	if !row.Known() {
 		return unknownRider(id)
 	}
 	stale(w, s.Tables.Riders, s.Tables.Orders, s.Tables.Messages)
-	return s.live(w, r, "rider", id, &riderSource{s, id}, s.messagesTo(id))
+	return s.live(w, r, "rider", id, &riderSource{s: s, id: id}, s.messagesTo(id))
 }
 
 // areaEvents streams the deliveries and riders of an area. Areas are not
@@ -196,11 +196,15 @@ func (t *timeline) follow(o *order.Order) error {
 
 // riderSource is a rider by themself. A place in it is what was told.
 type riderSource struct {
-	s  *server
-	id string
+	s    *server
+	id   string
+	wake *wake
+	area string // which is watched, while they have something in hand
+	slot int
 }
 
 func (l *riderSource) watch(wake *wake) {
+	l.wake = wake
 	wake.add(l.s.Tables.Riders.WatchKey(l.id))
 	wake.add(l.s.Tables.Orders.Watch("rider", l.id)) // their deliveries show it
 }
@@ -209,9 +213,10 @@ func (l *riderSource) whole(tell tell) (string, error) { return l.since("", tell
 
 func (l *riderSource) since(at string, tell tell) (string, error) {
 	row, err := l.s.Tables.Riders.Get(l.id)
-	if err != nil || row == nil { // the row of a rider stays; it is being read
+	if err != nil || !row.Known() { // it stays; the view is read anew
 		return at, err
 	}
+	l.follow(row)
 	a, err := l.s.riderAnswer(row)
 	if err != nil {
 		return at, err
@@ -220,6 +225,9 @@ func (l *riderSource) since(at string, tell tell) (string, error) {
 	if err != nil {
 		return at, err
 	}
+	for _, d := range a.Deliveries {
+		l.wake.soon(d.partial())
+	}
 	next := hash(data)
 	if next == at {
 		return at, nil
@@ -227,17 +235,38 @@ func (l *riderSource) since(at string, tell tell) (string, error) {
 	return next, tell(riderEvent, data, next)
 }
 
+// follow watches the area as long as it says something about the rider.
+func (l *riderSource) follow(row *rider.Rider) {
+	area := ""
+	if len(row.Deliveries) > 0 {
+		area = row.Area
+	}
+	if area == l.area {
+		return
+	}
+	if l.area != "" {
+		l.wake.remove(l.slot)
+	}
+	if l.area = area; area != "" {
+		l.slot = l.wake.add(l.s.Tables.Areas.WatchKey(area))
+	}
+}
+
+// partial reports whether the order is not known here yet: it will be in a moment.
+func (a *deliveryAnswer) partial() bool { return len(a.Lines) == 0 }
+
 // areaSource is the deliveries and riders of an area. A place in it is the
 // picture that was told.
 type areaSource struct {
 	s    *server
 	area *area
+	wake *wake
 	last *picture
 }
 
 func (l *areaSource) watch(wake *wake) {
+	l.wake = wake
 	wake.add(l.s.Tables.Areas.WatchKey(l.area.id))
-	wake.add(l.s.Tables.Riders.Watch("area", l.area.id))
 }
 
 func (l *areaSource) whole(tell tell) (string, error) {
@@ -251,6 +280,7 @@ func (l *areaSource) whole(tell tell) (string, error) {
 		}
 	}
 	l.last = now
+	l.wake.soon(now.partial)
 	return now.tag, nil
 }
 
@@ -266,33 +296,42 @@ func (l *areaSource) since(at string, tell tell) (string, error) {
 	}
 	was := l.last
 	l.last = now
+	l.wake.soon(now.partial)
 	return now.tag, now.differs(was, tell)
 }
 
-// areaItems returns what an area's stream tells of.
-func (s *server) areaItems(id string) ([]*item, error) {
+// areaItems returns what an area's stream tells of, and whether something of it
+// will be known in a moment only.
+func (s *server) areaItems(id string) (items []*item, partial bool, err error) {
 	row, err := s.Tables.Areas.Get(id)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if row == nil {
 		row = dispatch.NewArea(id)
 	}
-	var items []*item
-	deliveries := row.DeliveriesView()
-	for _, list := range [][]dispatch.DeliveryView{deliveries.Open, deliveries.Assigned} {
+	riders, err := s.areaRiderAnswers(row)
+	if err != nil {
+		return nil, false, err
+	}
+	open, assigned, err := s.areaDeliveryAnswers(row)
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range riders {
+		if items, err = addItem(items, riderEvent, riders[i].ID, &riders[i]); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, list := range [][]deliveryAnswer{open, assigned} {
 		for i := range list {
+			partial = partial || list[i].partial()
 			if items, err = addItem(items, deliveryEvent, list[i].OrderID, &list[i]); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
 	}
-	for _, r := range row.RidersView() {
-		if items, err = addItem(items, riderEvent, r.ID, &r); err != nil {
-			return nil, err
-		}
-	}
-	return items, nil
+	return items, partial, nil
 }
 
 // streamOf returns what a stream is about.
@@ -303,11 +342,11 @@ func streamOf(r *http.Request) (string, error) {
 	return pathID(r, "id")
 }
 
-func (s *server) ordersBy(index, group string) source {
+func (s *server) ordersBy(index, group string, answer func(*order.Order) any) source {
 	return &list[order.Order]{
 		view: s.Tables.Orders, index: index, group: group, event: orderEvent,
 		version: func(o *order.Order) int { return o.Version },
-		answer:  func(o *order.Order) (any, error) { return summaryOf(o), nil },
+		answer:  answer,
 	}
 }
 
@@ -315,7 +354,7 @@ func (s *server) messagesTo(recipient string) source {
 	return &list[notification.Notification]{
 		view: s.Tables.Messages, index: "recipient", group: recipient, event: messageEvent,
 		version: func(*notification.Notification) int { return 1 }, // one never changes
-		answer:  func(n *notification.Notification) (any, error) { return n, nil },
+		answer:  func(n *notification.Notification) any { return n },
 	}
 }
 

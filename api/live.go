@@ -27,6 +27,8 @@ const (
 	keepAlive = 15 * time.Second
 	// eventWrite is how long a client may take to read what was sent to it.
 	eventWrite = 10 * time.Second
+	// lookAgain is when what was told in part is looked at again.
+	lookAgain = 100 * time.Millisecond
 	// eventPace is the least time between two deliveries to one client. What
 	// happens in between comes together, each thing once.
 	eventPace = 20 * time.Millisecond
@@ -124,10 +126,14 @@ func (s *server) pump(r *http.Request, kind string, out *eventWriter, wake *wake
 		if out.flush(); out.err != nil || over {
 			break
 		}
-		told := time.Now()
-		beat.Reset(keepAlive)
+		told, early := time.Now(), wake.early
+		if wake.early = false; early {
+			beat.Reset(lookAgain)
+		} else {
+			beat.Reset(keepAlive)
+		}
 		why := wake.wait(r, beat.C)
-		idle := why == timeUp
+		idle := why == timeUp && !early
 		if why == woken { // what happens at nearly the same time goes out together
 			why = nobody.pause(r, time.Until(told.Add(eventPace)))
 		}
@@ -322,7 +328,11 @@ func acceptsEvents(r *http.Request) error {
 type wake struct {
 	woken [4]<-chan struct{} // nil: nothing is watched
 	stops [4]func()
+	early bool // look again soon
 }
+
+// soon asks for another look in a moment: something that nobody watches is to come.
+func (w *wake) soon(ask bool) { w.early = w.early || ask }
 
 // add watches something more. It returns where.
 func (w *wake) add(woken <-chan struct{}, stop func()) (slot int) {
@@ -517,7 +527,7 @@ type list[R any] struct {
 	index, group string
 	event        string
 	version      func(row *R) int
-	answer       func(row *R) (any, error)
+	answer       func(row *R) any
 }
 
 func (l *list[R]) watch(wake *wake) { wake.add(l.view.Watch(l.index, l.group)) }
@@ -591,11 +601,7 @@ func (l *list[R]) changes(from views.Cursor, known func(views.Change[R]) bool, t
 }
 
 func (l *list[R]) tell(tell tell, row *R, at string) error {
-	a, err := l.answer(row)
-	if err != nil {
-		return err
-	}
-	return tellJSON(tell, l.event, a, at)
+	return tellJSON(tell, l.event, l.answer(row), at)
 }
 
 func tellJSON(tell tell, event string, data any, at string) error {

@@ -228,7 +228,7 @@ func TestLive_WhatIsNotThereYet(t *testing.T) {
 		"/v1/stores/later/events": func(f *fixture) {
 			f.stock.set("later", &stock.Inventory{StoreID: "later", Store: &stock.Store{Name: "L"}})
 		},
-		"/v1/riders/later/events": func(f *fixture) { f.riders.set("later", &rider.Rider{ID: "later"}) },
+		"/v1/riders/later/events": func(f *fixture) { f.riders.set("later", &rider.Rider{ID: "later", Version: 1}) },
 	} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
@@ -247,6 +247,7 @@ func TestLive_WhatIsNotThereYet(t *testing.T) {
 	}
 	t.Run("ViewThatIsNotReady", func(t *testing.T) {
 		f := newFixture(t)
+		f.riders.set("r-1", &rider.Rider{ID: "r-1", Version: 1})
 		url, _ := f.serve()
 		for _, fail := range []func(error){f.orders.fail, f.riders.fail, f.areas.fail} {
 			fail(views.ErrNotReady)
@@ -309,10 +310,11 @@ func TestLive_Rider(t *testing.T) {
 	f := newFixture(t)
 	url, _ := f.serve()
 	path := url + "/v1/riders/r-1/events"
+	f.riders.set("r-1", &rider.Rider{ID: "r-1", Version: 1})
 	l := listen(t, path, "")
-	l.hears("rider r-1", "ready")
+	l.hears("rider r-1 1", "ready")
 	left := l.last
-	f.riders.set("r-1", &rider.Rider{ID: "r-1", On: true, Area: "a-1", Place: &domain.Place{Lat: 37.5, Lon: 127}})
+	f.riders.set("r-1", &rider.Rider{ID: "r-1", Version: 2, On: true, Area: "a-1", Place: &domain.Place{Lat: 37.5, Lon: 127}})
 	e, _ := l.next()
 	require.Equal(t, "rider", e.kind)
 	require.Equal(t, "idle", e.data["state"])
@@ -378,7 +380,7 @@ func TestLive_RiderOfAnOrder(t *testing.T) {
 	f := newFixture(t)
 	url, _ := f.serve()
 	at := func(lon float64) {
-		f.riders.set("r-1", &rider.Rider{ID: "r-1", On: true, Area: "a-1", Place: &domain.Place{Lat: 37.5, Lon: lon}})
+		f.riders.set("r-1", &rider.Rider{ID: "r-1", Version: 2, On: true, Area: "a-1", Place: &domain.Place{Lat: 37.5, Lon: lon}})
 	}
 	o := lifeOf("o-9", order.Placed)
 	f.orders.set("o-9", o)
@@ -414,6 +416,7 @@ func TestLive_Negotiation(t *testing.T) {
 	paths := []string{"/v1/orders/o-1/events", "/v1/stores/s-1/events", "/v1/riders/r-1/events", "/v1/areas/a-1/events", "/v1/users/u-1/events"}
 	for _, path := range paths {
 		f := newFixture(t)
+		f.riders.set("r-1", &rider.Rider{ID: "r-1", Version: 1})
 		a := f.do(http.MethodHead, path, "")
 		require.Equal(t, http.StatusOK, a.Code)
 		require.Equal(t, "text/event-stream", a.Header().Get("Content-Type"))

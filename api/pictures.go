@@ -37,10 +37,12 @@ func (i *item) compare(j *item) int {
 type picture struct {
 	items []*item // in order
 	tag   string  // the same for the same picture, at any instance
+	// partial: views that are joined lag behind, so another is to be taken soon.
+	partial bool
 }
 
 // newPicture returns a picture that shares with the one before what is the same.
-func newPicture(items []*item, before *picture) *picture {
+func newPicture(items []*item, partial bool, before *picture) *picture {
 	slices.SortFunc(items, (*item).compare)
 	sum := sha256.New()
 	i := 0
@@ -52,7 +54,7 @@ func newPicture(items []*item, before *picture) *picture {
 			items[k] = before.items[i]
 		}
 	}
-	return &picture{items, hex.EncodeToString(sum.Sum(nil)[:8])}
+	return &picture{items, hex.EncodeToString(sum.Sum(nil)[:8]), partial}
 }
 
 // differs tells what is gone since another picture, then what is new or changed.
@@ -153,7 +155,7 @@ func (as *areas) leave(a *area) {
 
 // now returns a picture of what there is at the time of the call or later. All who
 // ask while one is being taken share the next.
-func (a *area) now(items func(id string) ([]*item, error)) (*picture, error) {
+func (a *area) now(items func(id string) ([]*item, bool, error)) (*picture, error) {
 	asked := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -165,11 +167,11 @@ func (a *area) now(items func(id string) ([]*item, error)) (*picture, error) {
 		}
 	}
 	began := time.Now()
-	now, err := items(a.id)
+	now, partial, err := items(a.id)
 	if err != nil {
 		return nil, err
 	}
-	p := newPicture(now, before)
+	p := newPicture(now, partial, before)
 	a.taken = began
 	if before != nil && before.tag == p.tag {
 		return before, nil
