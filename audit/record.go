@@ -209,6 +209,7 @@ type (
 	stockRow struct {
 		Products []struct {
 			Product  string `json:"product"`
+			Gone     bool   `json:"gone"`
 			OnHand   int64  `json:"onHand"`
 			Reserved int64  `json:"reserved"`
 			Added    int64  `json:"added"`
@@ -220,9 +221,7 @@ type (
 			Attempt int    `json:"attempt"`
 			Lines   []line `json:"lines"`
 		} `json:"reservations"`
-		Decided []struct {
-			ID string `json:"id"`
-		} `json:"decided"`
+		Decided []string `json:"decided"`
 	}
 	paymentRow struct {
 		Attempts []struct {

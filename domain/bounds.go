@@ -67,6 +67,14 @@ func CheckText(field, text string, most int) error {
 	return nil
 }
 
+// CheckPhone says what is wrong with a telephone number that may be left out.
+func CheckPhone(field, number string) error {
+	if strings.ContainsFunc(number, unicode.IsControl) {
+		return Wrong(field, "must not contain control characters")
+	}
+	return CheckText(field, number, MaxPhone)
+}
+
 // CheckMadeID says what is wrong with the id of a message that Baedal makes,
 // whatever it is about: see CheckName.
 func CheckMadeID(id string) error { return CheckText("id", id, MaxMadeID) }

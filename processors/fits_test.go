@@ -486,7 +486,7 @@ func (s *shop) says(c stock.Command) stock.Out {
 
 func (s *shop) put(i int, name string) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: name, Price: new(domain.MaxPrice)}).Verdict.Reason
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: &name, Price: new(domain.MaxPrice)}).Verdict.Reason
 }
 
 func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
@@ -496,7 +496,7 @@ func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
 
 func (s *shop) register(i int) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: worstName(i), Area: worstID(i), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: new(worstName(i)), Area: new(worstID(i)), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
 		AutoAccept: new(false), CookingTime: new(domain.MaxCookingTime - 1)}).Verdict.Reason
 }
 
@@ -510,7 +510,11 @@ func TestFits_Inventory(t *testing.T) {
 			for ; s.put(products, worstName(products)) == ""; products++ {
 				add := stock.Command{Meta: domain.Meta{Type: stock.AddStock}, Product: worstID(products), Quantity: domain.MaxQuantity}
 				require.Empty(t, s.says(add).Verdict.Reason)
+				sold := stock.Command{Meta: domain.Meta{Type: stock.SoldOut}, Product: worstID(products), Until: fitsAt}
+				require.Empty(t, s.says(sold).Verdict.Reason)
 			}
+			slow := stock.Command{Meta: domain.Meta{Type: stock.Slow}, Until: fitsAt.Add(24 * time.Hour), By: new(domain.MaxCookingTime - 1)}
+			require.Empty(t, s.says(slow).Verdict.Reason)
 			require.Greater(t, products, domain.MaxLines)
 
 			orders := 0
@@ -542,7 +546,7 @@ func TestFits_Inventory(t *testing.T) {
 			}
 			within(t, s.s.Products, stock.MaxProductBytes)
 			within(t, s.s.Reservations, stock.MaxReservedBytes)
-			within(t, s.s.Decided, stock.MaxDecidedBytes)
+			within(t, s.s.Decided, stock.MaxAcceptedBytes+domain.MaxRefusedBytes)
 			within(t, s.s.Refused, stock.MaxRefusedBytes)
 
 			// What ends has room.
@@ -564,11 +568,11 @@ func TestFits_Inventory(t *testing.T) {
 // Decisions with short reasons are many.
 func TestFits_Decided(t *testing.T) {
 	s := &shop{t: t, s: stock.NewInventory("s")}
-	for range stock.MaxDecided {
+	for range 1000 {
 		require.NotEmpty(t, s.says(stock.Command{Meta: domain.Meta{Type: stock.Open}}).Verdict.Reason, "it is not registered")
-		within(t, s.s.Decided, stock.MaxDecidedBytes)
+		within(t, s.s.Decided, domain.MaxRefusedBytes)
 	}
-	require.Less(t, len(s.s.Decided), stock.MaxDecided)
+	require.Less(t, len(s.s.Decided), 1000)
 }
 
 // quarter is an area at full length.

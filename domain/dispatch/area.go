@@ -145,7 +145,7 @@ type turn struct {
 // reports whether the row changed. A rule that may leave neither a step nor an
 // Answer must find out by itself that it was applied before.
 var rules = map[string]func(*turn) bool{
-	Request: (*turn).request, Ready: (*turn).ready, GiveUp: (*turn).giveUp, Withdraw: (*turn).withdraw,
+	Request: (*turn).request, Ready: (*turn).ready, Postpone: (*turn).postpone, GiveUp: (*turn).giveUp, Withdraw: (*turn).withdraw,
 	Enter: (*turn).enter, Leave: (*turn).leave, Move: (*turn).move,
 	Claim: (*turn).fromRider, Decline: (*turn).fromRider, PickedUp: (*turn).fromRider, Delivered: (*turn).fromRider,
 }
@@ -201,6 +201,17 @@ func (t *turn) ready() bool {
 		return false
 	}
 	d.Ready, d.ReadyAt = true, Millis(t.now)
+	return true
+}
+
+// postpone makes the food ready later. It never makes it ready sooner, so one
+// that comes again changes nothing.
+func (t *turn) postpone() bool {
+	d := t.delivery()
+	if d == nil || d.Ready || d.finished() || Millis(t.c.ReadyAt) <= d.ReadyAt {
+		return false
+	}
+	d.ReadyAt = Millis(t.c.ReadyAt)
 	return true
 }
 

@@ -127,6 +127,9 @@ func (w *town) customerOrders() {
 	for i := range 1 + w.upTo("more foods", 1) {
 		c.Lines = append(c.Lines, domain.Line{Product: foods[(first+i)%len(foods)], Quantity: 1 + w.upTo("more pieces", 2)})
 	}
+	if w.rarely("note") {
+		c.Note, c.Phone = "ring twice", "+82 10-1234-5678"
+	}
 	if w.rarely("expects") {
 		total := domain.Money(c.Lines[0].Quantity) * 1000
 		c.ExpectedTotal = &total
@@ -150,9 +153,14 @@ func (w *town) anyOrderCommand() {
 		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{Lat: new(0.0), Lon: new(0.0)}, []domain.Line{{Product: foods[0], Quantity: 1}}
 	case order.Cancel:
 		c.By = order.Customer
+	case order.Postpone:
+		c.By = w.pick("later by", []string{"1m", "10m"})
 	case order.RequestRefund:
 		w.asksRefund(id, c.UserID)
 		return
+	}
+	if w.rarely("of a version") {
+		c.IfVersion = new(w.upTo("version", 5))
 	}
 	w.orderSays(id, c)
 }
