@@ -259,6 +259,8 @@ type fixture struct {
 	areas    *fakeTable[dispatch.Area]
 	messages *fakeMessages
 	models   *fakeTable[projection.Model]
+	verdicts *views.MemoryVerdicts
+	consumed func(context.Context, string) error
 	commands fakeCommands
 	ready    error
 	damaged  error
@@ -314,15 +316,23 @@ func (f *fixture) with(commands api.Commands) *fixture {
 		Tables: api.Tables{Orders: f.orders, Stock: f.stock, Riders: f.riders, Areas: f.areas, Messages: f.messages, Models: f.models,
 			Progress: func() []views.Progress { return f.progress }},
 		Commands: commands,
-		Ready:    func() error { return f.ready },
-		Damaged:  func() error { return f.damaged },
-		Metrics:  f.metrics, Registerer: f.metrics,
+		Verdicts: f.verdicts,
+		Consumed: func(ctx context.Context, stream string) error {
+			if f.consumed == nil {
+				return errors.New("it can't be known")
+			}
+			return f.consumed(ctx, stream)
+		},
+		Ready:   func() error { return f.ready },
+		Damaged: func() error { return f.damaged },
+		Metrics: f.metrics, Registerer: f.metrics,
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return f
 }
 
-func newFixture(t testing.TB) *fixture {
+// emptyFixture is the API where nothing has happened yet.
+func emptyFixture(t testing.TB) *fixture {
 	catalog := topics.New("", 2)
 	f := &fixture{t: t, log: &logs{},
 		orders:   fake(t, catalog.OrdersTable, views.OrderIndexes...),
@@ -330,8 +340,13 @@ func newFixture(t testing.TB) *fixture {
 		riders:   fake(t, catalog.RidersTable, views.RiderIndexes...),
 		areas:    fake(t, catalog.DispatchTable, views.AreaIndexes...),
 		messages: newFakeMessages(t),
+		verdicts: newFakeVerdicts(t),
 		models:   fake(t, catalog.ProjectionsTable)}
-	f.with(&f.commands)
+	return f.with(&f.commands)
+}
+
+func newFixture(t testing.TB) *fixture {
+	f := emptyFixture(t)
 	paid := lifeOf("o-1", order.Placed, order.Paying, order.Paid)
 	paid.Total, paid.Store = new(domain.Money(18000)), &stock.Store{Name: "Mine", Area: "a-1"}
 	paid.Deadline = &order.Wait{At: noon.Add(time.Hour), Then: "rejected"}
@@ -383,6 +398,12 @@ func (f *fixture) do(method, path, body string, headers ...string) answer {
 		require.NoError(f.t, json.Unmarshal(w.Body.Bytes(), &a.json), w.Body.String())
 	}
 	return a
+}
+
+// later sends a command and does not wait for its verdict.
+func (f *fixture) later(method, path, body string, headers ...string) answer {
+	f.t.Helper()
+	return f.do(method, path, body, append([]string{"Prefer", "respond-async"}, headers...)...)
 }
 
 func (f *fixture) get(path string, headers ...string) answer {

@@ -195,7 +195,7 @@ func (m message) overHTTP(t *testing.T, field, data string, want any, err error)
 	delete(body, "type")
 	text, _ := json.Marshal(body)
 	f := newFixture(t)
-	a := f.do(method, path, string(text))
+	a := f.later(method, path, string(text))
 	if err != nil {
 		require.Equal(t, http.StatusBadRequest, a.Code, "%s: %s", text, a.Body)
 		named, _ := domain.WrongField(err)
@@ -361,13 +361,13 @@ func TestBounds_OtherFields(t *testing.T) {
 		"address": map[string]any{"text": long}, "lines": []any{map[string]any{"product": long, "name": long}}})
 	for _, path := range []string{"/v1/orders/o-1/confirm", "/v1/stores/s-1/open", "/v1/riders/r-1/offline"} {
 		f := newFixture(t)
-		a := f.do("POST", path, string(junk))
+		a := f.later("POST", path, string(junk))
 		require.Equal(t, http.StatusAccepted, a.Code, a.Body)
 		sent, _ := json.Marshal(f.commands.all()[0].command)
 		require.Less(t, len(sent), 300)
 	}
 	f := newFixture(t)
-	a := f.do("POST", "/v1/orders", changed(placeBody, "lines.0.name", long, false))
+	a := f.later("POST", "/v1/orders", changed(placeBody, "lines.0.name", long, false))
 	require.Equal(t, http.StatusAccepted, a.Code, a.Body)
 	require.NotContains(t, f.commands.all()[0].command["lines"].([]any)[0], "name")
 }
@@ -397,7 +397,7 @@ func TestTimes(t *testing.T) {
 		_, err := codecs.Decode[order.Command]([]byte(changed(body, "type", order.Confirm, false)))
 		require.Equal(t, good, err == nil, "%s: %v", at, err)
 		f := newFixture(t)
-		a := f.do("POST", "/v1/orders/o-1/confirm", body)
+		a := f.later("POST", "/v1/orders/o-1/confirm", body)
 		if !good {
 			require.Equal(t, http.StatusBadRequest, a.Code, a.Body)
 			require.Equal(t, "at", a.json["field"])
@@ -429,10 +429,10 @@ func TestDotIDs(t *testing.T) {
 			}
 		}
 		f := newFixture(t)
-		f.do("POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, strconv.Quote(id), 1)).problem(t, http.StatusBadRequest, "must not be")
+		f.later("POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, strconv.Quote(id), 1)).problem(t, http.StatusBadRequest, "must not be")
 		for _, path := range []string{"/v1/orders/%s/cancel", "/v1/stores/%s/open", "/v1/riders/%s/offline", "/v1/stores/s-1/products/%s/sold-out"} {
 			escaped := strings.ReplaceAll(id, ".", "%2E")
-			a := f.do("POST", fmt.Sprintf(path, escaped), "")
+			a := f.later("POST", fmt.Sprintf(path, escaped), "")
 			require.GreaterOrEqual(t, a.Code, 400, path)
 		}
 		require.Empty(t, f.commands.all())
