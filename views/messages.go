@@ -27,7 +27,8 @@ type Messages struct {
 
 // ByRecipient is the index of messages: group recipient, newest first.
 var ByRecipient = Index[notification.Notification]{Name: "recipient", Version: 1, Feed: true,
-	Of: func(_ string, n *notification.Notification) []Place { return []Place{{n.Recipient, Newest(n.At)}} }}
+	Mark: func(*notification.Notification) uint64 { return 1 }, // one that is repeated is the same
+	Of:   func(_ string, n *notification.Notification) []Place { return []Place{{n.Recipient, Newest(n.At)}} }}
 
 // listed is how many of a recipient's messages are read at most: the newest.
 const listed = 1000
