@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -26,45 +28,46 @@ import (
 	"baedal/domain/projection"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
+	"baedal/topics"
 	"baedal/views"
 )
 
-// fakeTable is a table in memory.
+// fakeTable is a view in memory that can fail.
 type fakeTable[R any] struct {
+	*views.Memory[R]
 	mu      sync.Mutex
 	rows    map[string]*R
-	changed chan struct{}
 	waiting int
 	err     error
 	panics  bool
 }
 
-func (t *fakeTable[R]) set(key string, row *R) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.rows == nil {
-		t.rows = map[string]*R{}
-	}
-	t.rows[key] = row
-	if row == nil {
-		delete(t.rows, key)
-	}
-	t.wake()
+func fake[R any](t testing.TB, table topics.Table[R], indexes ...views.Index[R]) *fakeTable[R] {
+	m, err := views.NewMemory(table.Topic, table, indexes...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return &fakeTable[R]{Memory: m, rows: map[string]*R{}}
 }
 
-func (t *fakeTable[R]) wake() {
-	if t.changed != nil {
-		close(t.changed)
-		t.changed = nil
+// set changes a row; nil removes it.
+func (t *fakeTable[R]) set(key string, row *R) {
+	t.mu.Lock()
+	t.rows[key] = row
+	t.mu.Unlock()
+	if err := t.Put(key, row); err != nil {
+		panic(err)
 	}
 }
 
 // breakDown makes every later look at the table panic.
 func (t *fakeTable[R]) breakDown() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.panics = true
-	t.wake()
+	rows := maps.Clone(t.rows)
+	t.mu.Unlock()
+	for key, row := range rows { // wakes those who wait
+		_ = t.Put(key, row)
+	}
 }
 
 func (t *fakeTable[R]) fail(err error) {
@@ -73,60 +76,64 @@ func (t *fakeTable[R]) fail(err error) {
 	t.err = err
 }
 
-func (t *fakeTable[R]) Get(key string) (*R, error) {
+func (t *fakeTable[R]) fault() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.panics {
 		panic("a bug")
 	}
-	return t.rows[key], t.err
+	return t.err
+}
+
+func (t *fakeTable[R]) Get(key string) (*R, error) {
+	if err := t.fault(); err != nil {
+		return nil, err
+	}
+	return t.Memory.Get(key)
 }
 
 func (t *fakeTable[R]) Each(from string, fn func(string, *R) bool) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.err != nil {
-		return t.err
+	if err := t.fault(); err != nil {
+		return err
 	}
-	var keys []string
-	for k := range t.rows {
-		if k >= from {
-			keys = append(keys, k)
-		}
+	return t.Memory.Each(from, fn)
+}
+
+func (t *fakeTable[R]) Scan(index, group string, after views.Entry, fn func(at views.Entry, key string, row *R) bool) error {
+	if err := t.fault(); err != nil {
+		return err
 	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		if !fn(k, t.rows[k]) {
-			return nil
-		}
+	return t.Memory.Scan(index, group, after, fn)
+}
+
+func (t *fakeTable[R]) Groups(index, prefix string, fn func(string) bool) error {
+	if err := t.fault(); err != nil {
+		return err
 	}
-	return nil
+	return t.Memory.Groups(index, prefix, fn)
+}
+
+func (t *fakeTable[R]) Changes(index, group string, since views.Cursor) ([]views.Change[R], views.Cursor, error) {
+	if err := t.fault(); err != nil {
+		return nil, since, err
+	}
+	return t.Memory.Changes(index, group, since)
 }
 
 func (t *fakeTable[R]) Wait(ctx context.Context, key string, cond func(*R) bool) (*R, error) {
-	for {
-		t.mu.Lock()
-		row, err, panics := t.rows[key], t.err, t.panics
-		if panics {
-			t.mu.Unlock()
-			panic("a bug")
-		}
-		if err != nil || cond(row) {
-			t.mu.Unlock()
-			return row, err
-		}
-		if t.changed == nil {
-			t.changed = make(chan struct{})
-		}
-		changed := t.changed
-		t.waiting++
-		t.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return row, ctx.Err()
-		}
+	if err := t.fault(); err != nil {
+		return nil, err
 	}
+	return t.Memory.Wait(ctx, key, func(row *R) bool {
+		_ = t.fault()
+		if cond(row) {
+			return true
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.waiting++
+		return false
+	})
 }
 
 func (t *fakeTable[R]) Staleness() time.Duration { return 7 * time.Millisecond }
@@ -137,6 +144,64 @@ func (t *fakeTable[R]) waits() int {
 	defer t.mu.Unlock()
 	return t.waiting
 }
+
+// fakeMessages is a message log in memory that can fail.
+type fakeMessages struct {
+	*views.Messages
+	memory *views.Memory[notification.Notification]
+	mu     sync.Mutex
+	err    error
+}
+
+func newFakeMessages(t testing.TB) *fakeMessages {
+	m, memory, err := views.NewMemoryMessages("messages", topics.New("", 2).MessageLog)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, memory.Close()) })
+	return &fakeMessages{Messages: m, memory: memory}
+}
+
+func (m *fakeMessages) set(recipient string, log *notification.Log) {
+	for _, n := range log.Messages {
+		if err := m.memory.Put(recipient, &n); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (m *fakeMessages) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
+}
+
+func (m *fakeMessages) fault() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+func (m *fakeMessages) Get(recipient string) (*notification.Log, error) {
+	if err := m.fault(); err != nil {
+		return nil, err
+	}
+	return m.Messages.Get(recipient)
+}
+
+func (m *fakeMessages) Scan(index, group string, after views.Entry, fn func(views.Entry, string, *notification.Notification) bool) error {
+	if err := m.fault(); err != nil {
+		return err
+	}
+	return m.Messages.Scan(index, group, after, fn)
+}
+
+func (m *fakeMessages) Changes(index, group string, since views.Cursor) ([]views.Change[notification.Notification], views.Cursor, error) {
+	if err := m.fault(); err != nil {
+		return nil, since, err
+	}
+	return m.Messages.Changes(index, group, since)
+}
+
+func (m *fakeMessages) Staleness() time.Duration { return 7 * time.Millisecond }
 
 // sent is a command as it reached its stream.
 type sent struct {
@@ -186,19 +251,38 @@ func (c *fakeCommands) all() []sent {
 
 // fixture is the API over fakes, with a town in which something has happened.
 type fixture struct {
-	t        *testing.T
+	t        testing.TB
 	handler  http.Handler
-	orders   fakeTable[order.Order]
-	stock    fakeTable[stock.Inventory]
-	riders   fakeTable[rider.Rider]
-	areas    fakeTable[dispatch.Area]
-	messages fakeTable[notification.Log]
-	models   fakeTable[projection.Model]
+	orders   *fakeTable[order.Order]
+	stock    *fakeTable[stock.Inventory]
+	riders   *fakeTable[rider.Rider]
+	areas    *fakeTable[dispatch.Area]
+	messages *fakeMessages
+	models   *fakeTable[projection.Model]
 	commands fakeCommands
 	ready    error
 	damaged  error
 	progress []views.Progress
-	log      *strings.Builder
+	log      *logs
+	metrics  *prometheus.Registry
+}
+
+// logs keeps what was logged.
+type logs struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.String()
 }
 
 const noon = domain.Time(1_767_225_600_000) // 2026-01-01T00:00:00Z
@@ -225,20 +309,28 @@ func grow(o *order.Order, statuses ...order.Status) *order.Order {
 
 // with returns the fixture with other commands.
 func (f *fixture) with(commands api.Commands) *fixture {
+	f.metrics = prometheus.NewRegistry()
 	f.handler = api.New(api.Deps{
-		Tables: api.Tables{Orders: &f.orders, Stock: &f.stock, Riders: &f.riders, Areas: &f.areas, Messages: &f.messages, Models: &f.models,
+		Tables: api.Tables{Orders: f.orders, Stock: f.stock, Riders: f.riders, Areas: f.areas, Messages: f.messages, Models: f.models,
 			Progress: func() []views.Progress { return f.progress }},
 		Commands: commands,
 		Ready:    func() error { return f.ready },
 		Damaged:  func() error { return f.damaged },
-		Metrics:  prometheus.NewRegistry(),
-		Logger:   slog.New(slog.NewTextHandler(f.log, nil)),
+		Metrics:  f.metrics, Registerer: f.metrics,
+		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return f
 }
 
-func newFixture(t *testing.T) *fixture {
-	f := &fixture{t: t, log: &strings.Builder{}}
+func newFixture(t testing.TB) *fixture {
+	catalog := topics.New("", 2)
+	f := &fixture{t: t, log: &logs{},
+		orders:   fake(t, catalog.OrdersTable, views.OrderIndexes...),
+		stock:    fake(t, catalog.StockTable, views.StoreIndexes...),
+		riders:   fake(t, catalog.RidersTable, views.RiderIndexes...),
+		areas:    fake(t, catalog.DispatchTable, views.AreaIndexes...),
+		messages: newFakeMessages(t),
+		models:   fake(t, catalog.ProjectionsTable)}
 	f.with(&f.commands)
 	paid := lifeOf("o-1", order.Placed, order.Paying, order.Paid)
 	paid.Total, paid.Store = new(domain.Money(18000)), &stock.Store{Name: "Mine", Area: "a-1"}
@@ -247,15 +339,15 @@ func newFixture(t *testing.T) *fixture {
 	refused := lifeOf("o-2", order.Placed, order.RefusedStatus)
 	refused.Reason = "short"
 	f.orders.set("o-2", refused)
-	f.orders.set("o-3", &order.Order{ID: "o-3", Recent: []order.Answer{{CommandID: "c", Reason: "unknown order"}}})
+	f.orders.set("o-3", &order.Order{ID: "o-3", Recent: []order.Answer{{CommandID: "c", Refusal: domain.Refuse(domain.CodeUnknown, "unknown order")}}})
 	f.stock.set("s-1", &stock.Inventory{StoreID: "s-1", Open: true, Store: &stock.Store{Name: "Mine", Area: "a-1", Lat: 37.5, Lon: 127.03, AutoAccept: true,
 		CookingTime: domain.Duration(5 * time.Second)}, Products: []stock.Product{{ID: "p-1", Name: "Bibimbap", Price: 9000, OnHand: 10, Reserved: 2}}})
 	f.stock.set("s-2", &stock.Inventory{StoreID: "s-2"}) // only refusals
 	f.riders.set("r-1", &rider.Rider{ID: "r-1"})
 	f.messages.set("u-1", &notification.Log{Recipient: "u-1", Messages: []notification.Notification{
-		{Meta: domain.Meta{Type: "placed", ID: "m-1", At: noon}, Recipient: "u-1", Message: "first"},
-		{Meta: domain.Meta{Type: "paid", ID: "m-2", At: noon.Add(time.Second)}, Recipient: "u-1", Message: "second"},
-		{Meta: domain.Meta{Type: "accepted", ID: "m-3", At: noon.Add(time.Second)}, Recipient: "u-1", Message: "third"}}})
+		messageOf(1, "placed", noon, "first"),
+		messageOf(2, "paid", noon.Add(time.Second), "second"),
+		messageOf(3, "accepted", noon.Add(time.Second), "third")}})
 	f.models.set("user/u-1", &projection.Model{Key: "user/u-1", Orders: []projection.Ref{
 		{OrderID: "o-1", At: noon}, {OrderID: "o-2", At: noon.Add(time.Minute)}, {OrderID: "o-forgotten", At: noon.Add(-time.Hour)}}})
 	f.models.set("store/s-1", &projection.Model{Key: "store/s-1", Orders: []projection.Ref{{OrderID: "o-1", At: noon}, {OrderID: "o-2", At: noon.Add(time.Minute)}}})
@@ -263,6 +355,11 @@ func newFixture(t *testing.T) *fixture {
 	f.models.set("food/p-2", &projection.Model{Key: "food/p-2", Count: 1, Quantity: 1})
 	f.models.set("o-1", &projection.Model{Key: "o-1"})
 	return f
+}
+
+func messageOf(version int, typ string, at domain.Time, text string) notification.Notification {
+	return notification.Notification{Meta: domain.Meta{Type: typ, ID: fmt.Sprintf("o-1/%d/customer", version), At: at},
+		Recipient: "u-1", Audience: notification.Customer, OrderID: "o-1", Status: typ, Message: text}
 }
 
 type answer struct {
@@ -308,7 +405,7 @@ func TestAPI_Read(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{"/v1/orders/o-1", `{"id":"o-1","status":"paid","version":3,"attempt":1,"userId":"u-1","storeId":"s-1","area":"a-1",
 			"lines":[{"product":"p-1","quantity":2,"name":"Bibimbap","price":9000}],"total":18000,"riderId":"","reason":"",
-			"deadline":{"at":"2026-01-01T01:00:00.000Z","then":"rejected"},"placedAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:03.000Z",
+			"address":{"text":"Teheran-ro 1","lat":37.5,"lon":127.04},"deadline":{"at":"2026-01-01T01:00:00.000Z","then":"rejected"},"placedAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:03.000Z",
 			"timeline":[{"version":1,"at":"2026-01-01T00:00:01.000Z","type":"placed","status":"placed","causeId":"c"},
 				{"version":2,"at":"2026-01-01T00:00:02.000Z","type":"paying","status":"paying","causeId":"c"},
 				{"version":3,"at":"2026-01-01T00:00:03.000Z","type":"paid","status":"paid","causeId":"c"}]}`},
@@ -319,8 +416,8 @@ func TestAPI_Read(t *testing.T) {
 		{"/v1/areas/a-1/deliveries", `{"area":"a-1","open":[],"assigned":[]}`},
 		{"/v1/users/u-2/orders", `{"orders":[]}`},
 		{"/v1/users/u-2/messages", `{"messages":[]}`},
-		{"/v1/users/u-1/messages?limit=1", `{"messages":[{"type":"accepted","id":"m-3","at":"2026-01-01T00:00:01.000Z","recipient":"u-1","audience":"","orderId":"","status":"",
-			"message":"third"}],"cursor":"bWVzc2FnZToxNzY3MjI1NjAxMDAwL20tMw"}`},
+		{"/v1/users/u-1/messages?limit=1", `{"messages":[{"type":"accepted","id":"o-1/3/customer","at":"2026-01-01T00:00:01.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"accepted",
+			"message":"third"}],"cursor":"bWVzc2FnZToxNzY3MjI1NjAxMDAwL28tMS8zL2N1c3RvbWVy"}`},
 		{"/v1/foods", `{"foods":[{"product":"p-1","orders":3,"quantity":7},{"product":"p-2","orders":1,"quantity":1}]}`},
 		{"/v1/foods/p-1", `{"product":"p-1","orders":3,"quantity":7}`},
 	} {
@@ -340,7 +437,7 @@ func TestAPI_Read(t *testing.T) {
 			require.Equal(t, tag, a.Header().Get("ETag"))
 			require.Equal(t, http.StatusOK, f.get(c.path, "If-None-Match", `"other"`).Code)
 
-			for _, table := range []interface{ fail(error) }{&f.orders, &f.stock, &f.riders, &f.areas, &f.messages, &f.models} {
+			for _, table := range []interface{ fail(error) }{f.orders, f.stock, f.riders, f.areas, f.messages, f.models} {
 				table.fail(views.ErrNotReady)
 			}
 			a = f.get(c.path)
@@ -374,7 +471,7 @@ func TestAPI_ReadOfNothing(t *testing.T) {
 		"/v1/orders/o-1/../../healthz": "there is nothing at",
 	} {
 		t.Run(path, func(t *testing.T) {
-			newFixture(t).get(path).problem(t, http.StatusNotFound, detail)
+			newFixture(t).get(path, "Prefer", "wait=0").problem(t, http.StatusNotFound, detail)
 		})
 	}
 }
@@ -546,7 +643,7 @@ func TestAPI_Pages(t *testing.T) {
 	require.Equal(t, [][]string{nil}, walk("/v1/orders?storeId=s-9", "orders", "id"))
 	// The order that was forgotten has its place, but nothing to show.
 	require.Equal(t, [][]string{{"o-2"}, {"o-1"}, nil}, walk("/v1/users/u-1/orders?limit=1", "orders", "id"))
-	require.Equal(t, [][]string{{"m-3", "m-2"}, {"m-1"}}, walk("/v1/users/u-1/messages?limit=2", "messages", "id"))
+	require.Equal(t, [][]string{{"o-1/3/customer", "o-1/2/customer"}, {"o-1/1/customer"}}, walk("/v1/users/u-1/messages?limit=2", "messages", "id"))
 	require.Equal(t, [][]string{{"p-1"}, {"p-2"}}, walk("/v1/foods?limit=1", "foods", "product"))
 
 	require.NotContains(t, f.get("/v1/orders").Body.String(), "timeline", "lists leave it out")

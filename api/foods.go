@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"baedal/domain/projection"
+	"baedal/views"
 )
 
 type foodAnswer struct {
@@ -24,36 +25,32 @@ func foodOf(product string, m *projection.Model) foodAnswer {
 
 // listFoods lists what was ordered and paid, in order of the products' ids.
 func (s *server) listFoods(w http.ResponseWriter, r *http.Request) error {
-	n, err := limit(r)
-	if err != nil {
-		return err
-	}
-	last, err := cursor(r, "food")
+	p, err := pageOf(r, r.URL.Query(), "foods")
 	if err != nil {
 		return err
 	}
 	from := projection.FoodPrefix
-	if last != "" {
-		from = projection.FoodKey(last) + "\x00" // the key after it
+	if p.after.Key != "" {
+		from = projection.FoodKey(p.after.Key) + "\x00" // the key after it
 	}
 	stale(w, s.Tables.Models)
-	page := foodPage{Foods: []foodAnswer{}}
+	out := foodPage{Foods: []foodAnswer{}}
 	err = s.Tables.Models.Each(from, func(key string, m *projection.Model) bool {
 		product, is := strings.CutPrefix(key, projection.FoodPrefix)
 		if !is {
 			return false
 		}
-		if len(page.Foods) == n {
-			page.Cursor = encodeCursor("food", page.Foods[n-1].Product)
+		if n := len(out.Foods); n == p.limit {
+			out.Cursor = p.cursor(views.Entry{Key: out.Foods[n-1].Product})
 			return false
 		}
-		page.Foods = append(page.Foods, foodOf(product, m))
+		out.Foods = append(out.Foods, foodOf(product, m))
 		return true
 	})
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", page)
+	return writeList(w, r, out)
 }
 
 func (s *server) getFood(w http.ResponseWriter, r *http.Request) error {
@@ -69,5 +66,5 @@ func (s *server) getFood(w http.ResponseWriter, r *http.Request) error {
 	if row == nil {
 		return problemf(http.StatusNotFound, "food %q has not been ordered yet: GET /v1/foods lists those that were", product)
 	}
-	return writeTable(w, r, "", foodOf(product, row))
+	return writeList(w, r, foodOf(product, row))
 }

@@ -20,7 +20,8 @@ const (
 	MaxDigest    = 64  // SHA-256 in hex
 
 	MaxName   = 500  // of a store, a product or a person; no control characters
-	MaxText   = 1000 // of an address
+	MaxText   = 1000 // of an address, or a note
+	MaxPhone  = 50   // a number as people write it
 	MaxReason = 1000 // of a command
 	MaxTold   = 1100 // of an event: a command's reason, and whose it is
 	MaxURL    = 2000

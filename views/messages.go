@@ -25,6 +25,10 @@ type Messages struct {
 	applied   atomic.Int64
 }
 
+// ByRecipient is the index of messages: group recipient, newest first.
+var ByRecipient = Index[notification.Notification]{Name: "recipient", Version: 1, Feed: true,
+	Of: func(_ string, n *notification.Notification) []Place { return []Place{{n.Recipient, Newest(n.At)}} }}
+
 // listed is how many of a recipient's messages are read at most: the newest.
 const listed = 1000
 
@@ -33,7 +37,7 @@ const sweepEvery = 100_000
 
 // NewMessages returns the view of a message log, to be filled by Run.
 func NewMessages(name string, log topics.Stream[notification.Notification], opts Options) *Messages {
-	m := &Messages{View: NewView(name, topics.Table[notification.Notification]{Spec: log.Spec}, opts), retention: log.Retention}
+	m := &Messages{View: NewView(name, topics.Table[notification.Notification]{Spec: log.Spec}, opts, ByRecipient), retention: log.Retention}
 	m.apply = m.note
 	return m
 }

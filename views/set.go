@@ -89,6 +89,7 @@ type Set struct {
 	Dispatch    *View[dispatch.Area]
 	Messages    *Messages
 	Projections *View[projection.Model]
+	Verdicts    *Verdicts
 
 	all []runner
 }
@@ -104,14 +105,15 @@ type runner interface {
 func New(opts Options) *Set {
 	c := opts.Catalog
 	s := &Set{
-		Orders:      NewView(topics.Orders, c.OrdersTable, opts),
-		Stock:       NewView(topics.Stock, c.StockTable, opts),
-		Riders:      NewView(topics.Riders, c.RidersTable, opts),
-		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts),
+		Orders:      NewView(topics.Orders, c.OrdersTable, opts, OrderIndexes...),
+		Stock:       NewView(topics.Stock, c.StockTable, opts, StoreIndexes...),
+		Riders:      NewView(topics.Riders, c.RidersTable, opts, RiderIndexes...),
+		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts, AreaIndexes...),
 		Messages:    NewMessages(topics.Messenger, c.MessageLog, opts),
 		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
+		Verdicts:    NewVerdicts("verdicts", c, opts),
 	}
-	s.all = []runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}
+	s.all = append([]runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}, s.Verdicts.views()...)
 	return s
 }
 

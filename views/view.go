@@ -28,7 +28,10 @@ type View[R any] struct {
 	opts    Options
 	log     *slog.Logger
 	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
-	waiters waiters
+	since   time.Duration       // of a stream: what is older is not read; 0 is all
+	indexes []Index[R]
+	waiters waiters // by key
+	groups  waiters // by index and group
 
 	mu    sync.RWMutex
 	parts []*partition // of the goka view that runs now; nil between two
@@ -37,9 +40,9 @@ type View[R any] struct {
 
 // NewView returns the view of one table, to be filled by Run. It panics when
 // Options lack what they must have.
-func NewView[R any](name string, table topics.Table[R], opts Options) *View[R] {
+func NewView[R any](name string, table topics.Table[R], opts Options, indexes ...Index[R]) *View[R] {
 	opts = opts.withDefaults()
-	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate}
+	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate, indexes: indexes}
 }
 
 // Get returns the row of key, or nil when there is none. It does not block.
@@ -235,7 +238,7 @@ func (v *View[R]) runOnce(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var probing sync.WaitGroup
-	conn := &clients{opts: v.opts, topic: v.table.Name(), learn: v.learn, newest: v.heard}
+	conn := &clients{opts: v.opts, topic: v.table.Name(), since: v.since, learn: v.learn, newest: v.heard}
 	defer func() {
 		cancel()
 		if cerr := conn.close(); cerr != nil {
@@ -316,6 +319,7 @@ func (v *View[R]) update(ctx goka.UpdateContext, s storage.Storage, key string, 
 		return err
 	}
 	v.waiters.wake(key)
+	v.groups.wakeAll()
 	return nil
 }
 
@@ -356,6 +360,7 @@ func (v *View[R]) recovering() {
 	if v.Recovered() {
 		v.setFault(nil)
 		v.waiters.wakeAll()
+		v.groups.wakeAll()
 	}
 }
 

@@ -26,7 +26,7 @@ const verdictStream = "rider-commands"
 // Area is the row of one area. It is hot: what is in it is kept small.
 type Area struct {
 	ID         string      `json:"id"`
-	Seq        int64       `json:"seq,omitzero"` // of the last step
+	Version    int         `json:"version,omitzero"` // counts the steps, and the changes that leave none
 	Riders     []*Rider    `json:"riders,omitempty"`
 	Deliveries []*Delivery `json:"deliveries,omitempty"` // open and assigned, oldest request first
 	Done       []Past      `json:"done,omitempty"`       // finished, oldest end first
@@ -46,7 +46,8 @@ type Rider struct {
 	Capacity  int
 	IdleSince domain.Time // of one who has nothing in hand
 	EnteredAt domain.Time
-	Leaving   bool // has asked to leave with something in hand: gets nothing new
+	Until     domain.Time // end of the shift: gets nothing that would be picked up after it
+	Leaving   bool        // has asked to leave with something in hand: gets nothing new
 }
 
 // AppendText implements encoding.TextAppender.
@@ -65,6 +66,7 @@ func (r Rider) AppendText(b []byte) ([]byte, error) {
 	p.int(int64(r.IdleSince))
 	p.int(int64(r.EnteredAt))
 	p.int(leaving)
+	p.int(int64(r.Until))
 	return p.done(), nil
 }
 
@@ -76,7 +78,7 @@ func (r *Rider) UnmarshalText(b []byte) error {
 	u := unpacker{rest: string(b)}
 	*r = Rider{
 		ID: u.text(), Shift: int(u.int()), Place: domain.Place{Lat: u.float(), Lon: u.float()}, PlaceAt: u.time(),
-		Capacity: int(u.int()), IdleSince: u.time(), EnteredAt: u.time(), Leaving: u.int() != 0,
+		Capacity: int(u.int()), IdleSince: u.time(), EnteredAt: u.time(), Leaving: u.int() != 0, Until: u.time(),
 	}
 	return u.err
 }
@@ -382,8 +384,8 @@ func (t *turn) mayClaim(r *Rider, d *Delivery) string {
 // What rules are made of.
 
 func (t *turn) step(d *Delivery, s Step) {
-	t.Seq++
-	s.Seq, s.At, s.By = t.Seq, t.now, t.by
+	t.Version++
+	s.Version, s.At, s.By = t.Version, t.now, t.by
 	d.Steps = append(d.Steps, s)
 }
 

@@ -36,21 +36,22 @@ func New(id string) *Order { return &Order{ID: id} }
 // Command applies a command. The same again sends again what was sent then, and
 // changes nothing; another one under its id is refused, and leaves no trace.
 func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings) (out Out) {
-	verdict := func(refusal string, at domain.Time) {
-		if refusal != "" || c.Verdict {
-			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, o.ID, n, refusal, at))
+	verdict := func(refusal domain.Refusal, version int, at domain.Time) {
+		if refusal.Is() || c.Verdict {
+			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, o.ID, n, refusal, version, at))
 		}
 	}
-	if at, ok := o.repeatCommand(n, &out); ok {
-		verdict("", at)
+	if version, at, ok := o.repeatCommand(n, &out); ok {
+		verdict(domain.Refusal{}, version, at)
 		return out
 	}
 	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return n.Is(a.CommandID, a.Mark) }); i >= 0 {
-		verdict(o.Recent[i].Reason, o.Recent[i].At)
+		a := o.Recent[i]
+		verdict(a.Refusal, a.Version, a.At)
 		return out
 	}
-	if at, ok := o.taken(n); ok {
-		verdict(n.Refusal(), at)
+	if version, at, ok := o.taken(n); ok {
+		verdict(n.Refusal(), version, at)
 		return out
 	}
 	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: c.Type, id: n.ID, reason: c.Reason, command: c}
@@ -58,33 +59,34 @@ func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings
 		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", cmp.Or(c.By, Customer), c.Reason), ": ")
 	}
 	version := o.Version
-	refusal := s.apply()
+	refusal := domain.Because(s.apply())
 	if o.Version > version {
 		o.Commands = append(o.Commands, Cause{Version: version + 1, Last: o.Version, Mark: n.Mark})
 	}
-	if refusal != "" {
-		o.Recent = append(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Reason: refusal, At: now})
+	if refusal.Is() {
+		o.Recent = append(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Refusal: refusal, Version: o.Version, At: now})
 		o.Recent = o.Recent[max(0, len(o.Recent)-memory):]
 		if o.Status == None {
 			o.wait(now, cfg)
 		}
 		out.Changed = true
 	}
-	verdict(refusal, now)
+	verdict(refusal, o.Version, now)
 	return out
 }
 
-// taken reports whether another command has the id of this one, and since when.
-func (o *Order) taken(n domain.Name) (at domain.Time, found bool) {
+// taken reports whether another command has the id of this one, since when, and
+// with which version the order came out of that.
+func (o *Order) taken(n domain.Name) (version int, at domain.Time, found bool) {
 	for _, c := range o.Commands {
 		if e := o.entry(c.Version); e != nil && n.Taken(e.CauseID, c.Mark) {
-			return e.At, true
+			return c.Last, e.At, true
 		}
 	}
 	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return n.Taken(a.CommandID, a.Mark) }); i >= 0 {
-		return o.Recent[i].At, true
+		return o.Recent[i].Version, o.Recent[i].At, true
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 func (o *Order) entry(version int) *Entry {
@@ -197,14 +199,15 @@ func (s *step) apply() (refusal string) {
 	return ""
 }
 
-// repeatCommand sends again what a command has caused, and reports when.
-func (o *Order) repeatCommand(n domain.Name, out *Out) (at domain.Time, found bool) {
+// repeatCommand sends again what a command has caused, and reports when that was
+// and the last version that it made.
+func (o *Order) repeatCommand(n domain.Name, out *Out) (version int, at domain.Time, found bool) {
 	for _, c := range o.Commands {
 		if e := o.entry(c.Version); e != nil && n.Is(e.CauseID, c.Mark) {
-			return e.At, o.tellAgain(out, c.caused)
+			return c.Last, e.At, o.tellAgain(out, c.caused)
 		}
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // repeat sends again what a message of another group or of the clock has

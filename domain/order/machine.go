@@ -223,7 +223,7 @@ func (s *step) record(typ string) {
 	o.trim()
 	o.Updated = s.now
 	if typ == string(o.Status) {
-		o.Reason = s.reason
+		o.Reason, o.Short = s.reason, e.Short
 	}
 	if !keepsDeadline[typ] {
 		o.wait(s.now, s.cfg)
@@ -253,7 +253,7 @@ func because(reason string, r rule) rule {
 func place(s *step) string {
 	c := s.command
 	*s.o = Order{ID: s.o.ID, Recent: s.o.Recent, Attempt: 1, UserID: c.UserID, StoreID: c.StoreID, Address: *c.Address,
-		Expected: c.ExpectedTotal, PlacedAt: s.now}
+		Expected: c.ExpectedTotal, Note: c.Note, Phone: c.Phone, PlacedAt: s.now}
 	for _, l := range c.Lines {
 		s.o.Lines = append(s.o.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
 	}

@@ -26,6 +26,7 @@ const (
 	RequestRefund = "request_refund"
 	ApproveRefund = "approve_refund"
 	DenyRefund    = "deny_refund"
+	Postpone      = "postpone"
 )
 
 // CommandTypes lists the types of a Command.
@@ -67,14 +68,20 @@ type Command struct {
 	Verdict bool `json:"verdict,omitzero"`
 	// Digest is that of the bytes that the command was read from.
 	Digest string `json:"-"`
+	// IfVersion is the version that the order must have; 0: it must not exist.
+	IfVersion *int `json:"ifVersion,omitempty"`
 
 	UserID        string        `json:"userId,omitempty"`
 	StoreID       string        `json:"storeId,omitempty"`
 	Lines         []domain.Line `json:"lines,omitempty"`
 	Address       *Address      `json:"address,omitempty"`
 	ExpectedTotal *domain.Money `json:"expectedTotal,omitempty"`
+	Note          string        `json:"note,omitempty"`  // for whoever cooks and brings it
+	Phone         string        `json:"phone,omitempty"` // of the customer, for the store and the rider who has it
 
-	By     string `json:"by,omitempty"` // of cancel; "" is the customer
+	// By of cancel says who: customer ("" too), store or operator. By of
+	// postpone says by how much, such as 10m.
+	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
 
 	// CookingTime of accept: 0s is ready now, nil as the store has registered.
@@ -92,7 +99,7 @@ func (c *Command) Validate() error {
 	if err := c.checkID(); err != nil {
 		return err
 	}
-	if err := domain.CheckText("reason", c.Reason, domain.MaxReason); err != nil {
+	if err := cmp.Or(domain.CheckIfVersion(c.IfVersion), domain.CheckText("reason", c.Reason, domain.MaxReason)); err != nil {
 		return err
 	}
 	switch c.Type {
@@ -104,6 +111,9 @@ func (c *Command) Validate() error {
 			return err
 		}
 		if err := domain.CheckLines(c.Lines); err != nil {
+			return err
+		}
+		if err := cmp.Or(domain.CheckText("note", c.Note, domain.MaxText), domain.CheckText("phone", c.Phone, domain.MaxPhone)); err != nil {
 			return err
 		}
 		if c.Address == nil {
@@ -153,10 +163,11 @@ func (c *Command) Validate() error {
 // Own returns the command without the fields that its type does not have. They
 // are ignored, so nobody need send them.
 func (c *Command) Own() *Command {
-	own := &Command{Meta: c.Meta, OrderID: c.OrderID, Verdict: c.Verdict, Reason: c.Reason}
+	own := &Command{Meta: c.Meta, OrderID: c.OrderID, Verdict: c.Verdict, IfVersion: c.IfVersion, Reason: c.Reason}
 	switch c.Type {
 	case Place:
 		own.UserID, own.StoreID, own.Address, own.ExpectedTotal = c.UserID, c.StoreID, c.Address, c.ExpectedTotal
+		own.Note, own.Phone = c.Note, c.Phone
 		own.Reason = ""
 		for _, l := range c.Lines { // names and prices are the store's
 			own.Lines = append(own.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})

@@ -24,6 +24,8 @@ type Order struct {
 	Lines    []domain.Line `json:"lines,omitempty"`
 	Total    *domain.Money `json:"total,omitempty"` // known once stock is reserved
 	Address  Address       `json:"address,omitzero"`
+	Note     string        `json:"note,omitempty"`  // for whoever cooks and brings it
+	Phone    string        `json:"phone,omitempty"` // for the store and the rider who has it
 	Expected *domain.Money `json:"expectedTotal,omitempty"`
 	Store    *stock.Store  `json:"store,omitempty"` // known once stock is reserved
 
@@ -35,6 +37,8 @@ type Order struct {
 	Delivered domain.Time      `json:"deliveredAt,omitzero"` // when; a refund is asked for within a while of it
 	Wish      string           `json:"wish,omitempty"`       // what the customer wants instead of what came
 	PhotoURL  string           `json:"photoUrl,omitempty"`   // of what came
+
+	Short []domain.Shortage `json:"short,omitempty"` // what the store had too little of, where that ended it
 
 	Deadline *Wait       `json:"deadline,omitempty"`
 	PlacedAt domain.Time `json:"placedAt,omitzero"`
@@ -153,7 +157,8 @@ func (o *Order) trim() {
 // Answer is what was decided about a command that made no transition.
 type Answer struct {
 	CommandID string      `json:"commandId"`
-	Mark      string      `json:"mark,omitempty"`   // see domain.Name
-	Reason    string      `json:"reason,omitempty"` // why it was refused
+	Mark      string      `json:"mark,omitempty"` // see domain.Name
 	At        domain.Time `json:"at"`
+	Version   int         `json:"version,omitzero"` // of the order then
+	domain.Refusal
 }

@@ -206,12 +206,12 @@ func (w *town) patient(what ...any) bool {
 // Stores.
 
 func (w *town) register(store string, area string, auto bool) {
-	w.storeSays(store, stock.Command{Meta: typed(stock.Register), Name: store, Area: area, Lat: new(37.5), Lon: new(127.03),
+	w.storeSays(store, stock.Command{Meta: typed(stock.Register), Name: &store, Area: &area, Lat: new(37.5), Lon: new(127.03),
 		AutoAccept: &auto, CookingTime: new(domain.Duration(10 * time.Minute))})
 }
 
 func (w *town) putProduct(store, food string) {
-	w.storeSays(store, stock.Command{Meta: typed(stock.PutProduct), Product: food, Name: food, Price: new(domain.Money(1000))})
+	w.storeSays(store, stock.Command{Meta: typed(stock.PutProduct), Product: food, Name: &food, Price: new(domain.Money(1000))})
 }
 
 func (w *town) addStock(store, food string, n int) {
@@ -225,7 +225,7 @@ func (w *town) anyStoreCommand() {
 	case stock.Register:
 		w.register(store, w.pick("area", areas), w.upTo("auto", 1) == 1)
 	case stock.PutProduct:
-		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Name: food, Price: new(domain.Money(1000 + w.upTo("price", 2)))})
+		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Name: &food, Price: new(domain.Money(1000 + w.upTo("price", 2)))})
 	default:
 		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Quantity: 1 + w.upTo("quantity", 4)})
 	}
