@@ -330,7 +330,7 @@ func newFixture(t testing.TB) *fixture {
 		riders:   fake(t, catalog.RidersTable, views.RiderIndexes...),
 		areas:    fake(t, catalog.DispatchTable, views.AreaIndexes...),
 		messages: newFakeMessages(t),
-		models:   fake(t, catalog.ProjectionsTable)}
+		models:   fake(t, catalog.ProjectionsTable, views.FoodIndexes...)}
 	f.with(&f.commands)
 	paid := lifeOf("o-1", order.Placed, order.Paying, order.Paid)
 	paid.Total, paid.Store = new(domain.Money(18000)), &stock.Store{Name: "Mine", Area: "a-1"}
@@ -348,11 +348,9 @@ func newFixture(t testing.TB) *fixture {
 		messageOf(1, "placed", noon, "first"),
 		messageOf(2, "paid", noon.Add(time.Second), "second"),
 		messageOf(3, "accepted", noon.Add(time.Second), "third")}})
-	f.models.set("user/u-1", &projection.Model{Key: "user/u-1", Orders: []projection.Ref{
-		{OrderID: "o-1", At: noon}, {OrderID: "o-2", At: noon.Add(time.Minute)}, {OrderID: "o-forgotten", At: noon.Add(-time.Hour)}}})
-	f.models.set("store/s-1", &projection.Model{Key: "store/s-1", Orders: []projection.Ref{{OrderID: "o-1", At: noon}, {OrderID: "o-2", At: noon.Add(time.Minute)}}})
-	f.models.set("food/p-1", &projection.Model{Key: "food/p-1", Count: 3, Quantity: 7})
-	f.models.set("food/p-2", &projection.Model{Key: "food/p-2", Count: 1, Quantity: 1})
+	f.models.set("s-1/p-1", &projection.Model{Key: "s-1/p-1", Count: 3, Quantity: 7})
+	f.models.set("s-1/p-2", &projection.Model{Key: "s-1/p-2", Count: 1, Quantity: 1})
+	f.models.set("s-7/p-1", &projection.Model{Key: "s-7/p-1"}) // all were cancelled
 	f.models.set("o-1", &projection.Model{Key: "o-1"})
 	return f
 }
@@ -418,8 +416,11 @@ func TestAPI_Read(t *testing.T) {
 		{"/v1/users/u-2/messages", `{"messages":[]}`},
 		{"/v1/users/u-1/messages?limit=1", `{"messages":[{"type":"accepted","id":"o-1/3/customer","at":"2026-01-01T00:00:01.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"accepted",
 			"message":"third"}],"cursor":"bWVzc2FnZToxNzY3MjI1NjAxMDAwL28tMS8zL2N1c3RvbWVy"}`},
-		{"/v1/foods", `{"foods":[{"product":"p-1","orders":3,"quantity":7},{"product":"p-2","orders":1,"quantity":1}]}`},
-		{"/v1/foods/p-1", `{"product":"p-1","orders":3,"quantity":7}`},
+		{"/v1/foods", `{"foods":[{"product":"p-1","storeId":"s-1","name":"Bibimbap","orders":3,"quantity":7},{"product":"p-2","storeId":"s-1","orders":1,"quantity":1},
+			{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods?storeId=s-7", `{"foods":[{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods/p-1", `{"foods":[{"product":"p-1","storeId":"s-1","name":"Bibimbap","orders":3,"quantity":7},{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods/p-9", `{"foods":[]}`},
 	} {
 		t.Run(c.path, func(t *testing.T) {
 			f := newFixture(t)
@@ -463,7 +464,6 @@ func TestAPI_ReadOfNothing(t *testing.T) {
 		"/v1/stores/s-9/stock":         `store "s-9" is not registered`,
 		"/v1/stores/s-9/orders":        `store "s-9" is not registered`,
 		"/v1/riders/r-9":               `rider "r-9" is not known: POST /v1/riders/r-9/online`,
-		"/v1/foods/p-9":                `food "p-9" has not been ordered yet`,
 		"/v1/nothing":                  "there is nothing at /v1/nothing",
 		"/v1/orders/":                  "there is nothing at",
 		"//v1/orders":                  "there is nothing at",
@@ -644,7 +644,7 @@ func TestAPI_Pages(t *testing.T) {
 	// The order that was forgotten has its place, but nothing to show.
 	require.Equal(t, [][]string{{"o-2"}, {"o-1"}, nil}, walk("/v1/users/u-1/orders?limit=1", "orders", "id"))
 	require.Equal(t, [][]string{{"o-1/3/customer", "o-1/2/customer"}, {"o-1/1/customer"}}, walk("/v1/users/u-1/messages?limit=2", "messages", "id"))
-	require.Equal(t, [][]string{{"p-1"}, {"p-2"}}, walk("/v1/foods?limit=1", "foods", "product"))
+	require.Equal(t, [][]string{{"p-1"}, {"p-2"}, {"p-1"}}, walk("/v1/foods?limit=1", "foods", "product"))
 
 	require.NotContains(t, f.get("/v1/orders").Body.String(), "timeline", "lists leave it out")
 }
@@ -653,8 +653,6 @@ func TestAPI_Board(t *testing.T) {
 	f := newFixture(t)
 	f.orders.set("o-4", lifeOf("o-4", order.Placed, order.Paying, order.Paid))
 	f.orders.set("o-5", lifeOf("o-5", order.Placed))
-	f.models.set("store/s-1", &projection.Model{Orders: []projection.Ref{{OrderID: "o-1", At: noon}, {OrderID: "o-2", At: noon}, {OrderID: "o-4", At: noon + 1},
-		{OrderID: "o-5", At: noon + 2}, {OrderID: "o-forgotten", At: noon + 3}}})
 	a := f.get("/v1/stores/s-1/orders")
 	require.Equal(t, http.StatusOK, a.Code)
 	board := map[string][]string{}
