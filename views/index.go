@@ -24,6 +24,9 @@ type Index[R any] struct {
 	Version int
 	// Feed keeps, by group, which rows changed at which offset, for Changes.
 	Feed bool
+	// Mark, if not nil, is what the feed goes by: a row whose mark and places are
+	// what they were has not changed. It must not be 0.
+	Mark func(row *R) uint64
 	// Of returns the groups that a row is in, each at most once. It must depend on
 	// nothing else, and leave the row as it is.
 	Of func(key string, row *R) []Place

@@ -12,12 +12,12 @@ import (
 // remember refusals are in none.
 var OrderIndexes = []Index[order.Order]{
 	orders("time", func(*order.Order) (string, bool) { return "", true }),
-	fed(orders("user", func(o *order.Order) (string, bool) { return o.UserID, true })),
+	followed(orders("user", func(o *order.Order) (string, bool) { return o.UserID, true })),
 	orders("store", func(o *order.Order) (string, bool) { return o.StoreID, true }),
-	fed(orders("board", func(o *order.Order) (string, bool) { return o.StoreID, !o.Status.Final() })),
+	followed(orders("board", func(o *order.Order) (string, bool) { return o.StoreID, !o.Status.Final() })),
 	orders("storeStatus", func(o *order.Order) (string, bool) { return o.StoreID + "\x00" + string(o.Status), true }),
 	orders("status", func(o *order.Order) (string, bool) { return string(o.Status), true }),
-	fed(orders("rider", func(o *order.Order) (string, bool) { return o.RiderID, o.RiderID != "" })),
+	followed(orders("rider", func(o *order.Order) (string, bool) { return o.RiderID, o.RiderID != "" })),
 	orders("area", func(o *order.Order) (string, bool) {
 		if o.Store == nil {
 			return "", false
@@ -38,8 +38,10 @@ func orders(name string, group func(*order.Order) (string, bool)) Index[order.Or
 	}}
 }
 
-func fed[R any](ix Index[R]) Index[R] {
-	ix.Feed = true
+// followed keeps a feed of an index. A row that was written without another
+// version, as for a refused command, shows nothing new.
+func followed(ix Index[order.Order]) Index[order.Order] {
+	ix.Feed, ix.Mark = true, func(o *order.Order) uint64 { return uint64(o.Version) }
 	return ix
 }
 
