@@ -177,8 +177,8 @@ func (s *server) routes() []route {
 		{get, "/v1/areas/{id}/deliveries?riderId", s.areaDeliveries},
 		{get, "/v1/users/{id}/orders?limit&cursor", s.userOrders},
 		{get, "/v1/users/{id}/messages?limit&cursor", s.userMessages},
-		{get, "/v1/foods?limit&cursor", s.listFoods},
-		{get, "/v1/foods/{product}", s.getFood},
+		{get, "/v1/foods?storeId&limit&cursor", s.listFoods},
+		{get, "/v1/foods/{product}?limit&cursor", s.getFood},
 
 		{get, "/healthz", s.healthz},
 		{get, "/readyz", s.readyz},

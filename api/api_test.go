@@ -341,7 +341,7 @@ func emptyFixture(t testing.TB) *fixture {
 		areas:    fake(t, catalog.DispatchTable, views.AreaIndexes...),
 		messages: newFakeMessages(t),
 		verdicts: newFakeVerdicts(t),
-		models:   fake(t, catalog.ProjectionsTable)}
+		models:   fake(t, catalog.ProjectionsTable, views.FoodIndexes...)}
 	return f.with(&f.commands)
 }
 
@@ -363,11 +363,9 @@ func newFixture(t testing.TB) *fixture {
 		messageOf(1, "placed", noon, "first"),
 		messageOf(2, "paid", noon.Add(time.Second), "second"),
 		messageOf(3, "accepted", noon.Add(time.Second), "third")}})
-	f.models.set("user/u-1", &projection.Model{Key: "user/u-1", Orders: []projection.Ref{
-		{OrderID: "o-1", At: noon}, {OrderID: "o-2", At: noon.Add(time.Minute)}, {OrderID: "o-forgotten", At: noon.Add(-time.Hour)}}})
-	f.models.set("store/s-1", &projection.Model{Key: "store/s-1", Orders: []projection.Ref{{OrderID: "o-1", At: noon}, {OrderID: "o-2", At: noon.Add(time.Minute)}}})
-	f.models.set("food/p-1", &projection.Model{Key: "food/p-1", Count: 3, Quantity: 7})
-	f.models.set("food/p-2", &projection.Model{Key: "food/p-2", Count: 1, Quantity: 1})
+	f.models.set("s-1/p-1", &projection.Model{Key: "s-1/p-1", Count: 3, Quantity: 7})
+	f.models.set("s-1/p-2", &projection.Model{Key: "s-1/p-2", Count: 1, Quantity: 1})
+	f.models.set("s-7/p-1", &projection.Model{Key: "s-7/p-1"}) // all were cancelled
 	f.models.set("o-1", &projection.Model{Key: "o-1"})
 	return f
 }
