@@ -1,10 +1,8 @@
 package api
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -71,62 +69,4 @@ func writeTagged(w http.ResponseWriter, r *http.Request, status int, tag string,
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // an error is the client's, who is gone
 	return nil
-}
-
-// processing is the status of a command that is in its stream, but not decided.
-const processing = "accepted for processing"
-
-// taken is the answer to a command that is in its stream.
-type taken struct {
-	CommandID string `json:"commandId"`
-	Status    string `json:"status"`
-	Detail    string `json:"detail"`
-}
-
-// send hands a command to its stream and answers 202. Where it fails, the
-// client is told the id that makes it safe to try again.
-func (s *server) send(w http.ResponseWriter, r *http.Request, id, location string, send func(context.Context) error) error {
-	if err := s.hand(r, id, send); err != nil {
-		return err
-	}
-	w.Header().Set("Location", location)
-	return writeJSON(w, http.StatusAccepted, taken{
-		CommandID: id,
-		Status:    processing,
-		Detail:    "the command is in its stream; " + location + " shows what becomes of it",
-	})
-}
-
-// hand hands a command to its stream. It takes no longer than the client waits.
-// That brokers are away is said once by who notices, not for each request.
-func (s *server) hand(r *http.Request, id string, send func(context.Context) error) error {
-	if s.Damaged != nil {
-		if err := s.Damaged(); err != nil {
-			p := problemf(http.StatusServiceUnavailable, "%v; the command was not sent", err)
-			p.ID, p.Sent = id, "no"
-			return p
-		}
-	}
-	limit, err := timeout(r)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), max(limit, leastSend))
-	defer cancel()
-	switch err = send(ctx); {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrTooLong):
-		return problemf(http.StatusRequestEntityTooLarge, "the command is longer than a record may be, and was not sent: send less")
-	case errors.Is(err, ErrNotSent):
-		p := problemf(http.StatusServiceUnavailable, "the brokers acknowledge nothing, and the command was not sent: send it again (id %q)", id)
-		p.ID, p.Sent = id, "no"
-		return p
-	}
-	p := problemf(http.StatusServiceUnavailable, "the broker did not acknowledge the command, which may have arrived or not: send it again with the id %q", id)
-	p.ID, p.Sent = id, "unknown"
-	if !errors.Is(err, ErrUnacknowledged) {
-		p.cause = err
-	}
-	return p
 }

@@ -1,9 +1,9 @@
 // Package api is the HTTP of Baedal: reads are answered from views of the
 // tables, commands are handed to the command streams. It decides nothing.
 //
-// A command that is answered with 202 is in its stream for good, but not
-// decided yet. What became of it shows in the tables, and on the verdicts
-// stream.
+// A command is answered when the group that owns the row has decided on it, and
+// when the views show that. One that is answered with 202 is in its stream for
+// good, and GET /v1/commands/{id} says what becomes of it.
 package api
 
 import (
@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -44,10 +45,11 @@ var (
 	ErrUnacknowledged = errors.New("the command was not acknowledged")
 )
 
-// Deps are what the API stands on. Tables and Commands must be given.
+// Deps are what the API stands on. Tables, Commands and Verdicts must be given.
 type Deps struct {
 	Tables   Tables
 	Commands Commands
+	Verdicts Verdicts
 	// Ready says what the process still waits for beside the views, such as its
 	// processors. Nil where it runs none.
 	Ready func() error
@@ -56,15 +58,24 @@ type Deps struct {
 	Damaged func() error
 	// AsyncAPI is served under /asyncapi.yaml: it describes the streams.
 	AsyncAPI []byte
+	// Consumed blocks until the groups have decided on all commands that are in a
+	// stream now, or in any of them where none is named, or ctx is done. Nil where it
+	// can't be known.
+	Consumed func(ctx context.Context, stream string) error
 	// Metrics is served under /metrics; nil serves prometheus.DefaultGatherer.
 	Metrics prometheus.Gatherer
+	// Registerer gets the metrics of the API itself. Nil: they are not served.
+	Registerer prometheus.Registerer
 	// Logger gets what clients are not told. Nil is slog.Default.
 	Logger *slog.Logger
 }
 
 type server struct {
 	Deps
-	recent *recent
+	sent    *sent
+	waiting atomic.Int64 // requests that wait for a verdict
+	streams *streams
+	areas   areas
 }
 
 // route is one operation; its path is spelled as in openapi.yaml. Behind a ? follow
@@ -91,7 +102,7 @@ func New(deps Deps) http.Handler {
 	if deps.Logger == nil {
 		deps.Logger = slog.Default()
 	}
-	s := &server{Deps: deps, recent: newRecent(recentOrders)}
+	s := &server{Deps: deps, sent: newSent(sentCommands), streams: newStreams(deps.Registerer)}
 	return s.guard(s.router())
 }
 
@@ -127,31 +138,49 @@ func unclean(path string) bool {
 }
 
 func (s *server) routes() []route {
-	const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 	metrics := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)})
 	routes := []route{
 		{post, "/v1/orders?wait", s.placeOrder},
-		{get, "/v1/orders?status&storeId&limit&cursor", s.listOrders},
+		{get, "/v1/orders?status&storeId&userId&riderId&area&since&until&limit&cursor", s.listOrders},
 		{get, "/v1/orders/{id}?wait&after", s.getOrder},
-		{get, "/v1/orders/{id}/events", s.orderEvents},
+		{get, "/v1/orders/{id}/events?lastEventId", s.orderEvents},
+		{get, "/v1/stores/{id}/events?lastEventId", s.storeEvents},
+		{get, "/v1/riders/{id}/events?lastEventId", s.riderEvents},
+		{get, "/v1/areas/{id}/events?lastEventId", s.areaEvents},
+		{get, "/v1/users/{id}/events?lastEventId", s.userEvents},
 
-		{put, "/v1/stores/{id}", s.registerStore},
+		{put, "/v1/stores/{id}", s.storeCommand(stock.Register)},
+		{patch, "/v1/stores/{id}", s.storeCommand(stock.Update)},
+		{del, "/v1/stores/{id}", s.storeCommand(stock.Unregister)},
+		{post, "/v1/stores/{id}/open", s.storeCommand(stock.Open)},
+		{post, "/v1/stores/{id}/close", s.storeCommand(stock.Close)},
+		{post, "/v1/stores/{id}/slow", s.storeCommand(stock.Slow)},
+		{post, "/v1/stores/{id}/pause", s.storeCommand(stock.Pause)},
+		{put, "/v1/stores/{id}/products/{product}", s.storeCommand(stock.PutProduct)},
+		{patch, "/v1/stores/{id}/products/{product}", s.storeCommand(stock.UpdateProduct)},
+		{del, "/v1/stores/{id}/products/{product}", s.storeCommand(stock.RemoveProduct)},
+		{post, "/v1/stores/{id}/products/{product}/add", s.storeCommand(stock.AddStock)},
+		{post, "/v1/stores/{id}/products/{product}/remove", s.storeCommand(stock.RemoveStock)},
+		{post, "/v1/stores/{id}/products/{product}/sold-out", s.storeCommand(stock.SoldOut)},
+		{get, "/v1/commands/{id}?stream&key", s.getCommand},
+
 		{get, "/v1/stores/{id}", s.getStore},
-		{post, "/v1/stores/{id}/open", s.storeVerb(stock.Open)},
-		{post, "/v1/stores/{id}/close", s.storeVerb(stock.Close)},
-		{put, "/v1/stores/{id}/products/{product}", s.putProduct},
-		{post, "/v1/stores/{id}/products/{product}/add", s.storeVerb(stock.AddStock)},
-		{post, "/v1/stores/{id}/products/{product}/remove", s.storeVerb(stock.RemoveStock)},
+		{get, "/v1/stores?area&open&limit&cursor", s.listStores},
+		{get, "/v1/stores/{id}/products?limit&cursor", s.listProducts},
+		{get, "/v1/stores/{id}/products/{product}", s.getProduct},
 		{get, "/v1/stores/{id}/stock", s.getStock},
 		{get, "/v1/stores/{id}/orders", s.storeOrders},
 
+		{get, "/v1/riders?area&state&sort&limit&cursor", s.listRiders},
 		{get, "/v1/riders/{id}", s.getRider},
+		{get, "/v1/areas?limit&cursor", s.listAreas},
 		{get, "/v1/areas/{id}/riders", s.areaRiders},
-		{get, "/v1/areas/{id}/deliveries", s.areaDeliveries},
+		{get, "/v1/areas/{id}/deliveries?riderId", s.areaDeliveries},
 		{get, "/v1/users/{id}/orders?limit&cursor", s.userOrders},
 		{get, "/v1/users/{id}/messages?limit&cursor", s.userMessages},
-		{get, "/v1/foods?limit&cursor", s.listFoods},
-		{get, "/v1/foods/{product}", s.getFood},
+		{get, "/v1/foods?storeId&limit&cursor", s.listFoods},
+		{get, "/v1/foods/{product}?limit&cursor", s.getFood},
 
 		{get, "/healthz", s.healthz},
 		{get, "/readyz", s.readyz},

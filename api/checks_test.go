@@ -108,7 +108,7 @@ var messages = slices.Concat([]message{
 	{"order deadline", `{"type":"deadline","id":"deadline/o/1","orderId":"o","version":1,"due":"2026-01-02T03:04:05.000Z"}`, of[order.Deadline], "orderId-", ""},
 	{"notification", `{"type":"paid","id":"o/3/customer","recipient":"u","audience":"customer","orderId":"o","status":"paid","message":"m"}`, of[notification.Notification],
 		"recipient- audience- orderId-", ""},
-	{"note", `{"type":"eaten","id":"o/3/food/f","key":"food/f","orderId":"o","quantity":1,"topic":"t","partition":1,"offset":1}`, of[projection.Note], "key- orderId- quantity-", ""},
+	{"note", `{"type":"eaten","id":"o/3/s/f","key":"s/f","orderId":"o","quantity":1,"topic":"t","partition":1,"offset":1}`, of[projection.Note], "key- orderId- quantity-", ""},
 	{"verdict", `{"type":"refused","id":"o/verdict/order-commands/m/c","commandId":"c","stream":"order-commands","key":"o","digest":"d","verdict":"refused","reason":"r"}`, of[domain.Verdict], "commandId- verdict-", ""},
 },
 	each([]string{dispatch.Claim, dispatch.Decline, dispatch.PickedUp, dispatch.Delivered}, "area", `{"type":%q,"id":"r/%[1]s/m/c","orderId":"o","riderId":"r","commandId":"c","digest":"d","mark":"m","verdict":true}`, of[dispatch.Command], "orderId- riderId- commandId- mark-"),
@@ -195,7 +195,7 @@ func (m message) overHTTP(t *testing.T, field, data string, want any, err error)
 	delete(body, "type")
 	text, _ := json.Marshal(body)
 	f := newFixture(t)
-	a := f.do(method, path, string(text))
+	a := f.later(method, path, string(text))
 	if err != nil {
 		require.Equal(t, http.StatusBadRequest, a.Code, "%s: %s", text, a.Body)
 		named, _ := domain.WrongField(err)
@@ -215,7 +215,7 @@ func (m message) overHTTP(t *testing.T, field, data string, want any, err error)
 	said, _ := codecs.Marshal(want)
 	sent := f.commands.all()[0].command
 	expected := parsed(string(said))
-	for _, made := range []string{"id", "at", "orderId", "storeId", "riderId"} {
+	for _, made := range []string{"id", "at", "verdict", "orderId", "storeId", "riderId"} {
 		if strings.Contains(path, "/v1/orders") && made == "storeId" || strings.Contains(path, "/riders/") && made == "orderId" {
 			continue
 		}
@@ -361,13 +361,13 @@ func TestBounds_OtherFields(t *testing.T) {
 		"address": map[string]any{"text": long}, "lines": []any{map[string]any{"product": long, "name": long}}})
 	for _, path := range []string{"/v1/orders/o-1/confirm", "/v1/stores/s-1/open", "/v1/riders/r-1/offline"} {
 		f := newFixture(t)
-		a := f.do("POST", path, string(junk))
+		a := f.later("POST", path, string(junk))
 		require.Equal(t, http.StatusAccepted, a.Code, a.Body)
 		sent, _ := json.Marshal(f.commands.all()[0].command)
 		require.Less(t, len(sent), 300)
 	}
 	f := newFixture(t)
-	a := f.do("POST", "/v1/orders", changed(placeBody, "lines.0.name", long, false))
+	a := f.later("POST", "/v1/orders", changed(placeBody, "lines.0.name", long, false))
 	require.Equal(t, http.StatusAccepted, a.Code, a.Body)
 	require.NotContains(t, f.commands.all()[0].command["lines"].([]any)[0], "name")
 }
@@ -397,7 +397,7 @@ func TestTimes(t *testing.T) {
 		_, err := codecs.Decode[order.Command]([]byte(changed(body, "type", order.Confirm, false)))
 		require.Equal(t, good, err == nil, "%s: %v", at, err)
 		f := newFixture(t)
-		a := f.do("POST", "/v1/orders/o-1/confirm", body)
+		a := f.later("POST", "/v1/orders/o-1/confirm", body)
 		if !good {
 			require.Equal(t, http.StatusBadRequest, a.Code, a.Body)
 			require.Equal(t, "at", a.json["field"])
@@ -429,10 +429,10 @@ func TestDotIDs(t *testing.T) {
 			}
 		}
 		f := newFixture(t)
-		f.do("POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, strconv.Quote(id), 1)).problem(t, http.StatusBadRequest, "must not be")
+		f.later("POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, strconv.Quote(id), 1)).problem(t, http.StatusBadRequest, "must not be")
 		for _, path := range []string{"/v1/orders/%s/cancel", "/v1/stores/%s/open", "/v1/riders/%s/offline", "/v1/stores/s-1/products/%s/sold-out"} {
 			escaped := strings.ReplaceAll(id, ".", "%2E")
-			a := f.do("POST", fmt.Sprintf(path, escaped), "")
+			a := f.later("POST", fmt.Sprintf(path, escaped), "")
 			require.GreaterOrEqual(t, a.Code, 400, path)
 		}
 		require.Empty(t, f.commands.all())

@@ -23,10 +23,12 @@ type problem struct {
 	Field  string `json:"field,omitempty"` // where one thing is wrong
 
 	// Of a command that could not be decided or was refused.
-	ID     string       `json:"id,omitempty"`   // to repeat it with
-	Sent   string       `json:"sent,omitempty"` // no, or unknown: it may have arrived
-	Reason string       `json:"reason,omitempty"`
-	Order  *orderAnswer `json:"order,omitempty"`
+	ID     string            `json:"id,omitempty"`   // to repeat it with
+	Sent   string            `json:"sent,omitempty"` // no, or unknown: it may have arrived
+	Reason string            `json:"reason,omitempty"`
+	Code   string            `json:"code,omitempty"` // what kind of reason it is: domain.CodeUnknown…
+	Short  []domain.Shortage `json:"short,omitempty"`
+	Order  *orderAnswer      `json:"order,omitempty"` // as it is
 
 	cause error // for the log
 }
@@ -70,6 +72,9 @@ func problemOf(err error) *problem {
 	p.cause = err
 	return p
 }
+
+// notReady reports whether err says that a view can't be read yet.
+func notReady(err error) bool { return errors.Is(err, views.ErrNotReady) }
 
 func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	if p.cause != nil && r.Context().Err() == nil {

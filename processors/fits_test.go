@@ -139,8 +139,10 @@ func (l *worstLife) told(out order.Out) order.Out {
 		for _, lang := range []notification.Language{notification.English, notification.Korean} {
 			allFit(l.t, notification.Of(&e, lang))
 		}
-		allFit(l.t, projection.Notes(&e))
-		allFit(l.t, projection.Foods(&e, worstSpot(0)))
+		m := &projection.Model{Key: e.OrderID, Counted: new(worstSpot(0))}
+		notes, _ := m.Event(&e, worstSpot(1))
+		allFit(l.t, notes)
+		fits(l.t, m)
 	}
 	return out
 }
@@ -421,7 +423,7 @@ func TestFits_Model(t *testing.T) {
 		for i := range n {
 			note := note(i)
 			note.Meta = domain.Meta{Type: note.Type, ID: made(note.OrderID, domain.MaxCount, key), At: fitsAt}
-			note.Key, note.Version = key, domain.MaxCount
+			note.Key = key
 			if i%100 == 0 {
 				fits(t, &note)
 			}
@@ -430,30 +432,13 @@ func TestFits_Model(t *testing.T) {
 		t.Logf("%.10s…: %d bytes", key, fits(t, m))
 		return m
 	}
-	ordered := func(i int) projection.Note {
-		return projection.Note{Meta: domain.Meta{Type: projection.Ordered}, OrderID: worstID(i)}
-	}
-	apply(projection.UserKey(worstID(0)), 500, ordered)
-	store := apply(projection.StoreKey(worstID(0)), 3000, ordered)
-	require.Equal(t, worstID(2999), store.Orders[len(store.Orders)-1].OrderID, "the newest is listed")
-	for i := range 3000 {
-		store.Apply(&projection.Note{Meta: domain.Meta{Type: projection.Ended, At: fitsAt}, OrderID: worstID(i), Version: domain.MaxCount})
-	}
-	require.Empty(t, store.Orders)
-	usual := apply(projection.StoreKey("s"), 5000, func(i int) projection.Note {
-		return projection.Note{Meta: domain.Meta{Type: projection.Ordered}, OrderID: fmt.Sprintf("order-%d", i)}
-	})
-	require.Len(t, usual.Orders, 5000, "usual ids")
-	food := apply(projection.FoodKey(worstID(0)), 3*maxPartitions, func(i int) projection.Note { // the topic is made anew, and again
+	food := apply(projection.FoodKey(worstID(0), worstID(1)), 3*maxPartitions, func(i int) projection.Note { // the topic is made anew, and again
 		return projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: domain.MaxLineQuantity, Spot: worstSpot(i)}
 	})
 	require.EqualValues(t, 3*maxPartitions, food.Count)
 	for i := range maxPartitions {
 		require.False(t, food.Apply(&projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: 1, Spot: worstSpot(2*maxPartitions + i)}))
 	}
-	counted := &projection.Model{Key: worstID(0)}
-	counted.CountAt(worstSpot(0))
-	fits(t, counted)
 }
 
 // shop is a store at full length.
@@ -486,7 +471,7 @@ func (s *shop) says(c stock.Command) stock.Out {
 
 func (s *shop) put(i int, name string) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: name, Price: new(domain.MaxPrice)}).Verdict.Reason
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: &name, Price: new(domain.MaxPrice)}).Verdict.Reason
 }
 
 func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
@@ -496,7 +481,7 @@ func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
 
 func (s *shop) register(i int) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: worstName(i), Area: worstID(i), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: new(worstName(i)), Area: new(worstID(i)), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
 		AutoAccept: new(false), CookingTime: new(domain.MaxCookingTime - 1)}).Verdict.Reason
 }
 
@@ -510,7 +495,11 @@ func TestFits_Inventory(t *testing.T) {
 			for ; s.put(products, worstName(products)) == ""; products++ {
 				add := stock.Command{Meta: domain.Meta{Type: stock.AddStock}, Product: worstID(products), Quantity: domain.MaxQuantity}
 				require.Empty(t, s.says(add).Verdict.Reason)
+				sold := stock.Command{Meta: domain.Meta{Type: stock.SoldOut}, Product: worstID(products), Until: fitsAt}
+				require.Empty(t, s.says(sold).Verdict.Reason)
 			}
+			slow := stock.Command{Meta: domain.Meta{Type: stock.Slow}, Until: fitsAt.Add(24 * time.Hour), By: new(domain.MaxCookingTime - 1)}
+			require.Empty(t, s.says(slow).Verdict.Reason)
 			require.Greater(t, products, domain.MaxLines)
 
 			orders := 0
@@ -542,7 +531,7 @@ func TestFits_Inventory(t *testing.T) {
 			}
 			within(t, s.s.Products, stock.MaxProductBytes)
 			within(t, s.s.Reservations, stock.MaxReservedBytes)
-			within(t, s.s.Decided, stock.MaxDecidedBytes)
+			within(t, s.s.Decided, stock.MaxAcceptedBytes+domain.MaxRefusedBytes)
 			within(t, s.s.Refused, stock.MaxRefusedBytes)
 
 			// What ends has room.
@@ -564,11 +553,11 @@ func TestFits_Inventory(t *testing.T) {
 // Decisions with short reasons are many.
 func TestFits_Decided(t *testing.T) {
 	s := &shop{t: t, s: stock.NewInventory("s")}
-	for range stock.MaxDecided {
+	for range 1000 {
 		require.NotEmpty(t, s.says(stock.Command{Meta: domain.Meta{Type: stock.Open}}).Verdict.Reason, "it is not registered")
-		within(t, s.s.Decided, stock.MaxDecidedBytes)
+		within(t, s.s.Decided, domain.MaxRefusedBytes)
 	}
-	require.Less(t, len(s.s.Decided), stock.MaxDecided)
+	require.Less(t, len(s.s.Decided), 1000)
 }
 
 // quarter is an area at full length.

@@ -143,14 +143,14 @@ func New(prefix string, partitions int) *Catalog {
 
 	c.OrdersLoop = stream[order.Deadline](c, Orders+"-loop", "order id", internal)
 	c.PaymentsLoop = stream[payment.Result](c, Payments+"-loop", "order id", internal)
-	c.ProjectionsLoop = stream[projection.Note](c, Projections+"-loop", "user/ID, store/ID, food/ID", internal)
+	c.ProjectionsLoop = stream[projection.Note](c, Projections+"-loop", "STORE/PRODUCT, order id", internal)
 
 	c.OrdersTable = table[order.Order](c, Orders, "order id")
 	c.StockTable = table[stock.Inventory](c, Stock, "store id")
 	c.PaymentsTable = table[payment.Payment](c, Payments, "order id")
 	c.RidersTable = table[rider.Rider](c, Riders, "rider id")
 	c.DispatchTable = table[dispatch.Area](c, Dispatch, "area id")
-	c.ProjectionsTable = table[projection.Model](c, Projections, "user/ID, store/ID, food/ID")
+	c.ProjectionsTable = table[projection.Model](c, Projections, "STORE/PRODUCT, order id")
 	return c
 }
 

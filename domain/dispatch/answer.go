@@ -55,7 +55,7 @@ func (t *turn) told() (parts []part) {
 			}
 		}
 	}
-	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.d.Steps[a.i].Seq, b.d.Steps[b.i].Seq) })
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.d.Steps[a.i].Version, b.d.Steps[b.i].Version) })
 	return parts
 }
 

@@ -87,6 +87,13 @@ func ofOrder(kind, order string) dispatch.Command {
 	return dispatch.Command{Meta: meta(kind, order+"/"+kind+"/1"), OrderID: order, Attempt: 1}
 }
 
+func postpone(order string, to domain.Time) dispatch.Command {
+	c := ofOrder(dispatch.Postpone, order)
+	c.ID += "/" + to.String()
+	c.ReadyAt = to
+	return c
+}
+
 func giveUp(order, rider string) dispatch.Command {
 	c := ofOrder(dispatch.GiveUp, order)
 	c.RiderID = rider
