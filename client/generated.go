@@ -325,24 +325,6 @@ func (e ResolveOrderOutcome) Valid() bool {
 	}
 }
 
-// Defines values for RiderDeliveryState.
-const (
-	RiderDeliveryStateAssigned RiderDeliveryState = "assigned"
-	RiderDeliveryStatePickedUp RiderDeliveryState = "picked_up"
-)
-
-// Valid indicates whether the value is a known member of the RiderDeliveryState enum.
-func (e RiderDeliveryState) Valid() bool {
-	switch e {
-	case RiderDeliveryStateAssigned:
-		return true
-	case RiderDeliveryStatePickedUp:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for RiderState.
 const (
 	RiderStateBusy    RiderState = "busy"
@@ -558,11 +540,18 @@ type AnyID = string
 
 // Area defines model for Area.
 type Area struct {
-	Assigned *int  `json:"assigned,omitempty"`
+	// Assigned Deliveries that a rider has.
+	Assigned int   `json:"assigned"`
 	ID       AnyID `json:"id"`
-	Open     *int  `json:"open,omitempty"`
-	Riders   *int  `json:"riders,omitempty"`
-	Stores   *int  `json:"stores,omitempty"`
+
+	// Idle Of them.
+	Idle int `json:"idle"`
+
+	// Open Deliveries that nobody has.
+	Open int `json:"open"`
+
+	// Riders On shift.
+	Riders int `json:"riders"`
 }
 
 // AreaDeliveries defines model for AreaDeliveries.
@@ -619,8 +608,44 @@ type Bare struct {
 // Board defines model for Board.
 type Board struct {
 	// Orders By status; a status without orders is left out.
-	Orders  map[string][]OrderSummary `json:"orders"`
-	StoreID AnyID                     `json:"storeId"`
+	Orders  map[string][]BoardOrder `json:"orders"`
+	StoreID AnyID                   `json:"storeId"`
+}
+
+// BoardOrder An order as its store sees it.
+type BoardOrder struct {
+	// Area Empty until the store has reserved.
+	Area string `json:"area"`
+
+	// Attempt 2 for a redelivery.
+	Attempt  int       `json:"attempt"`
+	Deadline *Deadline `json:"deadline"`
+
+	// Eta When the food is expected to be picked up and delivered.
+	Eta      *Eta    `json:"eta,omitempty"`
+	ID       AnyID   `json:"id"`
+	Lines    []Line  `json:"lines"`
+	Note     string  `json:"note"`
+	Phone    string  `json:"phone"`
+	PhotoURL *string `json:"photoUrl,omitempty"`
+	PlacedAt Time    `json:"placedAt"`
+	ReadyAt  *Time   `json:"readyAt,omitempty"`
+
+	// Reason Of the last refusal or failure.
+	Reason string `json:"reason"`
+
+	// RiderID Empty while there is none.
+	RiderID string      `json:"riderId"`
+	Short   *[]Shortage `json:"short,omitempty"`
+	Status  Status      `json:"status"`
+	StoreID AnyID       `json:"storeId"`
+
+	// Total Null until the store has reserved.
+	Total     *int64  `json:"total"`
+	UpdatedAt Time    `json:"updatedAt"`
+	UserID    AnyID   `json:"userId"`
+	Version   Version `json:"version"`
+	Wish      *Wish   `json:"wish,omitempty"`
 }
 
 // CancelOrder Example: {"by":"customer","reason":"changed my mind"}
@@ -663,14 +688,17 @@ type Command struct {
 
 	// Code Why a command was refused: `unknown` (what it is about does not exist), `version` (it is at another version), `reused` (its id names another command),
 	// `short` (of stock), `status` (not in this status), `refused` (any other), `dead_letter` (it can't be handled and lies among the dead letters).
-	Code    *Code          `json:"code,omitempty"`
-	Detail  *string        `json:"detail,omitempty"`
-	ID      string         `json:"id"`
-	Key     AnyID          `json:"key"`
-	Reason  *string        `json:"reason,omitempty"`
-	Stream  CommandStream  `json:"stream"`
-	Verdict CommandVerdict `json:"verdict"`
-	Version *Version       `json:"version,omitempty"`
+	Code *Code `json:"code,omitempty"`
+
+	// DeadLetter Where a command lies that can't be handled.
+	DeadLetter *DeadLetter    `json:"deadLetter,omitempty"`
+	Detail     *string        `json:"detail,omitempty"`
+	ID         string         `json:"id"`
+	Key        *AnyID         `json:"key,omitempty"`
+	Reason     *string        `json:"reason,omitempty"`
+	Stream     *CommandStream `json:"stream,omitempty"`
+	Verdict    CommandVerdict `json:"verdict"`
+	Version    *Version       `json:"version,omitempty"`
 }
 
 // CommandStream defines model for Command.Stream.
@@ -682,21 +710,40 @@ type CommandVerdict string
 // CommandID Names the command, so that it is safe to repeat; it goes before `Idempotency-Key`.
 type CommandID = string
 
+// DeadLetter Where a command lies that can't be handled.
+type DeadLetter struct {
+	Error string `json:"error"`
+
+	// From TOPIC/PARTITION/OFFSET.
+	From      string `json:"from"`
+	Offset    int64  `json:"offset"`
+	Partition int    `json:"partition"`
+}
+
+// Deadline Until when the order waits in its status, and what happens then.
+type Deadline struct {
+	At   Time   `json:"at"`
+	Then string `json:"then"`
+}
+
 // Delivery defines model for Delivery.
 type Delivery struct {
 	Attempt int `json:"attempt"`
 
 	// Distance Metres from the rider who was asked about.
-	Distance *float32 `json:"distance,omitempty"`
-	Drop     Address  `json:"drop"`
+	Distance *int    `json:"distance,omitempty"`
+	Drop     Address `json:"drop"`
 
 	// Eta When the food is expected to be picked up and delivered.
-	Eta         *Eta          `json:"eta,omitempty"`
-	Lines       *[]Line       `json:"lines,omitempty"`
-	Note        *string       `json:"note,omitempty"`
-	OrderID     AnyID         `json:"orderId"`
+	Eta     *Eta   `json:"eta,omitempty"`
+	Lines   []Line `json:"lines"`
+	Note    string `json:"note"`
+	OrderID AnyID  `json:"orderId"`
+
+	// Phone Only for the rider who has it.
+	Phone       *string       `json:"phone,omitempty"`
 	Pickup      Pickup        `json:"pickup"`
-	Ready       *bool         `json:"ready,omitempty"`
+	Ready       bool          `json:"ready"`
 	ReadyAt     *Time         `json:"readyAt,omitempty"`
 	RequestedAt *Time         `json:"requestedAt,omitempty"`
 	RiderID     *AnyID        `json:"riderId,omitempty"`
@@ -763,8 +810,11 @@ type Eta struct {
 type FieldProblem struct {
 	Detail string `json:"detail"`
 
-	// Pointer A JSON pointer into the body (`/lines/0/quantity`); of a parameter or header, its name.
-	Pointer string `json:"pointer"`
+	// Parameter Of a parameter of the path, the query or the header, its name.
+	Parameter *string `json:"parameter,omitempty"`
+
+	// Pointer Of a field of the body, a JSON pointer such as `/lines/0/quantity`.
+	Pointer *string `json:"pointer,omitempty"`
 }
 
 // Food defines model for Food.
@@ -883,24 +933,21 @@ type Online struct {
 
 // Order defines model for Order.
 type Order struct {
-	Address *Address `json:"address,omitempty"`
+	Address Address `json:"address"`
 
 	// Area Empty until the store has reserved.
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int `json:"attempt"`
-	Deadline *struct {
-		At   Time   `json:"at"`
-		Then string `json:"then"`
-	} `json:"deadline"`
+	Attempt  int       `json:"attempt"`
+	Deadline *Deadline `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
 	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
-	Note     *string `json:"note,omitempty"`
-	Phone    *string `json:"phone,omitempty"`
+	Note     string  `json:"note"`
+	Phone    string  `json:"phone"`
 	PhotoURL *string `json:"photoUrl,omitempty"`
 	PlacedAt Time    `json:"placedAt"`
 	ReadyAt  *Time   `json:"readyAt,omitempty"`
@@ -917,7 +964,7 @@ type Order struct {
 	Status  Status      `json:"status"`
 	StoreID AnyID       `json:"storeId"`
 
-	// Timeline At most 100 entries. Of what comes and goes more often, such as riders, the first and the newest are kept; versions have gaps then.
+	// Timeline At most 120 entries. Of what comes and goes more often, such as riders, the first and the newest are kept; versions have gaps then.
 	Timeline []Entry `json:"timeline"`
 
 	// Total Null until the store has reserved.
@@ -950,33 +997,22 @@ type OrderRider struct {
 
 // OrderSummary defines model for OrderSummary.
 type OrderSummary struct {
-	Address *Address `json:"address,omitempty"`
-
 	// Area Empty until the store has reserved.
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int `json:"attempt"`
-	Deadline *struct {
-		At   Time   `json:"at"`
-		Then string `json:"then"`
-	} `json:"deadline"`
+	Attempt  int       `json:"attempt"`
+	Deadline *Deadline `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta    `json:"eta,omitempty"`
-	ID       AnyID   `json:"id"`
-	Lines    []Line  `json:"lines"`
-	Note     *string `json:"note,omitempty"`
-	Phone    *string `json:"phone,omitempty"`
-	PhotoURL *string `json:"photoUrl,omitempty"`
-	PlacedAt Time    `json:"placedAt"`
-	ReadyAt  *Time   `json:"readyAt,omitempty"`
+	Eta      *Eta   `json:"eta,omitempty"`
+	ID       AnyID  `json:"id"`
+	Lines    []Line `json:"lines"`
+	PlacedAt Time   `json:"placedAt"`
+	ReadyAt  *Time  `json:"readyAt,omitempty"`
 
 	// Reason Of the last refusal or failure.
 	Reason string `json:"reason"`
-
-	// Rider Who has the delivery, and where they are.
-	Rider *OrderRider `json:"rider,omitempty"`
 
 	// RiderID Empty while there is none.
 	RiderID string      `json:"riderId"`
@@ -989,7 +1025,6 @@ type OrderSummary struct {
 	UpdatedAt Time    `json:"updatedAt"`
 	UserID    AnyID   `json:"userId"`
 	Version   Version `json:"version"`
-	Wish      *Wish   `json:"wish,omitempty"`
 }
 
 // OrderedLine defines model for OrderedLine.
@@ -1070,6 +1105,7 @@ type Problem struct {
 
 	// Errors Every field, parameter or header that is wrong.
 	Errors *[]FieldProblem `json:"errors,omitempty"`
+	Field  *string         `json:"field,omitempty"`
 
 	// ID To repeat the command with.
 	ID    *string `json:"id,omitempty"`
@@ -1097,13 +1133,14 @@ type Product struct {
 	Name      string `json:"name"`
 
 	// OnHand Free and reserved.
-	OnHand       int      `json:"onHand"`
-	Price        Money    `json:"price"`
-	Product      AnyID    `json:"product"`
-	Reserved     int      `json:"reserved"`
-	SoldOut      *bool    `json:"soldOut,omitempty"`
-	SoldOutUntil *Time    `json:"soldOutUntil,omitempty"`
-	Version      *Version `json:"version,omitempty"`
+	OnHand       int     `json:"onHand"`
+	Price        Money   `json:"price"`
+	Product      AnyID   `json:"product"`
+	Reserved     int     `json:"reserved"`
+	SoldOut      *bool   `json:"soldOut,omitempty"`
+	SoldOutUntil *Time   `json:"soldOutUntil,omitempty"`
+	StoreID      *AnyID  `json:"storeId,omitempty"`
+	Version      Version `json:"version"`
 }
 
 // ProductPage defines model for ProductPage.
@@ -1207,12 +1244,11 @@ type ResolveOrderOutcome string
 // Rider defines model for Rider.
 type Rider struct {
 	// Area Left out while off shift.
-	Area           *string         `json:"area,omitempty"`
-	At             *Time           `json:"at,omitempty"`
-	Capacity       *int            `json:"capacity,omitempty"`
-	DeliveredCount int             `json:"deliveredCount"`
-	Deliveries     []RiderDelivery `json:"deliveries"`
-	ID             AnyID           `json:"id"`
+	Area           *string    `json:"area,omitempty"`
+	At             *Time      `json:"at,omitempty"`
+	DeliveredCount int        `json:"deliveredCount"`
+	Deliveries     []Delivery `json:"deliveries"`
+	ID             AnyID      `json:"id"`
 
 	// Lat Example: 37.5
 	Lat *Lat `json:"lat,omitempty"`
@@ -1224,23 +1260,6 @@ type Rider struct {
 	Until   *Time      `json:"until,omitempty"`
 	Version Version    `json:"version"`
 }
-
-// RiderDelivery What a rider must know of a delivery.
-type RiderDelivery struct {
-	Drop *Address `json:"drop,omitempty"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta     *Eta               `json:"eta,omitempty"`
-	Lines   *[]Line            `json:"lines,omitempty"`
-	Note    *string            `json:"note,omitempty"`
-	OrderID AnyID              `json:"orderId"`
-	Phone   *string            `json:"phone,omitempty"`
-	Pickup  *Pickup            `json:"pickup,omitempty"`
-	State   RiderDeliveryState `json:"state"`
-}
-
-// RiderDeliveryState defines model for RiderDelivery.State.
-type RiderDeliveryState string
 
 // RiderPage defines model for RiderPage.
 type RiderPage struct {
@@ -1381,6 +1400,9 @@ type IfNoneMatch = string
 // Key defines model for Key.
 type Key = ID
 
+// LastEvent defines model for LastEvent.
+type LastEvent = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -1453,6 +1475,9 @@ type ChangedRider = Rider
 // ChangedStore defines model for ChangedStore.
 type ChangedStore = Store
 
+// Decided defines model for Decided.
+type Decided = Command
+
 // Failed defines model for Failed.
 type Failed = Problem
 
@@ -1497,6 +1522,9 @@ type GetAreaDeliveriesParams struct {
 
 // FollowAreaParams defines parameters for FollowArea.
 type FollowAreaParams struct {
+	// LastEventID The same as `Last-Event-ID`, for clients that can't send headers.
+	LastEventID *LastEvent `form:"lastEventId,omitempty" json:"lastEventId,omitempty"`
+
 	// LastEventID Begin after the event with this id. Opaque; any instance understands it.
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
@@ -1514,6 +1542,9 @@ type GetCommandParams struct {
 
 	// Key The key of the command: the id of its order, store or rider.
 	Key *Key `form:"key,omitempty" json:"key,omitempty"`
+
+	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
+	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfNoneMatch The ETag of an answer that the client has; 304 when it is the same still.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -1539,9 +1570,6 @@ type ListFoodsParams struct {
 
 // GetFoodParams defines parameters for GetFood.
 type GetFoodParams struct {
-	// StoreID Only of this store.
-	StoreID *StoreFilter `form:"storeId,omitempty" json:"storeId,omitempty"`
-
 	// Limit How many there are on a page at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -1674,6 +1702,9 @@ type DenyRefundParams struct {
 
 // FollowOrderParams defines parameters for FollowOrder.
 type FollowOrderParams struct {
+	// LastEventID The same as `Last-Event-ID`, for clients that can't send headers.
+	LastEventID *LastEvent `form:"lastEventId,omitempty" json:"lastEventId,omitempty"`
+
 	// LastEventID Begin after this version.
 	LastEventID *EventVersion `json:"Last-Event-ID,omitempty"`
 }
@@ -1818,6 +1849,9 @@ type DeliveredParams struct {
 
 // FollowRiderParams defines parameters for FollowRider.
 type FollowRiderParams struct {
+	// LastEventID The same as `Last-Event-ID`, for clients that can't send headers.
+	LastEventID *LastEvent `form:"lastEventId,omitempty" json:"lastEventId,omitempty"`
+
 	// LastEventID Begin after the event with this id. Opaque; any instance understands it.
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
@@ -1944,6 +1978,9 @@ type CloseStoreParams struct {
 
 // FollowStoreParams defines parameters for FollowStore.
 type FollowStoreParams struct {
+	// LastEventID The same as `Last-Event-ID`, for clients that can't send headers.
+	LastEventID *LastEvent `form:"lastEventId,omitempty" json:"lastEventId,omitempty"`
+
 	// LastEventID Begin after the event with this id. Opaque; any instance understands it.
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
@@ -2088,6 +2125,9 @@ type GetStockParams struct {
 
 // FollowUserParams defines parameters for FollowUser.
 type FollowUserParams struct {
+	// LastEventID The same as `Last-Event-ID`, for clients that can't send headers.
+	LastEventID *LastEvent `form:"lastEventId,omitempty" json:"lastEventId,omitempty"`
+
 	// LastEventID Begin after the event with this id. Opaque; any instance understands it.
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
@@ -2314,6 +2354,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /openapi.yaml (the `Openapi` operationId).
 	Openapi(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Problems What errors mean and what to do
+	//
+	// Corresponds with GET /problems (the `Problems` operationId).
+	Problems(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Problem What an error means and what to do
 	//
@@ -3020,6 +3065,21 @@ func (c *Client) Metrics(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 // Corresponds with GET /openapi.yaml (the `Openapi` operationId).
 func (c *Client) Openapi(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewOpenapiRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Problems What errors mean and what to do
+//
+// Corresponds with GET /problems (the `Problems` operationId).
+func (c *Client) Problems(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProblemsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4698,6 +4758,33 @@ func NewOpenapiRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewProblemsRequest constructs an http.Request for the Problems method
+func NewProblemsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/problems")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewProblemRequest constructs an http.Request for the Problem method
 func NewProblemRequest(server string, name ProblemName) (*http.Request, error) {
 	var err error
@@ -4942,6 +5029,33 @@ func NewFollowAreaRequest(server string, id AreaID, params *FollowAreaParams) (*
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.LastEventID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "lastEventId", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
@@ -5086,15 +5200,26 @@ func NewGetCommandRequest(server string, id CommandName, params *GetCommandParam
 
 	if params != nil {
 
-		if params.IfNoneMatch != nil {
+		if params.Prefer != nil {
 			var headerParam0 string
 
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("If-None-Match", headerParam0)
+			req.Header.Set("Prefer", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
 		}
 
 	}
@@ -5229,18 +5354,6 @@ func NewGetFoodRequest(server string, product ProductID, params *GetFoodParams) 
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
-
-		if params.StoreID != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "storeId", *params.StoreID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
 
 		if params.Limit != nil {
 
@@ -6096,6 +6209,33 @@ func NewFollowOrderRequest(server string, id OrderID, params *FollowOrderParams)
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.LastEventID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "lastEventId", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -7069,6 +7209,33 @@ func NewFollowRiderRequest(server string, id RiderID, params *FollowRiderParams)
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.LastEventID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "lastEventId", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
@@ -7929,6 +8096,33 @@ func NewFollowStoreRequest(server string, id StoreID, params *FollowStoreParams)
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.LastEventID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "lastEventId", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -9007,6 +9201,33 @@ func NewFollowUserRequest(server string, id UserID, params *FollowUserParams) (*
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.LastEventID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "lastEventId", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
@@ -9298,6 +9519,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /openapi.yaml (the `Openapi` operationId).
 	OpenapiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*OpenapiResponse, error)
+
+	// ProblemsWithResponse What errors mean and what to do
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /problems (the `Problems` operationId).
+	ProblemsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ProblemsResponse, error)
 
 	// ProblemWithResponse What an error means and what to do
 	//
@@ -10265,6 +10493,47 @@ func (r OpenapiResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r OpenapiResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ProblemsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Failed
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ProblemsResponse) GetApplicationProblemJSONDefault() *Failed {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ProblemsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ProblemsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ProblemsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ProblemsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13187,7 +13456,7 @@ type UnregisterStoreResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *ChangedStore
+	JSON200 *Decided
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Taken
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
@@ -13207,7 +13476,7 @@ type UnregisterStoreResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r UnregisterStoreResponse) GetJSON200() *ChangedStore {
+func (r UnregisterStoreResponse) GetJSON200() *Decided {
 	return r.JSON200
 }
 
@@ -14054,7 +14323,7 @@ type RemoveProductResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *ChangedProduct
+	JSON200 *Decided
 	// JSON202 the response for an HTTP 202 `application/json` response
 	JSON202 *Taken
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
@@ -14074,7 +14343,7 @@ type RemoveProductResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r RemoveProductResponse) GetJSON200() *ChangedProduct {
+func (r RemoveProductResponse) GetJSON200() *Decided {
 	return r.JSON200
 }
 
@@ -15156,6 +15425,19 @@ func (c *ClientWithResponses) OpenapiWithResponse(ctx context.Context, reqEditor
 		return nil, err
 	}
 	return ParseOpenapiResponse(rsp)
+}
+
+// ProblemsWithResponse What errors mean and what to do
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /problems (the `Problems` operationId).
+func (c *ClientWithResponses) ProblemsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ProblemsResponse, error) {
+	rsp, err := c.Problems(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProblemsResponse(rsp)
 }
 
 // ProblemWithResponse What an error means and what to do
@@ -16534,6 +16816,32 @@ func ParseOpenapiResponse(rsp *http.Response) (*OpenapiResponse, error) {
 		}
 		response.YAML200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Failed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseProblemsResponse parses an HTTP response from a ProblemsWithResponse call
+func ParseProblemsResponse(rsp *http.Response) (*ProblemsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ProblemsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Failed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -19429,7 +19737,7 @@ func ParseUnregisterStoreResponse(rsp *http.Response) (*UnregisterStoreResponse,
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest ChangedStore
+		var dest Decided
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -20290,7 +20598,7 @@ func ParseRemoveProductResponse(rsp *http.Response) (*RemoveProductResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest ChangedProduct
+		var dest Decided
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
