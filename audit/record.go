@@ -146,6 +146,10 @@ type (
 		Key       string `json:"key"`
 		Digest    string `json:"digest"`
 		Verdict   string `json:"verdict"`
+		At        stamp  `json:"at"`
+		Code      string `json:"code"`
+		Reason    string `json:"reason"`
+		Version   int    `json:"version"`
 	}
 	orderEvent struct {
 		Type    string `json:"type"`

@@ -173,8 +173,15 @@ func ruling(stream, key, command, verdict string) string {
 	if err != nil {
 		panic(err)
 	}
-	return fmt.Sprintf(`{"type":%q,"id":"%s/verdict/%s/m/%s","commandId":%q,"stream":%q,"key":%q,"digest":%q,"verdict":%q}`,
-		verdict, key, stream, c.ID, c.ID, stream, key, digest, verdict)
+	more := `,"version":10`
+	switch {
+	case verdict == "refused":
+		more = `,"code":"status","reason":"it is too late"`
+	case c.Type == "place":
+		more = `,"version":1`
+	}
+	return fmt.Sprintf(`{"type":%q,"id":"%s/verdict/%s/m/%s","at":%q,"commandId":%q,"stream":%q,"key":%q,"digest":%q,"verdict":%q%s}`,
+		verdict, key, stream, c.ID, at(0), c.ID, stream, key, digest, verdict, more)
 }
 
 // history is two lives in one store.
