@@ -395,7 +395,8 @@ func TestFits_Rider(t *testing.T) {
 		told(r.HandleEvent(&e, now))
 	}
 	online := func(area int) rider.Command {
-		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity)}
+		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity),
+			Name: new(worstName(0)), Until: fitsAt.Add(time.Hour)}
 	}
 	says(online(1))
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Entered}, Shift: r.Shift})
@@ -413,7 +414,12 @@ func TestFits_Rider(t *testing.T) {
 	require.Empty(t, r.Deliveries)
 	says(rider.Command{Meta: domain.Meta{Type: rider.Offline}})
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Left}, Shift: r.Shift})
-	require.Equal(t, rider.StateOffline, r.View().State)
+	require.Equal(t, rider.StateOffline, r.View(now).State)
+	for range 300 {
+		v := says(rider.Command{Meta: domain.Meta{Type: rider.Claim}, OrderID: worstID(0)}).Verdicts[0]
+		require.Equal(t, domain.Refused, v.Verdict)
+		within(t, r.Recent, rider.MaxAcceptedBytes+domain.MaxRefusedBytes)
+	}
 	t.Logf("at most %d bytes", most)
 }
 

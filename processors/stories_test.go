@@ -13,6 +13,7 @@ import (
 	"baedal/domain/order"
 	"baedal/domain/payment"
 	"baedal/domain/projection"
+	"baedal/domain/rider"
 	"baedal/domain/stock"
 	"baedal/topics"
 )
@@ -151,7 +152,7 @@ func TestRiders(t *testing.T) {
 	require.Equal(t, "p-1", only(b, b.DispatchCommands, out)[0].CommandID)
 
 	require.Empty(t, b.once(b.RiderEvents.Name(), "r-1", `{"type":"assigned","id":"r-1/o-1/assigned/1/1","area":"a-1","riderId":"r-1","orderId":"o-1","attempt":1}`))
-	require.Equal(t, []string{"o-1"}, row(b, b.RidersTable, "r-1").View().Deliveries)
+	require.Equal(t, []rider.InHand{{OrderID: "o-1", Attempt: 1}}, row(b, b.RidersTable, "r-1").Deliveries)
 
 	// Another area: this one is left first, and entered once it has let him go.
 	out = b.once(in, "r-1", `{"type":"online","id":"on-2","area":"a-2","lat":37.6,"lon":127}`)
