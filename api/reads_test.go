@@ -19,9 +19,9 @@ import (
 	"baedal/views"
 )
 
-// town is the fixture with an order that a rider carries, one that nobody has yet,
+// rush is the fixture with an order that a rider carries, one that nobody has yet,
 // and a second rider.
-func town(t *testing.T) *fixture {
+func rush(t *testing.T) *fixture {
 	f := newFixture(t)
 	carried := lifeOf("o-7", order.Placed, order.Paying, order.Paid, order.AcceptedStatus, order.Ready, order.Assigned)
 	carried.UserID, carried.RiderID, carried.Note, carried.Phone = "u-7", "r-7", "two bells", "010-1234"
@@ -104,7 +104,7 @@ func TestAPI_Read(t *testing.T) {
 		{"/v1/foods/p-1", `{"product":"p-1","orders":3,"quantity":7}`},
 	} {
 		t.Run(c.path, func(t *testing.T) {
-			f := town(t)
+			f := rush(t)
 			a := f.get(c.path)
 			require.Equal(t, http.StatusOK, a.Code, a.Body.String())
 			require.JSONEq(t, c.want, a.Body.String())
@@ -136,7 +136,7 @@ func TestAPI_Read(t *testing.T) {
 
 // What a customer or store says is seen by those who need it, and by nobody else.
 func TestAPI_WhatIsTakenIsShown(t *testing.T) {
-	f := town(t)
+	f := rush(t)
 	o := lifeOf("o-9", order.Placed, order.Paid, order.Delivered, order.RefundRequested)
 	o.Note, o.Phone, o.Wish, o.PhotoURL, o.Reason = "two bells", "010-1234", order.WishRefund, "https://photos.example/1", "cold"
 	o.Short = []domain.Shortage{{Product: "p-1", Wanted: 2, Available: 1}}
@@ -157,7 +157,7 @@ func TestAPI_WhatIsTakenIsShown(t *testing.T) {
 
 // The version is what If-Match compares; a hash follows where the answer shows more.
 func TestAPI_ETag(t *testing.T) {
-	f := town(t)
+	f := rush(t)
 	tag := func(path string) string { return f.get(path).Header().Get("ETag") }
 	require.Equal(t, `"3"`, tag("/v1/orders/o-1"))
 	require.Equal(t, `"2"`, tag("/v1/riders/r-8"))
@@ -416,7 +416,7 @@ func TestAPI_Pages(t *testing.T) {
 		require.Equal(t, [][]string{{"p"}, {"p-"}, {"p-1"}, {"q"}}, f.follow("/v1/stores/s-1/products?limit=1", "products", "product", nil))
 	})
 	t.Run("RidersAndStoresAndAreas", func(t *testing.T) {
-		f := town(t)
+		f := rush(t)
 		f.stock.set("s-3", &stock.Inventory{StoreID: "s-3", Store: &stock.Store{Name: "Theirs", Area: "a-2"}})
 		f.areas.set("a-2", dispatch.NewArea("a-2"))
 		require.Equal(t, [][]string{{"r-1"}, {"r-7"}, {"r-8"}}, f.follow("/v1/riders?limit=1", "riders", "id", nil))
@@ -512,7 +512,7 @@ func TestAPI_Board(t *testing.T) {
 
 // An error while a list is read is not a short list.
 func TestAPI_ListsFail(t *testing.T) {
-	f := town(t)
+	f := rush(t)
 	f.orders.fail(errors.New("the disk is gone"))
 	for _, path := range []string{"/v1/orders", "/v1/stores/s-1/orders", "/v1/users/u-1/orders", "/v1/areas/a-1/deliveries", "/v1/riders", "/v1/riders/r-7"} {
 		f.get(path).problem(t, http.StatusInternalServerError, "Internal error")
