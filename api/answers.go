@@ -171,7 +171,7 @@ func (s *server) orderAnswer(o *order.Order) (*orderAnswer, error) {
 func courierOf(id string, row *rider.Rider) *courier {
 	c := &courier{ID: id}
 	if row != nil {
-		v := row.View()
+		v := row.View(now())
 		c.Name, c.Lat, c.Lon, c.At = v.Name, v.Lat, v.Lon, v.At
 	}
 	return c
@@ -214,7 +214,7 @@ func (s *server) riderWith(row *rider.Rider, phones bool) (*riderAnswer, error) 
 	if !row.Known() {
 		return nil, nil
 	}
-	v := row.View()
+	v := row.View(now())
 	a := &riderAnswer{
 		ID: v.ID, Name: v.Name, Area: v.Area, Lat: v.Lat, Lon: v.Lon, At: v.At, State: v.State, Until: v.Until,
 		Deliveries: []deliveryAnswer{}, DeliveredCount: v.DeliveredCount, Version: v.Version,

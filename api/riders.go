@@ -68,7 +68,7 @@ func (s *server) listRiders(w http.ResponseWriter, r *http.Request) error {
 	stale(w, s.Tables.Riders, s.Tables.Areas, s.Tables.Orders)
 	out := riderPage{Riders: []*riderAnswer{}}
 	out.Cursor, err = walk(r, s.Tables.Riders, index, group, p, func(_ string, row *rider.Rider) (bool, error) {
-		v := row.View()
+		v := row.View(now())
 		if !row.Known() || area != "" && v.Area != area || state != "" && v.State != state {
 			return false, nil
 		}
