@@ -12,7 +12,6 @@ import (
 	"baedal/domain/order"
 )
 
-
 func TestAPI_GetAndWait(t *testing.T) {
 	for _, c := range []struct {
 		query, status string

@@ -24,7 +24,6 @@ const (
 	nameless  = `{"userId":"u-1","storeId":"s-1","lines":[{"product":"p-1","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.5,"lon":127.04}}`
 )
 
-
 var otherBody = strings.Replace(placeBody, `"quantity":2`, `"quantity":3`, 1)
 
 // opened is a town with a store that has ten of p-1, and two instances of the API.
