@@ -66,9 +66,17 @@ var messages = slices.Concat([]message{
 
 	{"store register", `{"type":"register","name":"S","area":"a","lat":1,"lon":2,"autoAccept":true,"cookingTime":"5m"}`, of[stock.Command],
 		"name- area- lat+ lon+ autoAccept+ cookingTime+", "PUT /v1/stores/s-1"},
+	{"store update", `{"type":"update","name":"S","area":"a","lat":1,"lon":2,"autoAccept":true,"cookingTime":"5m"}`, of[stock.Command],
+		"?name- ?area- ?lat+ ?lon+ ?autoAccept+ ?cookingTime+", "PATCH /v1/stores/s-1"},
+	{"store unregister", `{"type":"unregister","verdict":true}`, of[stock.Command], "", "DELETE /v1/stores/s-1"},
 	{"store open", `{"type":"open","verdict":true}`, of[stock.Command], "", "POST /v1/stores/s-1/open"},
 	{"store close", `{"type":"close","verdict":true}`, of[stock.Command], "", "POST /v1/stores/s-1/close"},
+	{"store slow", `{"type":"slow","until":"2026-01-02T03:04:05.000Z","by":"5m"}`, of[stock.Command], "until- by-", "POST /v1/stores/s-1/slow"},
+	{"store pause", `{"type":"pause","until":"2026-01-02T03:04:05.000Z"}`, of[stock.Command], "until-", "POST /v1/stores/s-1/pause"},
 	{"store put_product", `{"type":"put_product","product":"p-1","name":"P","price":5}`, of[stock.Command], "product- name- price+", "PUT /v1/stores/s-1/products/p-1"},
+	{"store update_product", `{"type":"update_product","product":"p-1","name":"P","price":5}`, of[stock.Command], "product- ?name- ?price+", "PATCH /v1/stores/s-1/products/p-1"},
+	{"store remove_product", `{"type":"remove_product","product":"p-1"}`, of[stock.Command], "product-", "DELETE /v1/stores/s-1/products/p-1"},
+	{"store sold_out", `{"type":"sold_out","product":"p-1","until":"2026-01-02T03:04:05.000Z"}`, of[stock.Command], "product-", "POST /v1/stores/s-1/products/p-1/sold-out"},
 	{"store add_stock", `{"type":"add_stock","product":"p-1","quantity":5}`, of[stock.Command], "product- quantity-", "POST /v1/stores/s-1/products/p-1/add"},
 	{"store remove_stock", `{"type":"remove_stock","product":"p-1","quantity":5}`, of[stock.Command], "product- quantity-", "POST /v1/stores/s-1/products/p-1/remove"},
 	{"store reserve", `{"type":"reserve","id":"o/reserve/1","orderId":"o","attempt":1,"lines":[{"product":"p","quantity":2}],"expectedTotal":5}`, of[stock.Command],
@@ -359,7 +367,7 @@ func TestBounds(t *testing.T) {
 // HTTP accepts fits a record.
 func TestBounds_OtherFields(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
-	junk, _ := json.Marshal(map[string]any{"name": long, "area": long, "product": "p-1", "userId": long, "wish": long, "photoUrl": long, "by": "store",
+	junk, _ := json.Marshal(map[string]any{"name": long, "area": long, "product": "p-1", "userId": long, "wish": long, "photoUrl": long,
 		"address": map[string]any{"text": long}, "lines": []any{map[string]any{"product": long, "name": long}}})
 	for _, path := range []string{"/v1/orders/o-1/confirm", "/v1/stores/s-1/open", "/v1/riders/r-1/offline"} {
 		f := newFixture(t)
@@ -377,7 +385,7 @@ func TestBounds_OtherFields(t *testing.T) {
 // A reason is bounded in every command.
 func TestBounds_Reason(t *testing.T) {
 	for _, kind := range order.CommandTypes {
-		c := parsed(messages[slices.Index(order.CommandTypes, kind)].json)
+		c := parsed(messages[slices.IndexFunc(messages, func(m message) bool { return m.name == "order "+kind })].json)
 		require.Equal(t, kind, c["type"])
 		for n, wrong := range map[int]bool{domain.MaxReason: false, domain.MaxReason + 1: true} {
 			c["reason"] = strings.Repeat("x", n)
