@@ -21,7 +21,7 @@ type rowShard struct {
 	bytes      int // of the young one
 	young, old map[string]keptRow
 	writing    int    // writes under way
-	writes     uint64 // writes begun
+	writes     uint64 // beginnings and ends of writes
 }
 
 type keptRow struct {
@@ -95,6 +95,7 @@ func (r *rows) end(key string, row any, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing--
+	s.writes++ // what was read in between may be the row before
 	if row != nil {
 		s.keep(key, keptRow{row, bytes*decodedSize + len(key) + 100})
 	}
