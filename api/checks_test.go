@@ -110,7 +110,7 @@ var messages = slices.Concat([]message{
 	{"order deadline", `{"type":"deadline","id":"deadline/o/1","orderId":"o","version":1,"due":"2026-01-02T03:04:05.000Z"}`, of[order.Deadline], "orderId-", ""},
 	{"notification", `{"type":"paid","id":"o/3/customer","recipient":"u","audience":"customer","orderId":"o","status":"paid","message":"m"}`, of[notification.Notification],
 		"recipient- audience- orderId-", ""},
-	{"note", `{"type":"eaten","id":"o/3/food/f","key":"food/f","orderId":"o","quantity":1,"topic":"t","partition":1,"offset":1}`, of[projection.Note], "key- orderId- quantity-", ""},
+	{"note", `{"type":"eaten","id":"o/3/s/f","key":"s/f","orderId":"o","quantity":1,"topic":"t","partition":1,"offset":1}`, of[projection.Note], "key- orderId- quantity-", ""},
 	{"verdict", `{"type":"refused","id":"o/verdict/order-commands/m/c","commandId":"c","stream":"order-commands","key":"o","digest":"d","verdict":"refused","code":"status","reason":"r"}`, of[domain.Verdict], "commandId- verdict- code-", ""},
 },
 	each([]string{dispatch.Claim, dispatch.Decline, dispatch.PickedUp, dispatch.Delivered}, "area", `{"type":%q,"id":"r/%[1]s/m/c","orderId":"o","riderId":"r","commandId":"c","digest":"d","mark":"m","verdict":true}`, of[dispatch.Command], "orderId- riderId- commandId- mark-"),
