@@ -62,7 +62,7 @@ var messages = slices.Concat([]message{
 		of[order.Command], "userId- reason- photoUrl- wish-", "POST /v1/orders/o-1/request-refund"},
 	{"order approve_refund", `{"type":"approve_refund","verdict":true}`, of[order.Command], "", "POST /v1/orders/o-1/approve-refund"},
 	{"order deny_refund", `{"type":"deny_refund","reason":"r"}`, of[order.Command], "reason-", "POST /v1/orders/o-1/deny-refund"},
-	{"order postpone", `{"type":"postpone","by":"10m","ifVersion":3}`, of[order.Command], "by-", "POST /v1/orders/o-1/postpone"},
+	{"order postpone", `{"type":"postpone","by":"5m","reason":"r"}`, of[order.Command], "by-", "POST /v1/orders/o-1/postpone"},
 
 	{"store register", `{"type":"register","name":"S","area":"a","lat":1,"lon":2,"autoAccept":true,"cookingTime":"5m"}`, of[stock.Command],
 		"name- area- lat+ lon+ autoAccept+ cookingTime+", "PUT /v1/stores/s-1"},
@@ -95,7 +95,7 @@ var messages = slices.Concat([]message{
 	{"area request", `{"type":"request","id":"o/request/1","orderId":"o","attempt":1,"pickup":` + aPlace + `,"drop":` + aPlace + `,"readyAt":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command],
 		"orderId- attempt- pickup- pickup.lat+ pickup.lon+ drop- drop.lat+ drop.lon+", ""},
 	{"area ready", `{"type":"ready","id":"o/ready/4","orderId":"o","attempt":1}`, of[dispatch.Command], "orderId- attempt-", ""},
-	{"area postpone", `{"type":"postpone","id":"o/postpone/4","orderId":"o","attempt":1,"readyAt":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command], "orderId- attempt- readyAt+", ""},
+	{"area postpone", `{"type":"postpone","id":"o/postpone/4","orderId":"o","attempt":1,"readyAt":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command], "orderId- attempt- readyAt-", ""},
 	{"area withdraw", `{"type":"withdraw","id":"o/withdraw/1","orderId":"o","attempt":1,"reason":"no_rider"}`, of[dispatch.Command], "orderId- attempt-", ""},
 	{"area give_up", `{"type":"give_up","id":"o/give_up/1/4","orderId":"o","attempt":1,"riderId":"r","reason":"late"}`, of[dispatch.Command], "orderId- attempt- riderId-", ""},
 	{"area enter", `{"type":"enter","id":"r/enter/1","riderId":"r","shift":1,"place":` + aPlace + `,"placeAt":"2026-01-02T03:04:05.000Z","capacity":1,"until":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command],
