@@ -146,7 +146,7 @@ func TestAPI_CommandBadInput(t *testing.T) {
 			f.do(c.method, c.path, `null`).problem(t, http.StatusBadRequest, "must be a JSON object")
 			f.do(c.method, c.path, "{\"a\":\"\xff\"}").problem(t, http.StatusBadRequest, "the body is not as it should be")
 			a := f.do(c.method, c.path, `{"id":5}`)
-			a.problem(t, http.StatusBadRequest, "id: must not be a JSON number")
+			a.problem(t, http.StatusBadRequest, "id: must be a string, not a JSON number")
 			require.Equal(t, "id", a.json["field"])
 			for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "a b"} {
 				f.do(c.method, c.path, `{}`, "Content-Type", kind).problem(t, http.StatusUnsupportedMediaType, "send application/json")
