@@ -54,6 +54,8 @@ type Deps struct {
 	// Damaged says why no command may be taken now, such as topics that are not as
 	// they should be, and what to do; nil is never.
 	Damaged func() error
+	// Manners are how clients are treated; the zero value is strict.
+	Manners Manners
 	// Metrics is served under /metrics; nil serves prometheus.DefaultGatherer.
 	Metrics prometheus.Gatherer
 	// Logger gets what clients are not told. Nil is slog.Default.
@@ -132,6 +134,8 @@ func (s *server) routes() []route {
 		{get, "/readyz", s.readyz},
 		{get, "/metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil }},
 		{get, "/openapi.yaml", openAPI},
+		{get, "/problems", problems},
+		{get, "/problems/{name}", problems},
 		{get, "/", index},
 	}
 	for _, kind := range order.CommandTypes {

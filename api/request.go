@@ -40,7 +40,7 @@ func pathID(r *http.Request, name string) (string, error) {
 	if err != nil {
 		return "", wrong(name, "is not escaped as a URL asks for")
 	}
-	return id, domain.CheckID(name, id)
+	return id, parameter(domain.CheckID(name, id))
 }
 
 // readBody fills v from the JSON of the body, if there is one. Fields of the
