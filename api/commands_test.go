@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"baedal/codecs"
+	"baedal/domain"
 )
 
 const placeBody = `{"id":"o-7","userId":"u-1","storeId":"s-1","lines":[{"product":"p-1","quantity":2}],"address":{"text":"Teheran-ro 1","lat":37.5,"lon":127.04}}`
