@@ -249,7 +249,7 @@ func newFixture(t *testing.T) *fixture {
 	refused := lifeOf("o-2", order.Placed, order.RefusedStatus)
 	refused.Reason = "short"
 	f.orders.set("o-2", refused)
-	f.orders.set("o-3", &order.Order{ID: "o-3", Recent: []order.Answer{{CommandID: "c", Reason: "unknown order"}}})
+	f.orders.set("o-3", &order.Order{ID: "o-3", Recent: []order.Answer{{CommandID: "c", Refusal: domain.Refuse(domain.CodeUnknown, "unknown order")}}})
 	f.stock.set("s-1", &stock.Inventory{StoreID: "s-1", Open: true, Store: &stock.Store{Name: "Mine", Area: "a-1", Lat: 37.5, Lon: 127.03, AutoAccept: true,
 		CookingTime: domain.Duration(5 * time.Second)}, Products: []stock.Product{{ID: "p-1", Name: "Bibimbap", Price: 9000, OnHand: 10, Reserved: 2}}})
 	f.stock.set("s-2", &stock.Inventory{StoreID: "s-2"}) // only refusals

@@ -148,10 +148,10 @@ func TestTimesAndDurations(t *testing.T) {
 
 func TestEncode(t *testing.T) {
 	c := codecs.JSON[domain.Verdict]{}
-	v := domain.NewVerdict("order-commands", "o-1", domain.Name{ID: "c-1", Digest: "d", Mark: "m"}, "", 0)
+	v := domain.NewVerdict("order-commands", "o-1", domain.Name{ID: "c-1", Digest: "d", Mark: "m"}, domain.Refusal{}, 7, 0)
 	data, err := c.Encode(&v)
 	require.NoError(t, err)
-	require.Equal(t, `{"type":"accepted","id":"o-1/verdict/order-commands/m/c-1","commandId":"c-1","stream":"order-commands","key":"o-1","digest":"d","verdict":"accepted"}`, string(data))
+	require.Equal(t, `{"type":"accepted","id":"o-1/verdict/order-commands/m/c-1","commandId":"c-1","stream":"order-commands","key":"o-1","digest":"d","verdict":"accepted","version":7}`, string(data))
 	again, err := c.Encode(data)
 	require.NoError(t, err)
 	require.Equal(t, data, again, "bytes pass unchanged")

@@ -19,7 +19,8 @@ const (
 	MaxDigest    = 64  // SHA-256 in hex
 
 	MaxName   = 500  // of a store, a product or a person; no control characters
-	MaxText   = 1000 // of an address
+	MaxText   = 1000 // of an address, or a note
+	MaxPhone  = 50   // a number as people write it
 	MaxReason = 1000 // of a command
 	MaxTold   = 1100 // of an event: a command's reason, and whose it is
 	MaxURL    = 2000
@@ -63,6 +64,14 @@ func CheckText(field, text string, most int) error {
 		return Wrong(field, "is not UTF-8")
 	}
 	return nil
+}
+
+// CheckPhone says what is wrong with a telephone number that may be left out.
+func CheckPhone(field, number string) error {
+	if strings.ContainsFunc(number, unicode.IsControl) {
+		return Wrong(field, "must not contain control characters")
+	}
+	return CheckText(field, number, MaxPhone)
 }
 
 // CheckMadeID says what is wrong with the id of a message that Baedal makes,

@@ -108,6 +108,65 @@ const (
 	Refused  = "refused"
 )
 
+// Codes of a refusal: what kind of reason it has, for programs.
+const (
+	CodeUnknown = "unknown" // what the command is about does not exist
+	CodeVersion = "version" // the command's ifVersion is not the thing's version
+	CodeReused  = "reused"  // the command's id names another command
+	CodeShort   = "short"   // there is less than is wanted
+	CodeStatus  = "status"  // it can't be done in the status of the thing
+	CodeRefused = "refused" // any other
+)
+
+// Refusal is why a command is refused: a code, and a sentence for people. The
+// zero Refusal refuses nothing.
+type Refusal struct {
+	Code   string `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Refuse builds a Refusal.
+func Refuse(code, format string, args ...any) Refusal {
+	return Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}
+}
+
+// Because returns the Refusal of a reason that has no code of its own; an empty
+// one refuses nothing.
+func Because(reason string) (r Refusal) {
+	if reason != "" {
+		r = Refusal{Code: CodeRefused, Reason: reason}
+	}
+	return r
+}
+
+// Is reports whether anything is refused.
+func (r Refusal) Is() bool { return r.Code != "" }
+
+// CheckIfVersion says what is wrong with the version that a command wants a
+// thing to have; nil wants none, 0 wants that the thing does not exist.
+func CheckIfVersion(want *int) error {
+	if want != nil && (*want < 0 || *want > MaxCount) {
+		return Wrong("ifVersion", fmt.Sprintf("must be from 0 to %d: 0 where it must not exist yet", MaxCount))
+	}
+	return nil
+}
+
+// OtherVersion refuses a command that wants a thing to have another version than
+// it has; a thing that does not exist has version 0. The thing is named as a
+// reader would: order "o-1".
+func OtherVersion(thing string, want *int, has int) (r Refusal) {
+	switch {
+	case want == nil || *want == has:
+	case has == 0:
+		r = Refuse(CodeVersion, "%s does not exist, and ifVersion is %d: only 0 fits", thing, *want)
+	case *want == 0:
+		r = Refuse(CodeVersion, "%s exists, in version %d, and ifVersion is 0: it must not exist yet", thing, has)
+	default:
+		r = Refuse(CodeVersion, "%s has version %d, and ifVersion is %d: read it again and decide anew", thing, has, *want)
+	}
+	return r
+}
+
 // Verdict says what became of a command of a customer, a store or a rider. Its
 // type repeats the verdict. Key is that of the command's record. Digest is the
 // SHA-256 of what the command says, so that a reader knows which command is
@@ -119,7 +178,11 @@ type Verdict struct {
 	Key       string `json:"key"`
 	Digest    string `json:"digest"`
 	Verdict   string `json:"verdict"`
+	Code      string `json:"code,omitempty"` // of a refusal, one of the codes
 	Reason    string `json:"reason,omitempty"`
+	// Version is that of the row that decided, once it had decided: a view of
+	// that row shows what the verdict says from this version on.
+	Version int `json:"version,omitzero"`
 }
 
 // Validate returns a FieldError for the first field that is missing or wrong.
@@ -136,7 +199,18 @@ func (v *Verdict) Validate() error {
 	if v.CommandID == "" {
 		return Wrong("commandId", "is missing")
 	}
+	var code error
+	switch {
+	case v.Type == Refused:
+		code = CheckOneOf("code", v.Code, CodeUnknown, CodeVersion, CodeReused, CodeShort, CodeStatus, CodeRefused)
+	case v.Code != "":
+		code = Wrong("code", "is of a refusal, and this is none")
+	}
+	if v.Version < 0 || v.Version > MaxCount {
+		return Wrong("version", fmt.Sprintf("must be from 0 to %d", MaxCount))
+	}
 	return cmp.Or(
+		code,
 		CheckText("commandId", v.CommandID, MaxCommandID),
 		CheckText("stream", v.Stream, MaxName),
 		CheckText("key", v.Key, MaxID),
@@ -144,11 +218,13 @@ func (v *Verdict) Validate() error {
 		CheckText("reason", v.Reason, MaxReply))
 }
 
-// NewVerdict builds the verdict on a command; an empty reason accepts it. The
-// stream is the contract's name, without an installation's prefix.
-func NewVerdict(stream, key string, n Name, reason string, at Time) Verdict {
-	v := Verdict{CommandID: n.ID, Stream: stream, Key: key, Digest: n.Digest, Verdict: Accepted, Reason: reason}
-	if reason != "" {
+// NewVerdict builds the verdict on a command: refused for a reason, or accepted
+// where there is none, by a row that has the version then. The stream is the
+// contract's name, without an installation's prefix.
+func NewVerdict(stream, key string, n Name, why Refusal, version int, at Time) Verdict {
+	v := Verdict{CommandID: n.ID, Stream: stream, Key: key, Digest: n.Digest, Verdict: Accepted,
+		Code: why.Code, Reason: why.Reason, Version: version}
+	if why.Is() {
 		v.Verdict = Refused
 	}
 	v.Meta = Meta{Type: v.Verdict, ID: key + "/verdict/" + stream + "/" + n.Mark + "/" + n.ID, At: at}

@@ -28,7 +28,7 @@ func TestStock(t *testing.T) {
 		open := `{"type":"open","id":"early"}`
 		out := b.once(in, "s-1", open)
 		require.Equal(t, []string{"verdicts s-1"}, b.toTopics(out))
-		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), `store "s-1" is not registered: register it first`, domain.At(b.clock)-1000)},
+		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), domain.Because(`store "s-1" is not registered: register it first`), 0, domain.At(b.clock)-1000)},
 			only(b, b.Verdicts, out))
 		out = b.once(in, "s-1", reserve("o-early", 1))
 		require.Equal(t, stock.UnknownStore, only(b, b.StockReplies, out)[0].Reason)

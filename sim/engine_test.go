@@ -121,7 +121,7 @@ func (e *fakeEngine) emit(topic, key string, msg any) {
 
 func (e *fakeEngine) verdict(stream, key, id, reason string, asked bool) {
 	if reason != "" || asked {
-		v := domain.NewVerdict(stream, key, domain.Name{ID: id, Own: true}, reason, domain.At(time.Now()))
+		v := domain.NewVerdict(stream, key, domain.Name{ID: id, Own: true}, domain.Because(reason), 0, domain.At(time.Now()))
 		e.emit(e.cat.Verdicts.Name(), key, &v)
 	}
 }

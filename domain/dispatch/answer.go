@@ -55,7 +55,7 @@ func (t *turn) told() (parts []part) {
 			}
 		}
 	}
-	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.d.Steps[a.i].Seq, b.d.Steps[b.i].Seq) })
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.d.Steps[a.i].Version, b.d.Steps[b.i].Version) })
 	return parts
 }
 
@@ -115,7 +115,7 @@ func (t *turn) verdicts() []RiderVerdict {
 	if t.c.CommandID == "" || reason == "" && !t.c.Verdict {
 		return nil
 	}
-	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.RiderID, t.c.name(), reason, at)}}
+	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.RiderID, t.c.name(), domain.Because(reason), 0, at)}}
 }
 
 // decided returns what was decided about a rider's command, and when: it has

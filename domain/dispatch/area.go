@@ -26,7 +26,7 @@ const verdictStream = "rider-commands"
 // Area is the row of one area. It is hot: what is in it is kept small.
 type Area struct {
 	ID         string      `json:"id"`
-	Seq        int64       `json:"seq,omitzero"` // of the last step
+	Version    int         `json:"version,omitzero"` // counts the steps, and the changes that leave none
 	Riders     []*Rider    `json:"riders,omitempty"`
 	Deliveries []*Delivery `json:"deliveries,omitempty"` // open and assigned, oldest request first
 	Done       []Past      `json:"done,omitempty"`       // finished, oldest end first
@@ -46,7 +46,8 @@ type Rider struct {
 	Capacity  int
 	IdleSince domain.Time // of one who has nothing in hand
 	EnteredAt domain.Time
-	Leaving   bool // has asked to leave with something in hand: gets nothing new
+	Until     domain.Time // end of the shift: gets nothing that would be picked up after it
+	Leaving   bool        // has asked to leave with something in hand: gets nothing new
 }
 
 // AppendText implements encoding.TextAppender.
@@ -65,6 +66,7 @@ func (r Rider) AppendText(b []byte) ([]byte, error) {
 	p.int(int64(r.IdleSince))
 	p.int(int64(r.EnteredAt))
 	p.int(leaving)
+	p.int(int64(r.Until))
 	return p.done(), nil
 }
 
@@ -76,7 +78,7 @@ func (r *Rider) UnmarshalText(b []byte) error {
 	u := unpacker{rest: string(b)}
 	*r = Rider{
 		ID: u.text(), Shift: int(u.int()), Place: domain.Place{Lat: u.float(), Lon: u.float()}, PlaceAt: u.time(),
-		Capacity: int(u.int()), IdleSince: u.time(), EnteredAt: u.time(), Leaving: u.int() != 0,
+		Capacity: int(u.int()), IdleSince: u.time(), EnteredAt: u.time(), Leaving: u.int() != 0, Until: u.time(),
 	}
 	return u.err
 }
@@ -143,7 +145,7 @@ type turn struct {
 // reports whether the row changed. A rule that may leave neither a step nor an
 // Answer must find out by itself that it was applied before.
 var rules = map[string]func(*turn) bool{
-	Request: (*turn).request, Ready: (*turn).ready, GiveUp: (*turn).giveUp, Withdraw: (*turn).withdraw,
+	Request: (*turn).request, Ready: (*turn).ready, Postpone: (*turn).postpone, GiveUp: (*turn).giveUp, Withdraw: (*turn).withdraw,
 	Enter: (*turn).enter, Leave: (*turn).leave, Move: (*turn).move,
 	Claim: (*turn).fromRider, Decline: (*turn).fromRider, PickedUp: (*turn).fromRider, Delivered: (*turn).fromRider,
 }
@@ -199,6 +201,17 @@ func (t *turn) ready() bool {
 		return false
 	}
 	d.Ready, d.ReadyAt = true, Millis(t.now)
+	return true
+}
+
+// postpone makes the food ready later. It never makes it ready sooner, so one
+// that comes again changes nothing.
+func (t *turn) postpone() bool {
+	d := t.delivery()
+	if d == nil || d.Ready || d.finished() || Millis(t.c.ReadyAt) <= d.ReadyAt {
+		return false
+	}
+	d.ReadyAt = Millis(t.c.ReadyAt)
 	return true
 }
 
@@ -382,8 +395,8 @@ func (t *turn) mayClaim(r *Rider, d *Delivery) string {
 // What rules are made of.
 
 func (t *turn) step(d *Delivery, s Step) {
-	t.Seq++
-	s.Seq, s.At, s.By = t.Seq, t.now, t.by
+	t.Version++
+	s.Version, s.At, s.By = t.Version, t.now, t.by
 	d.Steps = append(d.Steps, s)
 }
 

@@ -29,8 +29,12 @@ const TellMetres = 200
 // He is in Area from asking to enter it until it says `left`, so he is never in
 // two. What he wants beyond that is Wish; the newest wish wins.
 type Rider struct {
-	ID    string        `json:"id"`
-	Place *domain.Place `json:"place,omitempty"` // last known
+	ID       string        `json:"id"`
+	Version  int           `json:"version,omitzero"` // counts the changes by commands and events; 0: nothing is known of the rider
+	Name     string        `json:"name,omitempty"`
+	Place    *domain.Place `json:"place,omitempty"`   // last known
+	PlacedAt domain.Time   `json:"placedAt,omitzero"` // when the rider was there
+	Until    domain.Time   `json:"until,omitzero"`    // end of the shift
 
 	Area   string      `json:"area,omitempty"`
 	On     bool        `json:"on,omitzero"`    // the area has said `entered`
@@ -216,18 +220,18 @@ func (t *turn) taken(n domain.Name) bool {
 	}
 	of := dispatch.MarkOf(n.ID)
 	if w := t.Wish; w != nil && n.Taken(w.CommandID, w.Mark) {
-		t.say(n, false, n.Refusal(), w.AskedAt)
+		t.say(n, false, n.Refusal().Reason, w.AskedAt)
 		return true
 	}
 	for _, a := range t.Recent {
 		if a.Of == of {
-			t.say(n, false, n.Refusal(), cmp.Or(a.AskedAt, a.At))
+			t.say(n, false, n.Refusal().Reason, cmp.Or(a.AskedAt, a.At))
 			return true
 		}
 	}
 	for _, m := range t.Moves {
 		if m.Of == of {
-			t.say(n, false, n.Refusal(), m.At)
+			t.say(n, false, n.Refusal().Reason, m.At)
 			return true
 		}
 	}
@@ -356,7 +360,7 @@ func (t *turn) remember(a Answer) { t.Recent = capped(append(t.Recent, a), KeepR
 // say gives a verdict: a refusal always, an acceptance when it was asked for.
 func (t *turn) say(n domain.Name, asked bool, reason string, at domain.Time) {
 	if reason != "" || asked {
-		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, t.ID, n, reason, at))
+		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, t.ID, n, domain.Because(reason), 0, at))
 	}
 }
 

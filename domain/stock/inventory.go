@@ -27,9 +27,16 @@ const (
 // exists from the first message on, also for a store that nobody registered, so
 // that refusals are remembered.
 type Inventory struct {
-	StoreID      string        `json:"storeId"`
-	Store        *Store        `json:"store,omitzero"` // nil: not registered; replaced, never changed in place
-	Open         bool          `json:"open,omitzero"`
+	StoreID string `json:"storeId"`
+	Version int    `json:"version,omitzero"` // counts the commands that changed the store or a product; no reservation does
+
+	Store        *Store          `json:"store,omitzero"`        // nil: not registered; replaced, never changed in place
+	StoreVersion int             `json:"storeVersion,omitzero"` // Version when the store last changed; 0: not registered
+	Open         bool            `json:"open,omitzero"`
+	PausedUntil  domain.Time     `json:"pausedUntil,omitzero"`
+	SlowUntil    domain.Time     `json:"slowUntil,omitzero"`
+	SlowBy       domain.Duration `json:"slowBy,omitzero"` // is added to the cooking time until then
+
 	Products     []Product     `json:"products,omitempty"`     // sorted by ID
 	Reservations []Reservation `json:"reservations,omitempty"` // neither committed nor released, oldest first
 
@@ -41,18 +48,37 @@ type Inventory struct {
 // Product is one product of a store. Two sums hold at any time:
 // Added = OnHand + Sold + Removed, and Reserved is what Reservations add up to.
 type Product struct {
-	ID       string       `json:"product"`
-	Name     string       `json:"name"`
-	Price    domain.Money `json:"price"`
-	OnHand   int          `json:"onHand"`   // free and reserved
-	Reserved int          `json:"reserved"` // of it for orders
-	Added    int          `json:"added"`    // ever
-	Sold     int          `json:"sold"`     // ever
-	Removed  int          `json:"removed"`  // ever
+	ID      string       `json:"product"`
+	Version int          `json:"version,omitzero"` // Inventory.Version when it last changed by a command
+	Name    string       `json:"name"`
+	Price   domain.Money `json:"price"`
+	Gone    bool         `json:"gone,omitzero"` // removed: kept for its counts and what is still reserved
+	// SoldOut is on until SoldOutUntil or, where that is 0, until stock is added.
+	SoldOut      bool        `json:"soldOut,omitzero"`
+	SoldOutUntil domain.Time `json:"soldOutUntil,omitzero"`
+	OnHand       int         `json:"onHand"`   // free and reserved
+	Reserved     int         `json:"reserved"` // of it for orders
+	Added        int         `json:"added"`    // ever
+	Sold         int         `json:"sold"`     // ever
+	Removed      int         `json:"removed"`  // ever
 }
 
 // Free is what can still be sold or removed.
 func (p *Product) Free() int { return p.OnHand - p.Reserved }
+
+// available is what can be sold now.
+func (p *Product) available(now domain.Time) int {
+	if p.Gone || p.soldOut(now) {
+		return 0
+	}
+	return p.Free()
+}
+
+func (p *Product) soldOut(now domain.Time) bool {
+	return p.SoldOut && (p.SoldOutUntil == 0 || now < p.SoldOutUntil)
+}
+
+func (s *Inventory) paused(now domain.Time) bool { return now < s.PausedUntil }
 
 // Out is what a message leads to.
 type Out struct {
@@ -96,7 +122,7 @@ var rules = map[string]func(*Inventory, *Command) (refusal string){
 func (s *Inventory) command(c *Command, n domain.Name, now domain.Time) (out Out) {
 	i := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Is(d.ID, d.Mark) })
 	if taken := slices.IndexFunc(s.Decided, func(d Decision) bool { return n.Taken(d.ID, d.Mark) }); i < 0 && taken >= 0 {
-		v := domain.NewVerdict(Stream, s.StoreID, n, n.Refusal(), s.Decided[taken].At)
+		v := domain.NewVerdict(Stream, s.StoreID, n, n.Refusal(), 0, s.Decided[taken].At)
 		return Out{Verdict: &v}
 	}
 	if i < 0 {
@@ -111,14 +137,14 @@ func (s *Inventory) command(c *Command, n domain.Name, now domain.Time) (out Out
 		out.Changed = true
 	}
 	if d := s.Decided[i]; d.Reason != "" || c.Verdict {
-		v := domain.NewVerdict(Stream, s.StoreID, n, d.Reason, d.At)
+		v := domain.NewVerdict(Stream, s.StoreID, n, domain.Because(d.Reason), 0, d.At)
 		out.Verdict = &v
 	}
 	return out
 }
 
 func (s *Inventory) register(c *Command) string {
-	settings := c.settings()
+	settings := c.settings(Store{})
 	switch {
 	case s.Store == nil:
 		s.Open = true
@@ -158,7 +184,7 @@ func (s *Inventory) close(*Command) string {
 
 func (s *Inventory) putProduct(c *Command) string {
 	i, found := s.find(c.Product)
-	p := Product{ID: c.Product, Name: c.Name, Price: *c.Price}
+	p := Product{ID: c.Product, Name: *c.Name, Price: *c.Price}
 	more := p.written()
 	if found {
 		more -= s.Products[i].written()
@@ -228,23 +254,4 @@ func (s *Inventory) product(c *Command) (*Product, string) {
 // find returns where a product is or belongs.
 func (s *Inventory) find(product string) (int, bool) {
 	return slices.BinarySearchFunc(s.Products, product, func(p Product, id string) int { return cmp.Compare(p.ID, id) })
-}
-
-// Level is what a reader is told of a product.
-type Level struct {
-	Product   string       `json:"product"`
-	Name      string       `json:"name"`
-	Price     domain.Money `json:"price"`
-	OnHand    int          `json:"onHand"`
-	Reserved  int          `json:"reserved"`
-	Available int          `json:"available"` // free to be sold
-}
-
-// Levels lists the products by their ids. It is never nil.
-func (s *Inventory) Levels() []Level {
-	levels := make([]Level, len(s.Products))
-	for i, p := range s.Products {
-		levels[i] = Level{Product: p.ID, Name: p.Name, Price: p.Price, OnHand: p.OnHand, Reserved: p.Reserved, Available: p.Free()}
-	}
-	return levels
 }

@@ -146,7 +146,7 @@ func TestInventory_Commands(t *testing.T) {
 
 			out := s.do(tt.command)
 			id := fmt.Sprintf("c-%d", s.n)
-			want := domain.NewVerdict(stock.Stream, "s-1", named(id), tt.refusal, s.now())
+			want := domain.NewVerdict(stock.Stream, "s-1", named(id), domain.Because(tt.refusal), 0, s.now())
 			assert.Equal(t, stock.Out{Verdict: &want, Changed: true}, out)
 			if tt.refusal != "" {
 				assert.Equal(t, before, encoded(t, s.row.Products), "a refused command changes nothing")
