@@ -86,7 +86,7 @@ func TestDecode_WrongField(t *testing.T) {
 func TestDecode_AllWrongFields(t *testing.T) {
 	for _, c := range []struct{ json, all string }{
 		{`{"type":"place","userId":5,"lines":[{"product":"x","quantity":1.5},null,{"product":7,"quantity":"2"}],"address":[],"at":"x"}`,
-			"/userId /lines/0/quantity /lines/2/product /lines/2/quantity /address /at"},
+			"/userId /lines/0/quantity /lines/2/product /lines/2/quantity /address /at /storeId /lines/1/product /lines/1/quantity"},
 		{`{"type":"place","lines":[{"product":"a","quantity":0},{"product":"a","quantity":1}],"address":{"lat":91}}`,
 			"/userId /storeId /lines/0/quantity /lines/1/product /address/lon"},
 		{`{"type":"request_refund","photoUrl":"x","wish":"y"}`, "/userId /reason /photoUrl /wish"},

@@ -55,6 +55,22 @@ func CheckLabel(field, name string) error {
 	return CheckText(field, name, MaxName)
 }
 
+// CheckNeeded says that a text is missing.
+func CheckNeeded(field, text string) error {
+	if text == "" {
+		return Wrong(field, "is missing")
+	}
+	return nil
+}
+
+// Optional checks a value if there is one.
+func Optional[T any](v *T, check func(T) error) error {
+	if v == nil {
+		return nil
+	}
+	return check(*v)
+}
+
 // CheckText says what is wrong with a text that may be left out.
 func CheckText(field, text string, most int) error {
 	if len(text) > most {
