@@ -209,7 +209,7 @@ func (m message) overHTTP(t *testing.T, field, data string, want any, err error)
 	if err != nil {
 		require.Equal(t, http.StatusBadRequest, a.Code, "%s: %s", text, a.Body)
 		named, _ := domain.WrongField(err)
-		require.Equal(t, named, a.json["field"])
+		require.Equal(t, (&domain.FieldError{Field: named}).Pointer(), a.wrong()[0])
 		require.Empty(t, f.commands.all())
 		return
 	}
@@ -410,7 +410,7 @@ func TestTimes(t *testing.T) {
 		a := f.later("POST", "/v1/orders/o-1/confirm", body)
 		if !good {
 			require.Equal(t, http.StatusBadRequest, a.Code, a.Body)
-			require.Equal(t, "at", a.json["field"])
+			require.Equal(t, "/at", a.wrong()[0])
 			continue
 		}
 		require.Equal(t, http.StatusAccepted, a.Code, a.Body)

@@ -180,7 +180,8 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 		runs = append(runs, r)
 	}
 	pprof := freeAddress(t)
-	served := p.start(append(slices.Concat(on([]string{"api"}, "--http", "127.0.0.1:0"), process()), "--pprof", pprof)...)
+	front := []string{"--http", "127.0.0.1:0", "--cors-origin", "https://shop.example", "--http-rate", "10000"}
+	served := p.start(append(slices.Concat(on([]string{"api"}, front...), process()), "--pprof", pprof)...)
 	at := served.says(&served.err, serving)
 	answers(t, "GET", at, "/readyz", "", 200)
 	answers(t, "GET", pprof, "/debug/pprof/", "", 200)
@@ -222,7 +223,7 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 
 	// up, on a broker of others and on its own
 	other := b.Prefix(t)
-	up := p.start(slices.Concat([]string{"up", "--brokers", b.Addr, "--prefix", other, "--partitions", "2", "--http", "127.0.0.1:0"}, process(), engine)...)
+	up := p.start(slices.Concat([]string{"up", "--brokers", b.Addr, "--prefix", other, "--partitions", "2"}, front, process(), engine)...)
 	at = up.says(&up.out, `HTTP http://(\S+)`)
 	answers(t, "GET", at, "/readyz", "", 200)
 	up.stopped()
