@@ -68,13 +68,14 @@ func (p Point) Place() (at Place) {
 
 // Check names the coordinate that is missing or out of range.
 func (p Point) Check(field string) error {
+	var lat, lon error
 	if p.Lat == nil {
-		return Wrong(field+"lat", "is missing")
+		lat = Wrong(field+"lat", "is missing")
 	}
 	if p.Lon == nil {
-		return Wrong(field+"lon", "is missing")
+		lon = Wrong(field+"lon", "is missing")
 	}
-	return p.Place().Check(field)
+	return All(lat, lon, p.Place().Check(field))
 }
 
 // Line is one product of an order. Name and Price are known once the store has
@@ -107,6 +108,65 @@ const (
 	Refused  = "refused"
 )
 
+// Codes of a refusal: what kind of reason it has, for programs.
+const (
+	CodeUnknown = "unknown" // what the command is about does not exist
+	CodeVersion = "version" // the command's ifVersion is not the thing's version
+	CodeReused  = "reused"  // the command's id names another command
+	CodeShort   = "short"   // there is less than is wanted
+	CodeStatus  = "status"  // it can't be done in the status of the thing
+	CodeRefused = "refused" // any other
+)
+
+// Refusal is why a command is refused: a code, and a sentence for people. The
+// zero Refusal refuses nothing.
+type Refusal struct {
+	Code   string `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Refuse builds a Refusal.
+func Refuse(code, format string, args ...any) Refusal {
+	return Refusal{Code: code, Reason: fmt.Sprintf(format, args...)}
+}
+
+// Because returns the Refusal of a reason that has no code of its own; an empty
+// one refuses nothing.
+func Because(reason string) (r Refusal) {
+	if reason != "" {
+		r = Refusal{Code: CodeRefused, Reason: reason}
+	}
+	return r
+}
+
+// Is reports whether anything is refused.
+func (r Refusal) Is() bool { return r.Code != "" }
+
+// CheckIfVersion says what is wrong with the version that a command wants a
+// thing to have; nil wants none, 0 wants that the thing does not exist.
+func CheckIfVersion(want *int) error {
+	if want != nil && (*want < 0 || *want > MaxCount) {
+		return Wrong("ifVersion", fmt.Sprintf("must be from 0 to %d: 0 where it must not exist yet", MaxCount))
+	}
+	return nil
+}
+
+// OtherVersion refuses a command that wants a thing to have another version than
+// it has; a thing that does not exist has version 0. The thing is named as a
+// reader would: order "o-1".
+func OtherVersion(thing string, want *int, has int) (r Refusal) {
+	switch {
+	case want == nil || *want == has:
+	case has == 0:
+		r = Refuse(CodeVersion, "%s does not exist, and ifVersion is %d: only 0 fits", thing, *want)
+	case *want == 0:
+		r = Refuse(CodeVersion, "%s exists, in version %d, and ifVersion is 0: it must not exist yet", thing, has)
+	default:
+		r = Refuse(CodeVersion, "%s has version %d, and ifVersion is %d: read it again and decide anew", thing, has, *want)
+	}
+	return r
+}
+
 // Verdict says what became of a command of a customer, a store or a rider. Its
 // type repeats the verdict. Key is that of the command's record. Digest is the
 // SHA-256 of what the command says, so that a reader knows which command is
@@ -118,7 +178,11 @@ type Verdict struct {
 	Key       string `json:"key"`
 	Digest    string `json:"digest"`
 	Verdict   string `json:"verdict"`
+	Code      string `json:"code,omitempty"` // of a refusal, one of the codes
 	Reason    string `json:"reason,omitempty"`
+	// Version is that of the row that decided, once it had decided: a view of
+	// that row shows what the verdict says from this version on.
+	Version int `json:"version,omitzero"`
 }
 
 // Validate returns a FieldError for the first field that is missing or wrong.
@@ -135,7 +199,18 @@ func (v *Verdict) Validate() error {
 	if v.CommandID == "" {
 		return Wrong("commandId", "is missing")
 	}
+	var code error
+	switch {
+	case v.Type == Refused:
+		code = CheckOneOf("code", v.Code, CodeUnknown, CodeVersion, CodeReused, CodeShort, CodeStatus, CodeRefused)
+	case v.Code != "":
+		code = Wrong("code", "is of a refusal, and this is none")
+	}
+	if v.Version < 0 || v.Version > MaxCount {
+		return Wrong("version", fmt.Sprintf("must be from 0 to %d", MaxCount))
+	}
 	return cmp.Or(
+		code,
 		CheckText("commandId", v.CommandID, MaxCommandID),
 		CheckText("stream", v.Stream, MaxName),
 		CheckText("key", v.Key, MaxID),
@@ -143,11 +218,13 @@ func (v *Verdict) Validate() error {
 		CheckText("reason", v.Reason, MaxReply))
 }
 
-// NewVerdict builds the verdict on a command; an empty reason accepts it. The
-// stream is the contract's name, without an installation's prefix.
-func NewVerdict(stream, key string, n Name, reason string, at Time) Verdict {
-	v := Verdict{CommandID: n.ID, Stream: stream, Key: key, Digest: n.Digest, Verdict: Accepted, Reason: reason}
-	if reason != "" {
+// NewVerdict builds the verdict on a command: refused for a reason, or accepted
+// where there is none, by a row that has the version then. The stream is the
+// contract's name, without an installation's prefix.
+func NewVerdict(stream, key string, n Name, why Refusal, version int, at Time) Verdict {
+	v := Verdict{CommandID: n.ID, Stream: stream, Key: key, Digest: n.Digest, Verdict: Accepted,
+		Code: why.Code, Reason: why.Reason, Version: version}
+	if why.Is() {
 		v.Verdict = Refused
 	}
 	v.Meta = Meta{Type: v.Verdict, ID: key + "/verdict/" + stream + "/" + n.Mark + "/" + n.ID, At: at}
@@ -260,7 +337,8 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// FieldError is the answer to a message of which one field is missing or wrong.
+// FieldError is one field of a message that is missing or wrong. Field is its
+// path as people write it: lines[0].quantity.
 type FieldError struct {
 	Field   string
 	Problem string
@@ -268,10 +346,84 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
 
+// Pointer returns the path of the field as a JSON pointer (RFC 6901):
+// /lines/0/quantity.
+func (e *FieldError) Pointer() string { return "/" + toPointer.Replace(e.Field) }
+
+// A name that is no name of ours may hold what the pointer's own syntax needs.
+var toPointer = strings.NewReplacer("~", "~0", "/", "~1", "[", "/", "]", "", ".", "/")
+
 // Wrong builds a FieldError.
 func Wrong(field, problem string) error { return &FieldError{Field: field, Problem: problem} }
 
-// WrongField returns the name of the field that err complains about, if it does.
+// FieldErrors is the answer to a message of which several fields are missing or wrong.
+type FieldErrors []*FieldError
+
+func (e FieldErrors) Error() string {
+	all := make([]string, len(e))
+	for i := range e {
+		all[i] = e[i].Error()
+	}
+	return strings.Join(all, "; ")
+}
+
+// Unwrap lets errors.As find the first of them.
+func (e FieldErrors) Unwrap() []error {
+	all := make([]error, len(e))
+	for i := range e {
+		all[i] = e[i]
+	}
+	return all
+}
+
+// MaxFieldErrors bounds how many wrong fields are named at once.
+const MaxFieldErrors = 100
+
+// All joins what was found wrong with the fields of a message: nil, the one
+// error there is, or FieldErrors. An error that is about no field goes before
+// those that are.
+func All(errs ...error) error {
+	n := 0
+	for _, err := range errs {
+		if err != nil {
+			n++
+		}
+	}
+	if n == 0 { // no message is wrong, as a rule
+		return nil
+	}
+	var all FieldErrors
+	for _, err := range errs {
+		switch err := err.(type) {
+		case nil:
+		case *FieldError:
+			all = append(all, err)
+		case FieldErrors:
+			all = append(all, err...)
+		default:
+			return err
+		}
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return all[:min(len(all), MaxFieldErrors)]
+}
+
+// WrongFields returns what err says of fields, or nil.
+func WrongFields(err error) FieldErrors {
+	var one *FieldError
+	var all FieldErrors
+	switch {
+	case errors.As(err, &all):
+		return all
+	case errors.As(err, &one):
+		return FieldErrors{one}
+	}
+	return nil
+}
+
+// WrongField returns the name of the first field that err complains about, if it does.
 func WrongField(err error) (string, bool) {
 	var fe *FieldError
 	if errors.As(err, &fe) {
@@ -310,27 +462,36 @@ func CheckLines(lines []Line) error {
 		return Wrong("lines", fmt.Sprintf("has %d entries: at most %d", len(lines), MaxLines))
 	}
 	seen := make(map[string]bool, len(lines))
+	var all []error
 	for i, l := range lines {
-		err := CheckID("product", l.Product)
-		switch {
-		case err != nil:
-		case l.Quantity < 1 || l.Quantity > MaxLineQuantity:
-			err = Wrong("quantity", fmt.Sprintf("must be from 1 to %d", MaxLineQuantity))
-		case seen[l.Product]:
-			err = Wrong("product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
+		product := CheckID("product", l.Product)
+		if product == nil && seen[l.Product] {
+			product = Wrong("product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
 		}
-		if err != nil {
-			return within("lines", i, err)
-		}
+		all = append(all, Within(fmt.Sprintf("lines[%d].", i), All(product, CheckRange("quantity", l.Quantity, 1, MaxLineQuantity))))
 		seen[l.Product] = true
+	}
+	return All(all...)
+}
+
+// CheckRange says what is wrong with a whole number.
+func CheckRange(field string, n, least, most int) error {
+	if n < least || n > most {
+		return Wrong(field, fmt.Sprintf("must be from %d to %d", least, most))
 	}
 	return nil
 }
 
-// within names the entry of a list that has a wrong field.
-func within(list string, i int, err error) error {
-	field, _ := WrongField(err)
-	return Wrong(fmt.Sprintf("%s[%d].%s", list, i, field), strings.TrimPrefix(err.Error(), field+": "))
+// Within names where the fields are that err says are wrong.
+func Within(prefix string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var all []error
+	for _, fe := range WrongFields(err) {
+		all = append(all, Wrong(prefix+fe.Field, fe.Problem))
+	}
+	return All(all...)
 }
 
 // Total adds up the prices of lines.

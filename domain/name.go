@@ -117,8 +117,8 @@ func (n Name) Is(id, mark string) bool { return n.ID == id && n.Mark == mark }
 func (n Name) Taken(id, mark string) bool { return n.Own && n.ID == id && n.Mark != mark }
 
 // Refusal is why a command is refused whose id is Taken.
-func (n Name) Refusal() string {
-	return fmt.Sprintf("the id %q names another command, which stays as it was decided: send this one under an id of its own", n.ID)
+func (n Name) Refusal() Refusal {
+	return Refuse(CodeReused, "the id %q names another command, which stays as it was decided: send this one under an id of its own", n.ID)
 }
 
 // Hash64 returns 64 bits of parts (FNV-1a) in base64: enough to know one of a few

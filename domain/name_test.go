@@ -81,7 +81,7 @@ func TestName(t *testing.T) {
 	require.False(t, none.Is(anew.ID, anew.Mark), "the topic was made anew")
 	require.False(t, none.Taken(anew.ID, anew.Mark), "and its sender took nothing")
 
-	v, w := domain.NewVerdict("s", "k", own, "", 1), domain.NewVerdict("s", "k", other, own.Refusal(), 1)
+	v, w := domain.NewVerdict("s", "k", own, domain.Refusal{}, 0, 1), domain.NewVerdict("s", "k", other, own.Refusal(), 0, 1)
 	require.NotEqual(t, v.ID, w.ID)
 	require.Equal(t, []string{"k", "c-1", "aa", domain.Accepted}, []string{v.Key, v.CommandID, v.Digest, v.Verdict})
 }

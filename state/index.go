@@ -45,6 +45,9 @@ type Indexes struct {
 type Place struct {
 	Index       int
 	Group, Sort string
+	// Mark is what a feed goes by: a row whose mark and place are what they were has
+	// not changed for those who follow it. 0: every write is a change.
+	Mark uint64
 }
 
 // Changed is a row of a group that changed, or left it.
@@ -343,14 +346,18 @@ func (t *Table) index(w *write) error {
 			c.set(entryKey(p, w.key), nil, nil)
 		}
 		if ix.Feeds[p.Index] && offset >= 0 {
-			next.offset = offset
-			if i < 0 || old[i].offset != offset {
-				c.set(feedKey(p, feedIn, offset, w.key), ix.time(), nil)
-				if i >= 0 && old[i].offset >= 0 {
-					c.delete(feedKey(p, feedIn, old[i].offset, w.key), nil)
+			if i >= 0 && p.Mark != 0 && old[i].Place == p {
+				next.offset = old[i].offset
+			} else {
+				next.offset = offset
+				if i < 0 || old[i].offset != offset {
+					c.set(feedKey(p, feedIn, offset, w.key), ix.time(), nil)
+					if i >= 0 && old[i].offset >= 0 {
+						c.delete(feedKey(p, feedIn, old[i].offset, w.key), nil)
+					}
 				}
+				ix.touch(p)
 			}
-			ix.touch(p)
 		}
 		changed = changed || i < 0 || old[i] != next
 		now = append(now, next)
@@ -561,7 +568,7 @@ func (t *Table) Scan(index int, group string, after bool, sort, key string) (*En
 	prefix := groupKey(entryKind, index, group)
 	from := prefix
 	if after {
-		from = entryKey(Place{index, group, sort}, key) + "\x00"
+		from = entryKey(Place{Index: index, Group: group, Sort: sort}, key) + "\x00"
 	}
 	it, err := t.sideIterator(from, string(appendUnending(groupKeyOpen(entryKind, index, group))))
 	if err != nil {
@@ -813,6 +820,7 @@ func encodePlaces(at []placed) []byte {
 		b = append(binary.AppendUvarint(b, uint64(len(p.Group))), p.Group...)
 		b = append(binary.AppendUvarint(b, uint64(len(p.Sort))), p.Sort...)
 		b = binary.AppendUvarint(b, uint64(p.offset+1))
+		b = binary.AppendUvarint(b, p.Mark)
 	}
 	return b
 }
@@ -849,6 +857,7 @@ func decodePlaces(b []byte) (at []placed, ok bool) {
 		p.Index, b = int(b[0]), b[1:]
 		p.Group, p.Sort = text(), text()
 		p.offset = int64(number()) - 1
+		p.Mark = number()
 		at = append(at, p)
 	}
 	return at, ok && len(b) == 0

@@ -25,6 +25,9 @@ type Index[R any] struct {
 	Version int
 	// Feed keeps, by group, which rows changed at which offset, for Changes.
 	Feed bool
+	// Mark, if not nil, is what the feed goes by: a row whose mark and places are
+	// what they were has not changed. It must not be 0.
+	Mark func(row *R) uint64
 	// Of returns the groups that a row is in, each at most once. It must depend on
 	// nothing else, and leave the row as it is.
 	Of func(key string, row *R) []Place
@@ -40,8 +43,9 @@ type Entry struct{ Sort, Key string }
 // Change is a row that changed since a cursor.
 type Change[R any] struct {
 	Key string
-	Row *R   // nil: the row is gone
-	In  bool // the row is in the group still
+	Row *R     // nil: the row is gone
+	In  bool   // the row is in the group still
+	At  Cursor // of who knows this change and those before it, but none after it
 }
 
 // Newest is the Sort that puts what is newer first.

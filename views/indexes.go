@@ -5,6 +5,7 @@ import (
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
+	"baedal/domain/projection"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
 )
@@ -13,12 +14,12 @@ import (
 // remember refusals are in none.
 var OrderIndexes = []Index[order.Order]{
 	orders("time", func(*order.Order) (string, bool) { return "", true }),
-	fed(orders("user", func(o *order.Order) (string, bool) { return o.UserID, true })),
+	followed(orders("user", func(o *order.Order) (string, bool) { return o.UserID, true })),
 	orders("store", func(o *order.Order) (string, bool) { return o.StoreID, true }),
-	fed(orders("board", func(o *order.Order) (string, bool) { return o.StoreID, !o.Status.Final() })),
+	followed(orders("board", func(o *order.Order) (string, bool) { return o.StoreID, !o.Status.Final() })),
 	orders("storeStatus", func(o *order.Order) (string, bool) { return o.StoreID + "\x00" + string(o.Status), true }),
 	orders("status", func(o *order.Order) (string, bool) { return string(o.Status), true }),
-	fed(orders("rider", func(o *order.Order) (string, bool) { return o.RiderID, o.RiderID != "" })),
+	followed(orders("rider", func(o *order.Order) (string, bool) { return o.RiderID, o.RiderID != "" })),
 	orders("area", func(o *order.Order) (string, bool) {
 		if o.Store == nil {
 			return "", false
@@ -33,6 +34,7 @@ func briefOrder(row []byte) (*order.Order, error) {
 	b, err := codecs.Decode[struct {
 		ID       string       `json:"id"`
 		Status   order.Status `json:"status"`
+		Version  int          `json:"version"`
 		UserID   string       `json:"userId"`
 		StoreID  string       `json:"storeId"`
 		RiderID  string       `json:"riderId"`
@@ -44,7 +46,7 @@ func briefOrder(row []byte) (*order.Order, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &order.Order{ID: b.ID, Status: b.Status, UserID: b.UserID, StoreID: b.StoreID, RiderID: b.RiderID, PlacedAt: b.PlacedAt}
+	o := &order.Order{ID: b.ID, Status: b.Status, Version: b.Version, UserID: b.UserID, StoreID: b.StoreID, RiderID: b.RiderID, PlacedAt: b.PlacedAt}
 	if b.Store != nil {
 		o.Store = &stock.Store{Area: b.Store.Area}
 	}
@@ -63,8 +65,10 @@ func orders(name string, group func(*order.Order) (string, bool)) Index[order.Or
 	}}
 }
 
-func fed[R any](ix Index[R]) Index[R] {
-	ix.Feed = true
+// followed keeps a feed of an index. A row that was written without another
+// version, as for a refused command, shows nothing new.
+func followed(ix Index[order.Order]) Index[order.Order] {
+	ix.Feed, ix.Mark = true, func(o *order.Order) uint64 { return uint64(o.Version) }
 	return ix
 }
 
@@ -99,6 +103,24 @@ var StoreIndexes = []Index[stock.Inventory]{
 
 // AreaIndexes list the areas that dispatch knows, by id.
 var AreaIndexes = []Index[dispatch.Area]{all[dispatch.Area]()}
+
+// FoodIndexes list the foods that were ordered: all, of a store, and those of one
+// name over all stores. Rows of orders are in none.
+var FoodIndexes = []Index[projection.Model]{
+	foods("foods", func(_, _ string) string { return "" }),
+	foods("store", func(store, _ string) string { return store }),
+	foods("product", func(_, product string) string { return product }),
+}
+
+func foods(name string, group func(store, product string) string) Index[projection.Model] {
+	return Index[projection.Model]{Name: name, Version: 1, Of: func(_ string, m *projection.Model) []Place {
+		store, product, is := m.Food()
+		if !is {
+			return nil
+		}
+		return []Place{{Group: group(store, product)}}
+	}}
+}
 
 // all is every row by its key, and what changed among them.
 func all[R any]() Index[R] {

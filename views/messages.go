@@ -27,7 +27,8 @@ type Messages struct {
 
 // ByRecipient is the index of messages: group recipient, newest first.
 var ByRecipient = Index[notification.Notification]{Name: "recipient", Version: 1, Feed: true,
-	Of: func(_ string, n *notification.Notification) []Place { return []Place{{n.Recipient, Newest(n.At)}} }}
+	Mark: func(*notification.Notification) uint64 { return 1 }, // one that is repeated is the same
+	Of:   func(_ string, n *notification.Notification) []Place { return []Place{{n.Recipient, Newest(n.At)}} }}
 
 // sweepEvery is how many messages pass between two sweeps.
 const sweepEvery = 100_000

@@ -182,7 +182,7 @@ func (v *View[R]) Changes(index, group string, since Cursor) ([]Change[R], Curso
 					return nil, since, err
 				}
 				in := row != nil && v.in(n, group, c.Key, row)
-				here = append(here, change{Change[R]{c.Key, row, in}, c.At, c.Offset, i})
+				here = append(here, change{Change[R]{Key: c.Key, Row: row, In: in}, c.At, c.Offset, i})
 			}
 			// A record that came in between may be in these rows already, and would be
 			// shown again.
@@ -199,8 +199,11 @@ func (v *View[R]) Changes(index, group string, since Cursor) ([]Change[R], Curso
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.partition, b.partition), cmp.Compare(a.offset, b.offset))
 	})
 	out := make([]Change[R], len(found))
-	for i := range found {
-		out[i] = found[i].Change
+	at := since.offsets
+	for i, c := range found {
+		at = slices.Clone(at)
+		at[c.partition] = c.offset
+		out[i], out[i].At = c.Change, Cursor{since.topic, at}
 	}
 	return out, next, nil
 }
@@ -283,14 +286,18 @@ func (v *View[R]) stateIndexes(p *partition) *state.Indexes {
 			}
 			for i := range v.indexes {
 				for _, place := range v.indexes[i].Of(key, row) {
-					at = append(at, state.Place{Index: i, Group: place.Group, Sort: place.Sort})
+					p := state.Place{Index: i, Group: place.Group, Sort: place.Sort}
+					if mark := v.indexes[i].Mark; mark != nil && v.indexes[i].Feed {
+						p.Mark = mark(row)
+					}
+					at = append(at, p)
 				}
 			}
 			return at
 		},
 	}
 	for _, i := range v.indexes {
-		ix.Version += i.Name + "\x00" + strconv.Itoa(i.Version) + "\x00" + strconv.FormatBool(i.Feed) + "\x00"
+		ix.Version += strconv.FormatBool(i.Mark != nil) + i.Name + "\x00" + strconv.Itoa(i.Version) + "\x00" + strconv.FormatBool(i.Feed) + "\x00"
 		ix.Feeds = append(ix.Feeds, i.Feed)
 	}
 	return ix

@@ -94,6 +94,7 @@ type Set struct {
 	Dispatch    *View[dispatch.Area]
 	Messages    *Messages
 	Projections *View[projection.Model]
+	Verdicts    *Verdicts
 
 	all []runner
 }
@@ -114,10 +115,11 @@ func New(opts Options) *Set {
 		Riders:      NewView(topics.Riders, c.RidersTable, opts, RiderIndexes...),
 		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts, AreaIndexes...),
 		Messages:    NewMessages(topics.Messenger, c.MessageLog, opts),
-		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
+		Projections: NewView(topics.Projections, c.ProjectionsTable, opts, FoodIndexes...),
+		Verdicts:    NewVerdicts("verdicts", c, opts),
 	}
 	s.Orders.brief = briefOrder
-	s.all = []runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}
+	s.all = append([]runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}, s.Verdicts.views()...)
 	return s
 }
 

@@ -28,6 +28,7 @@ type View[R any] struct {
 	opts    Options
 	log     *slog.Logger
 	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
+	since   time.Duration       // of a stream: what is older is not read; 0 is all
 	indexes []Index[R]
 	brief   func(row []byte) (*R, error) // decodes what the indexes look at; nil: the whole row
 	waiters waiters[string]
@@ -270,7 +271,7 @@ func (v *View[R]) runOnce(ctx context.Context) (err error) {
 	v.topic.Store(topicHash(id))
 	ctx, cancel := context.WithCancel(ctx)
 	var probing sync.WaitGroup
-	conn := &clients{opts: v.opts, topic: v.table.Name(), learn: v.learn, newest: v.heard}
+	conn := &clients{opts: v.opts, topic: v.table.Name(), since: v.since, learn: v.learn, newest: v.heard}
 	defer func() {
 		cancel()
 		if cerr := conn.close(); cerr != nil {

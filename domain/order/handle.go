@@ -25,66 +25,65 @@ type Out struct {
 	Forget   bool // the row is not needed any more
 }
 
-// memory is how many refused commands of an order are remembered, so that a
-// repeat gets the same answer. Beyond it the oldest is decided on anew: refused
-// commands change nothing, so that costs a second verdict, not an order.
-const memory = 32
-
 // New returns the row of an order that was not placed yet.
 func New(id string) *Order { return &Order{ID: id} }
 
 // Command applies a command. The same again sends again what was sent then, and
 // changes nothing; another one under its id is refused, and leaves no trace.
 func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings) (out Out) {
-	verdict := func(refusal string, at domain.Time) {
-		if refusal != "" || c.Verdict {
-			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, o.ID, n, refusal, at))
+	verdict := func(refusal domain.Refusal, version int, at domain.Time) {
+		if refusal.Is() || c.Verdict {
+			out.Verdicts = append(out.Verdicts, domain.NewVerdict(Stream, o.ID, n, refusal, version, at))
 		}
 	}
-	if at, ok := o.repeatCommand(n, &out); ok {
-		verdict("", at)
+	if version, at, ok := o.repeatCommand(n, &out); ok {
+		verdict(domain.Refusal{}, version, at)
 		return out
 	}
 	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return n.Is(a.CommandID, a.Mark) }); i >= 0 {
-		verdict(o.Recent[i].Reason, o.Recent[i].At)
+		a := o.Recent[i]
+		verdict(a.Refusal, a.Version, a.At)
 		return out
 	}
-	if at, ok := o.taken(n); ok {
-		verdict(n.Refusal(), at)
+	if version, at, ok := o.taken(n); ok {
+		verdict(n.Refusal(), version, at)
 		return out
 	}
 	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: c.Type, id: n.ID, reason: c.Reason, command: c}
+	refusal := domain.OtherVersion(fmt.Sprintf("order %q", o.ID), c.IfVersion, o.Version)
 	if c.Type == Cancel {
 		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", cmp.Or(c.By, Customer), c.Reason), ": ")
 	}
 	version := o.Version
-	refusal := s.apply()
+	if !refusal.Is() {
+		refusal = s.apply()
+	}
 	if o.Version > version {
 		o.Commands = append(o.Commands, Cause{Version: version + 1, Last: o.Version, Mark: n.Mark})
 	}
-	if refusal != "" {
-		o.Recent = append(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Reason: refusal, At: now})
-		o.Recent = o.Recent[max(0, len(o.Recent)-memory):]
+	if refusal.Is() {
+		o.Recent = domain.Remember(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Refusal: refusal, Version: o.Version, At: now}, (*Answer).about)
 		if o.Status == None {
 			o.wait(now, cfg)
 		}
 		out.Changed = true
 	}
-	verdict(refusal, now)
+	verdict(refusal, o.Version, now)
 	return out
 }
 
-// taken reports whether another command has the id of this one, and since when.
-func (o *Order) taken(n domain.Name) (at domain.Time, found bool) {
+// taken reports whether another command has the id of this one, since when, and
+// with which version the order came out of that.
+func (o *Order) taken(n domain.Name) (version int, at domain.Time, found bool) {
 	for _, c := range o.Commands {
 		if e := o.entry(c.Version); e != nil && n.Taken(e.CauseID, c.Mark) {
-			return e.At, true
+			return c.Last, e.At, true
 		}
 	}
 	if i := slices.IndexFunc(o.Recent, func(a Answer) bool { return n.Taken(a.CommandID, a.Mark) }); i >= 0 {
-		return o.Recent[i].At, true
+		return o.Recent[i].Version, o.Recent[i].At, true
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 func (o *Order) entry(version int) *Entry {
@@ -186,7 +185,7 @@ func (o *Order) NextDeadline() (Deadline, bool) {
 		OrderID: o.ID, Version: o.Version, Due: o.Deadline.At}, true
 }
 
-func (s *step) apply() (refusal string) {
+func (s *step) apply() (refusal domain.Refusal) {
 	r := machine[s.o.Status][s.kind]
 	switch {
 	case r != nil:
@@ -194,25 +193,31 @@ func (s *step) apply() (refusal string) {
 	case s.command != nil:
 		return s.o.refusal(s.command)
 	}
-	return ""
+	return done
 }
 
-// repeatCommand sends again what a command has caused, and reports when.
-func (o *Order) repeatCommand(n domain.Name, out *Out) (at domain.Time, found bool) {
+// repeatCommand sends again what a command has caused, and reports when that was
+// and the last version that it made.
+func (o *Order) repeatCommand(n domain.Name, out *Out) (version int, at domain.Time, found bool) {
 	for _, c := range o.Commands {
 		if e := o.entry(c.Version); e != nil && n.Is(e.CauseID, c.Mark) {
-			return e.At, o.tellAgain(out, c.caused)
+			return c.Last, e.At, o.tellAgain(out, c.caused)
 		}
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // repeat sends again what a message of another group or of the clock has
 // caused. It reports whether there was any.
 func (o *Order) repeat(id string, out *Out) (found bool) {
 	return o.tellAgain(out, func(e *Entry) bool {
-		return e.CauseID == id && !slices.ContainsFunc(o.Commands, func(c Cause) bool { return c.caused(e) })
+		return e.CauseID == id && !o.commanded(e)
 	})
+}
+
+// commanded reports whether a client's command caused an entry.
+func (o *Order) commanded(e *Entry) bool {
+	return slices.ContainsFunc(o.Commands, func(c Cause) bool { return c.caused(e) })
 }
 
 // tellAgain sends again what was sent for entries of the timeline, as it was:
@@ -239,6 +244,12 @@ func (o *Order) Event(i int) Event {
 	if o.Store != nil {
 		ev.Area = o.Store.Area
 	}
+	switch e.Type {
+	case Rescheduled:
+		ev.ReadyAt = e.ReadyAt
+	case string(RefundRequested): // once per order
+		ev.Wish = o.Wish
+	}
 	if e.Version == 1 { // what things cost was not known yet
 		ev.Total, ev.Area = nil, ""
 		ev.Lines = make([]domain.Line, len(o.Lines))
@@ -255,6 +266,10 @@ func (o *Order) Event(i int) Event {
 func (out *Out) tell(o *Order, i int, again bool) {
 	out.Events = append(out.Events, o.Event(i))
 	e := o.Timeline[i]
+	if e.Type == Rescheduled && o.inKitchen() && o.attempt() == max(1, e.Attempt) {
+		out.Dispatch = append(out.Dispatch, o.toDispatch(dispatch.Command{ReadyAt: e.ReadyAt,
+			Meta: domain.Meta{Type: dispatch.Postpone, ID: fmt.Sprintf("%s/%s/%d", o.ID, dispatch.Postpone, e.Version), At: e.At}}))
+	}
 	if string(e.Status) != e.Type {
 		return
 	}
@@ -328,6 +343,9 @@ func (o *Order) seeksRider() bool {
 	return slices.Contains([]Status{AcceptedStatus, Cooking, Ready, Assigned}, o.Status)
 }
 
+// inKitchen reports whether the store makes the food.
+func (o *Order) inKitchen() bool { return o.Status == AcceptedStatus || o.Status == Cooking }
+
 // endedUnpaid reports whether the order ended before anything was captured.
 func (o *Order) endedUnpaid() bool {
 	return slices.Contains([]Status{RefusedStatus, PaymentFailed, Rejected, Cancelled, DeliveryFailed}, o.Status)
@@ -376,7 +394,7 @@ func (o *Order) pay(kind string, at domain.Time) payment.Request {
 
 func (o *Order) request(e Entry) dispatch.Command {
 	return o.toDispatch(dispatch.Command{Meta: domain.Meta{Type: dispatch.Request, ID: o.about("request", e), At: e.At},
-		Pickup: domain.PointAt(o.Store.Place()), Drop: domain.PointAt(o.Address.Place()), ReadyAt: o.ReadyAt})
+		Pickup: domain.PointAt(o.Store.Place()), Drop: domain.PointAt(o.Address.Place()), ReadyAt: e.ReadyAt})
 }
 
 func (o *Order) toDispatch(c dispatch.Command) dispatch.Command {

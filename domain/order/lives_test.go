@@ -309,7 +309,7 @@ func TestOrder_MessagesInFull(t *testing.T) {
 	}, out(0).Events[0])
 	require.Equal(t, domain.Verdict{
 		Meta: domain.Meta{Type: "accepted", ID: "o-1/verdict/order-commands/mark/client-place", At: second(1)}, CommandID: "client-place",
-		Stream: "order-commands", Key: "o-1", Verdict: "accepted",
+		Stream: "order-commands", Key: "o-1", Verdict: "accepted", Version: 1,
 	}, out(0).Verdicts[0])
 	require.Equal(t, stock.Command{
 		Meta: domain.Meta{Type: "reserve", ID: "o-1/reserve/1", At: second(1)}, StoreID: storeID, OrderID: orderID, Attempt: 1,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"baedal/domain"
 )
@@ -26,10 +27,11 @@ const (
 	RequestRefund = "request_refund"
 	ApproveRefund = "approve_refund"
 	DenyRefund    = "deny_refund"
+	Postpone      = "postpone"
 )
 
 // CommandTypes lists the types of a Command.
-var CommandTypes = []string{Place, Cancel, Accept, Reject, StartCooking, FinishCooking, Confirm, RequestRefund, ApproveRefund, DenyRefund}
+var CommandTypes = []string{Place, Cancel, Accept, Reject, StartCooking, FinishCooking, Confirm, RequestRefund, ApproveRefund, DenyRefund, Postpone}
 
 // Who may cancel.
 const (
@@ -43,6 +45,9 @@ const (
 	WishRefund     = "refund"
 	WishRedelivery = "redelivery"
 )
+
+// MaxPostponed is how often the food of one attempt may be postponed.
+const MaxPostponed = 8
 
 // Address is where an order goes.
 type Address struct {
@@ -67,14 +72,20 @@ type Command struct {
 	Verdict bool `json:"verdict,omitzero"`
 	// Digest is that of the bytes that the command was read from.
 	Digest string `json:"-"`
+	// IfVersion is the version that the order must have; 0: it must not exist.
+	IfVersion *int `json:"ifVersion,omitempty"`
 
 	UserID        string        `json:"userId,omitempty"`
 	StoreID       string        `json:"storeId,omitempty"`
 	Lines         []domain.Line `json:"lines,omitempty"`
 	Address       *Address      `json:"address,omitempty"`
 	ExpectedTotal *domain.Money `json:"expectedTotal,omitempty"`
+	Note          string        `json:"note,omitempty"`  // for whoever cooks and brings it
+	Phone         string        `json:"phone,omitempty"` // of the customer, for the store and the rider who has it
 
-	By     string `json:"by,omitempty"` // of cancel; "" is the customer
+	// By of cancel says who: customer ("" too), store or operator. By of
+	// postpone says by how much, such as 10m.
+	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
 
 	// CookingTime of accept: 0s is ready now, nil as the store has registered.
@@ -84,68 +95,65 @@ type Command struct {
 	Wish     string `json:"wish,omitempty"`
 }
 
-// Validate returns a domain.FieldError for the first field that is missing or wrong.
+// Validate returns what is missing or wrong: a domain.FieldError or domain.FieldErrors.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of an order: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := c.checkID(); err != nil {
-		return err
-	}
-	if err := domain.CheckText("reason", c.Reason, domain.MaxReason); err != nil {
-		return err
-	}
+	return domain.All(c.checkID(), domain.CheckIfVersion(c.IfVersion), domain.CheckText("reason", c.Reason, domain.MaxReason), c.checkOwn())
+}
+
+// checkOwn checks the fields that only some types have.
+func (c *Command) checkOwn() error {
 	switch c.Type {
 	case Place:
-		if err := domain.CheckID("userId", c.UserID); err != nil {
-			return err
-		}
-		if err := domain.CheckID("storeId", c.StoreID); err != nil {
-			return err
-		}
-		if err := domain.CheckLines(c.Lines); err != nil {
-			return err
-		}
-		if c.Address == nil {
-			return domain.Wrong("address", "is missing: {text, lat, lon}")
-		}
-		if err := domain.CheckText("address.text", c.Address.Text, domain.MaxText); err != nil {
-			return err
-		}
-		if c.ExpectedTotal != nil {
-			if err := domain.CheckMoney("expectedTotal", c.ExpectedTotal, domain.MaxTotal); err != nil {
-				return err
-			}
-		}
-		return c.Address.point().Check("address.")
+		total := domain.Optional(c.ExpectedTotal, func(m domain.Money) error { return domain.CheckMoney("expectedTotal", &m, domain.MaxTotal) })
+		return domain.All(domain.CheckID("userId", c.UserID), domain.CheckID("storeId", c.StoreID), domain.CheckLines(c.Lines),
+			c.Address.check(), domain.CheckText("note", c.Note, domain.MaxText), domain.CheckPhone("phone", c.Phone), total)
 	case Cancel:
-		if !slices.Contains([]string{"", Customer, Store, Operator}, c.By) {
-			return domain.Wrong("by", "must be customer, store or operator")
+		if c.By != "" {
+			return domain.CheckOneOf("by", c.By, Customer, Store, Operator)
 		}
+	case Postpone:
+		return checkDelay("by", c.By)
 	case Accept:
-		if c.CookingTime != nil {
-			return domain.CheckCookingTime("cookingTime", *c.CookingTime)
-		}
+		return domain.Optional(c.CookingTime, func(d domain.Duration) error { return domain.CheckCookingTime("cookingTime", d) })
 	case RequestRefund:
-		if err := domain.CheckID("userId", c.UserID); err != nil {
-			return err
-		}
-		if c.Reason == "" {
-			return domain.Wrong("reason", "is missing")
-		}
-		if len(c.PhotoURL) > domain.MaxURL {
-			return domain.Wrong("photoUrl", fmt.Sprintf("is longer than %d bytes", domain.MaxURL))
-		}
-		if u, err := url.Parse(c.PhotoURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			return domain.Wrong("photoUrl", "must be an http or https URL of a photo")
-		}
-		if c.Wish != WishRefund && c.Wish != WishRedelivery {
-			return domain.Wrong("wish", "must be refund or redelivery")
-		}
+		return domain.All(domain.CheckID("userId", c.UserID), domain.CheckNeeded("reason", c.Reason), checkPhoto("photoUrl", c.PhotoURL),
+			domain.CheckOneOf("wish", c.Wish, WishRefund, WishRedelivery))
 	case DenyRefund:
-		if c.Reason == "" {
-			return domain.Wrong("reason", "is missing")
-		}
+		return domain.CheckNeeded("reason", c.Reason)
+	}
+	return nil
+}
+
+func (a *Address) check() error {
+	if a == nil {
+		return domain.Wrong("address", "is missing: {text, lat, lon}")
+	}
+	return domain.All(domain.CheckText("address.text", a.Text, domain.MaxText), a.point().Check("address."))
+}
+
+func checkDelay(field, by string) error {
+	if by == "" {
+		return domain.Wrong(field, "is missing: how much later the food is ready, such as 10m")
+	}
+	var d domain.Duration
+	if err := d.UnmarshalText([]byte(by)); err != nil {
+		return domain.Wrong(field, err.Error())
+	}
+	if d < domain.Duration(time.Second) || d > domain.MaxCookingTime {
+		return domain.Wrong(field, fmt.Sprintf("must be from 1s to %s", domain.MaxCookingTime))
+	}
+	return nil
+}
+
+func checkPhoto(field, photo string) error {
+	if len(photo) > domain.MaxURL {
+		return domain.Wrong(field, fmt.Sprintf("is longer than %d bytes", domain.MaxURL))
+	}
+	if u, err := url.Parse(photo); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return domain.Wrong(field, "must be an http or https URL of a photo")
 	}
 	return nil
 }
@@ -153,15 +161,16 @@ func (c *Command) Validate() error {
 // Own returns the command without the fields that its type does not have. They
 // are ignored, so nobody need send them.
 func (c *Command) Own() *Command {
-	own := &Command{Meta: c.Meta, OrderID: c.OrderID, Verdict: c.Verdict, Reason: c.Reason}
+	own := &Command{Meta: c.Meta, OrderID: c.OrderID, Verdict: c.Verdict, IfVersion: c.IfVersion, Reason: c.Reason}
 	switch c.Type {
 	case Place:
 		own.UserID, own.StoreID, own.Address, own.ExpectedTotal = c.UserID, c.StoreID, c.Address, c.ExpectedTotal
+		own.Note, own.Phone = c.Note, c.Phone
 		own.Reason = ""
 		for _, l := range c.Lines { // names and prices are the store's
 			own.Lines = append(own.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
 		}
-	case Cancel:
+	case Cancel, Postpone:
 		own.By = c.By
 	case Accept:
 		own.CookingTime = c.CookingTime
@@ -169,6 +178,12 @@ func (c *Command) Own() *Command {
 		own.UserID, own.PhotoURL, own.Wish = c.UserID, c.PhotoURL, c.Wish
 	}
 	return own
+}
+
+// postponed returns by how much a postpone that was checked makes the food later.
+func (c *Command) postponed() time.Duration {
+	by, _ := time.ParseDuration(c.By)
+	return by
 }
 
 // Names returns the key that the message itself claims, or "".
@@ -222,9 +237,10 @@ const (
 	Reminded      = "reminded"
 	Stuck         = "stuck"
 	Escalated     = "escalated"
+	Rescheduled   = "rescheduled"
 )
 
-var asides = []string{RiderAssigned, RiderLost, Delayed, Reminded, Stuck, Escalated}
+var asides = []string{RiderAssigned, RiderLost, Delayed, Reminded, Stuck, Escalated, Rescheduled}
 
 // Event is a message of order-events: Type is the status just entered, or one
 // of the events that leave it alone.
@@ -242,6 +258,8 @@ type Event struct {
 	RiderID string            `json:"riderId,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Short   []domain.Shortage `json:"short,omitempty"`
+	ReadyAt domain.Time       `json:"readyAt,omitzero"` // of rescheduled: when the food is to be ready now
+	Wish    string            `json:"wish,omitempty"`   // of refund_requested: who decides is told it by messages made of events
 	CauseID string            `json:"causeId"`
 }
 
@@ -253,7 +271,10 @@ func (e *Event) Validate() error {
 	if !slices.Contains(Statuses, e.Status) {
 		return domain.Wrong("status", fmt.Sprintf("%q is not a status of an order", domain.Clip(string(e.Status))))
 	}
-	var lines, total error
+	var lines, total, wish error
+	if e.Wish != "" {
+		wish = domain.CheckOneOf("wish", e.Wish, WishRefund, WishRedelivery)
+	}
 	switch {
 	case e.Total != nil: // the store has reserved
 		lines, total = domain.CheckPriced(e.Lines), domain.CheckMoney("total", e.Total, domain.MaxTotal)
@@ -273,6 +294,7 @@ func (e *Event) Validate() error {
 		domain.CheckText("riderId", e.RiderID, domain.MaxID),
 		domain.CheckText("reason", e.Reason, domain.MaxTold),
 		domain.CheckShort(e.Short),
+		wish,
 		domain.CheckText("causeId", e.CauseID, domain.MaxMadeID),
 	)
 }

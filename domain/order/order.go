@@ -24,6 +24,8 @@ type Order struct {
 	Lines    []domain.Line `json:"lines,omitempty"`
 	Total    *domain.Money `json:"total,omitempty"` // known once stock is reserved
 	Address  Address       `json:"address,omitzero"`
+	Note     string        `json:"note,omitempty"`  // for whoever cooks and brings it
+	Phone    string        `json:"phone,omitempty"` // for the store and the rider who has it
 	Expected *domain.Money `json:"expectedTotal,omitempty"`
 	Store    *stock.Store  `json:"store,omitempty"` // known once stock is reserved
 
@@ -35,6 +37,8 @@ type Order struct {
 	Delivered domain.Time      `json:"deliveredAt,omitzero"` // when; a refund is asked for within a while of it
 	Wish      string           `json:"wish,omitempty"`       // what the customer wants instead of what came
 	PhotoURL  string           `json:"photoUrl,omitempty"`   // of what came
+
+	Short []domain.Shortage `json:"short,omitempty"` // what the store had too little of, where that ended it
 
 	Deadline *Wait       `json:"deadline,omitempty"`
 	PlacedAt domain.Time `json:"placedAt,omitzero"`
@@ -114,16 +118,18 @@ type Entry struct {
 	RiderID string            `json:"riderId,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Short   []domain.Shortage `json:"short,omitempty"`
+	ReadyAt domain.Time       `json:"readyAt,omitzero"` // of accepted and rescheduled
 }
 
 // MaxTimeline is how many entries of a timeline are kept. It is more than twice
-// as many as there are types in all attempts, see trim.
-const MaxTimeline = 100
+// as many as there are types in all attempts, and what was postponed, see trim.
+const MaxTimeline = 120
 
 // trim forgets the oldest entry that tells nothing more: one with another of its
 // type in its attempt before it, and one after it. What comes and goes without
 // end, such as riders, keeps its beginning and its newest part, and what ever
-// happened stays in the timeline. Versions have gaps then.
+// happened stays in the timeline. What a command caused stays, too: a repeat is
+// known by it. Versions have gaps then.
 func (o *Order) trim() {
 	for len(o.Timeline) > MaxTimeline {
 		type kind struct {
@@ -139,7 +145,7 @@ func (o *Order) trim() {
 		i := slices.IndexFunc(o.Timeline, func(e Entry) bool {
 			k := of(e)
 			left[k]--
-			again := seen[k] && left[k] > 0
+			again := seen[k] && left[k] > 0 && !o.commanded(&e)
 			seen[k] = true
 			return again
 		})
@@ -153,7 +159,10 @@ func (o *Order) trim() {
 // Answer is what was decided about a command that made no transition.
 type Answer struct {
 	CommandID string      `json:"commandId"`
-	Mark      string      `json:"mark,omitempty"`   // see domain.Name
-	Reason    string      `json:"reason,omitempty"` // why it was refused
+	Mark      string      `json:"mark,omitempty"` // see domain.Name
 	At        domain.Time `json:"at"`
+	Version   int         `json:"version,omitzero"` // of the order then
+	domain.Refusal
 }
+
+func (a *Answer) about() (domain.Time, int) { return a.At, domain.RefusedBytes(a.CommandID, a.Reason) }

@@ -34,14 +34,22 @@ const MaxCapacity = dispatch.MaxCapacity
 // Command is a message of rider-commands (key: rider id).
 type Command struct {
 	domain.Meta
-	RiderID  string   `json:"riderId,omitempty"` // may repeat the key
-	Verdict  bool     `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
-	Digest   string   `json:"-"`                 // of the bytes that it was read from
+	RiderID string `json:"riderId,omitempty"` // may repeat the key
+	Verdict bool   `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
+	Digest  string `json:"-"`                 // of the bytes that it was read from
+	// IfVersion is the version that the rider must have for the command to be
+	// decided on; 0 means that nothing may be known of the rider.
+	IfVersion *int `json:"ifVersion,omitempty"`
+
 	Area     string   `json:"area,omitempty"`
 	Lat      *float64 `json:"lat,omitempty"`
 	Lon      *float64 `json:"lon,omitempty"`
+	Name     *string  `json:"name,omitempty"`     // nil: as before
 	Capacity *int     `json:"capacity,omitempty"` // deliveries at once; nil means 1
-	OrderID  string   `json:"orderId,omitempty"`
+	// Until is when the shift ends: no delivery is given that would be picked up
+	// after it.
+	Until   domain.Time `json:"until,omitzero"`
+	OrderID string      `json:"orderId,omitempty"`
 }
 
 func (c *Command) point() *domain.Point { return &domain.Point{Lat: c.Lat, Lon: c.Lon} }
@@ -57,23 +65,22 @@ func (c *Command) capacity() int {
 	return *c.Capacity
 }
 
-// Validate returns a domain.FieldError for the first field that is missing or wrong.
+// Validate returns what is missing or wrong: a domain.FieldError or domain.FieldErrors.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a rider: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := domain.CheckCommandID(c.ID); err != nil {
-		return err
-	}
+	return domain.All(domain.CheckCommandID(c.ID), domain.CheckIfVersion(c.IfVersion), c.checkOwn())
+}
+
+// checkOwn checks the fields that only some types have.
+func (c *Command) checkOwn() error {
 	switch c.Type {
-	case Online, Move:
-		if err := c.point().Check(""); err != nil || c.Type == Move {
-			return err
-		}
-		if n := c.capacity(); n < 1 || n > MaxCapacity {
-			return domain.Wrong("capacity", fmt.Sprintf("must be from 1 to %d", MaxCapacity))
-		}
-		return domain.CheckID("area", c.Area)
+	case Online:
+		name := domain.Optional(c.Name, func(n string) error { return domain.CheckLabel("name", n) })
+		return domain.All(c.point().Check(""), domain.CheckRange("capacity", c.capacity(), 1, MaxCapacity), name, domain.CheckID("area", c.Area))
+	case Move:
+		return c.point().Check("")
 	case Claim, Decline, PickedUp, Delivered:
 		return domain.CheckID("orderId", c.OrderID)
 	}
@@ -86,10 +93,11 @@ func (c *Command) SetDigest(d string) { c.Digest = d }
 // Own returns the command without the fields that its type does not have. They
 // are ignored, so nobody need send them.
 func (c *Command) Own() *Command {
-	own := &Command{Meta: c.Meta, RiderID: c.RiderID, Verdict: c.Verdict}
+	own := &Command{Meta: c.Meta, RiderID: c.RiderID, Verdict: c.Verdict, IfVersion: c.IfVersion}
 	switch c.Type {
 	case Online:
 		own.Area, own.Lat, own.Lon, own.Capacity = c.Area, c.Lat, c.Lon, c.Capacity
+		own.Name, own.Until = c.Name, c.Until
 	case Move:
 		own.Lat, own.Lon = c.Lat, c.Lon
 	case Claim, Decline, PickedUp, Delivered:
