@@ -50,7 +50,7 @@ const (
 )
 
 var messages = slices.Concat([]message{
-	{"order place", `{"type":"place","id":"o-9","at":"2026-01-02T03:04:05.000Z","userId":"u","storeId":"s","lines":[{"product":"p","quantity":2}],"address":{"text":"t","lat":1,"lon":2},"expectedTotal":5,"verdict":true}`,
+	{"order place", `{"type":"place","id":"o-9","at":"2026-01-02T03:04:05.000Z","userId":"u","storeId":"s","lines":[{"product":"p","quantity":2}],"address":{"text":"t","lat":1,"lon":2},"expectedTotal":5,"note":"n","phone":"1","ifVersion":0,"verdict":true}`,
 		of[order.Command], "userId- storeId- lines- lines.0.product- lines.0.quantity- address- address.lat+ address.lon+", "POST /v1/orders"},
 	{"order cancel", `{"type":"cancel","by":"store","reason":"r"}`, of[order.Command], "", "POST /v1/orders/o-1/cancel"},
 	{"order accept", `{"type":"accept","cookingTime":"5m","reason":"r"}`, of[order.Command], "", "POST /v1/orders/o-1/accept"},
@@ -113,7 +113,7 @@ var messages = slices.Concat([]message{
 	{"payment refund", `{"type":"refund","id":"o/refund/1","orderId":"o","attempt":1,"reason":"r"}`, of[payment.Request], "orderId- attempt-", ""},
 	{"payment result", `{"type":"result","id":"o/void/1/1/result","orderId":"o","kind":"void","attempt":1,"try":1,"amount":5,"userId":"u","answer":"ok","reason":"r"}`, of[payment.Result],
 		"orderId- kind- attempt- answer-", ""},
-	{"order event", `{"type":"paid","id":"o/3","version":3,"orderId":"o","userId":"u","storeId":"s","status":"paid","attempt":1,` + pricedIn + `,"area":"a","riderId":"r","reason":"x","causeId":"c"}`, of[order.Event],
+	{"order event", `{"type":"paid","id":"o/3","version":3,"orderId":"o","userId":"u","storeId":"s","status":"paid","attempt":1,` + pricedIn + `,"area":"a","riderId":"r","reason":"x","readyAt":"2026-01-02T03:04:05.000Z","wish":"refund","causeId":"c"}`, of[order.Event],
 		"version- orderId- userId- storeId- status- attempt- lines- lines.0.product- lines.0.quantity- lines.0.name- lines.0.price+ ?total+", ""},
 	{"order deadline", `{"type":"deadline","id":"deadline/o/1","orderId":"o","version":1,"due":"2026-01-02T03:04:05.000Z"}`, of[order.Deadline], "orderId-", ""},
 	{"notification", `{"type":"paid","id":"o/3/customer","recipient":"u","audience":"customer","orderId":"o","status":"paid","message":"m"}`, of[notification.Notification],
