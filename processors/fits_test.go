@@ -407,7 +407,8 @@ func TestFits_Rider(t *testing.T) {
 		told(r.HandleEvent(&e, now))
 	}
 	online := func(area int) rider.Command {
-		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity)}
+		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity),
+			Name: new(worstName(0)), Until: fitsAt.Add(time.Hour)}
 	}
 	says(online(1))
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Entered}, Shift: r.Shift})
@@ -425,7 +426,12 @@ func TestFits_Rider(t *testing.T) {
 	require.Empty(t, r.Deliveries)
 	says(rider.Command{Meta: domain.Meta{Type: rider.Offline}})
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Left}, Shift: r.Shift})
-	require.Equal(t, rider.StateOffline, r.View().State)
+	require.Equal(t, rider.StateOffline, r.View(now).State)
+	for range 300 {
+		v := says(rider.Command{Meta: domain.Meta{Type: rider.Claim}, OrderID: worstID(0)}).Verdicts[0]
+		require.Equal(t, domain.Refused, v.Verdict)
+		within(t, r.Recent, rider.MaxAcceptedBytes+domain.MaxRefusedBytes)
+	}
 	t.Logf("at most %d bytes", most)
 }
 
@@ -598,6 +604,7 @@ func (q *quarter) look() {
 	within(q.t, q.a.Deliveries, dispatch.DeliveryBytes)
 	within(q.t, q.a.Riders, dispatch.RiderBytes)
 	within(q.t, q.a.Done, dispatch.DoneBytes)
+	within(q.t, q.a.Recent, dispatch.MaxAcceptedBytes+domain.MaxRefusedBytes)
 }
 
 func (q *quarter) says(c dispatch.Command) dispatch.Out {
@@ -658,7 +665,8 @@ func (q *quarter) request(i int) bool {
 // enter reports whether the area lets a rider in.
 func (q *quarter) enter(i int) bool {
 	q.t.Helper()
-	out := q.says(dispatch.Command{Meta: domain.Meta{Type: dispatch.Enter}, RiderID: q.who(i), Shift: domain.MaxCount - 1, Place: worstPoint(i), Capacity: dispatch.MaxCapacity})
+	out := q.says(dispatch.Command{Meta: domain.Meta{Type: dispatch.Enter}, RiderID: q.who(i), Shift: domain.MaxCount - 1, Place: worstPoint(i), Capacity: dispatch.MaxCapacity,
+		Until: 253_402_300_799_999})
 	if out.Riders[0].Type == dispatch.Left {
 		require.Contains(q.t, out.Riders[0].Reason, "as many riders as it can take")
 		return false

@@ -17,7 +17,7 @@ import (
 // this is some 40 commands: an hour of a busy rider. A location update does no
 // harm when it comes again.
 const (
-	MaxAcceptedBytes = 2_000
+	MaxAcceptedBytes = 2_500
 	MaxMoveBytes     = 700
 
 	KeepOver   = 32 // deliveries that are no more in hand
