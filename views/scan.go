@@ -12,10 +12,10 @@ import (
 	"baedal/state"
 )
 
-// settled is how old a record may be and is still sure not to be compacted away
-// for a newer one of its key. Tables are created with a longer
-// min.compaction.lag.ms; with none, Kafka spares the newest segment of a
-// partition, which is as young only under much load.
+// settled is how young a record is sure not to be compacted away for a newer one
+// of its key: Kafka spares the newest segment of a partition, and one is full
+// (segment.bytes, 1 GiB by default) or old (segment.ms, 7 days) sooner only by
+// settings that are far off. With min.compaction.lag.ms it is certain.
 const settled = 10 * time.Minute
 
 // Scan calls fn with the rows of a group in the order of their Sort, then Key,
@@ -274,11 +274,16 @@ func (v *View[R]) stateIndexes(p *partition) *state.Indexes {
 			v.log.Info("indexes of a view were built from its rows", "because", why, "rows", rows)
 		},
 		Of: func(key string, value []byte) (at []state.Place) {
-			row, err := v.decode(key, value)
+			var row *R
+			var err error
+			if v.brief != nil && !p.hot {
+				row, err = v.brief(value)
+			} else if row, err = v.decode(key, value); err == nil {
+				p.decoded = row
+			}
 			if err != nil {
 				return nil // Get says what is wrong with it
 			}
-			p.decoded = row
 			for i := range v.indexes {
 				for _, place := range v.indexes[i].Of(key, row) {
 					p := state.Place{Index: i, Group: place.Group, Sort: place.Sort}
