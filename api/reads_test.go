@@ -19,9 +19,9 @@ import (
 	"baedal/views"
 )
 
-// town is the fixture with an order that a rider carries, one that nobody has yet,
+// rush is the fixture with an order that a rider carries, one that nobody has yet,
 // and a second rider.
-func town(t *testing.T) *fixture {
+func rush(t *testing.T) *fixture {
 	f := newFixture(t)
 	carried := lifeOf("o-7", order.Placed, order.Paying, order.Paid, order.AcceptedStatus, order.Ready, order.Assigned)
 	carried.UserID, carried.RiderID, carried.Note, carried.Phone = "u-7", "r-7", "two bells", "010-1234"
@@ -100,11 +100,14 @@ func TestAPI_Read(t *testing.T) {
 			{"type":"paid","id":"o-1/2/customer","at":"2026-01-01T00:00:01.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"paid","message":"second"},
 			{"type":"accepted","id":"o-1/3/customer","at":"2026-01-01T00:00:01.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"accepted","message":"third"},
 			{"type":"placed","id":"o-1/1/customer","at":"2026-01-01T00:00:00.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"placed","message":"first"}]}`},
-		{"/v1/foods", `{"foods":[{"product":"p-1","orders":3,"quantity":7},{"product":"p-2","orders":1,"quantity":1}]}`},
-		{"/v1/foods/p-1", `{"product":"p-1","orders":3,"quantity":7}`},
+		{"/v1/foods", `{"foods":[{"product":"p-1","storeId":"s-1","name":"Bibimbap","orders":3,"quantity":7},{"product":"p-2","storeId":"s-1","orders":1,"quantity":1},
+			{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods?storeId=s-7", `{"foods":[{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods/p-1", `{"foods":[{"product":"p-1","storeId":"s-1","name":"Bibimbap","orders":3,"quantity":7},{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods/p-9", `{"foods":[]}`},
 	} {
 		t.Run(c.path, func(t *testing.T) {
-			f := town(t)
+			f := rush(t)
 			a := f.get(c.path)
 			require.Equal(t, http.StatusOK, a.Code, a.Body.String())
 			require.JSONEq(t, c.want, a.Body.String())
@@ -136,7 +139,7 @@ func TestAPI_Read(t *testing.T) {
 
 // What a customer or store says is seen by those who need it, and by nobody else.
 func TestAPI_WhatIsTakenIsShown(t *testing.T) {
-	f := town(t)
+	f := rush(t)
 	o := lifeOf("o-9", order.Placed, order.Paid, order.Delivered, order.RefundRequested)
 	o.Note, o.Phone, o.Wish, o.PhotoURL, o.Reason = "two bells", "010-1234", order.WishRefund, "https://photos.example/1", "cold"
 	o.Short = []domain.Shortage{{Product: "p-1", Wanted: 2, Available: 1}}
@@ -157,7 +160,7 @@ func TestAPI_WhatIsTakenIsShown(t *testing.T) {
 
 // The version is what If-Match compares; a hash follows where the answer shows more.
 func TestAPI_ETag(t *testing.T) {
-	f := town(t)
+	f := rush(t)
 	tag := func(path string) string { return f.get(path).Header().Get("ETag") }
 	require.Equal(t, `"3"`, tag("/v1/orders/o-1"))
 	require.Equal(t, `"2"`, tag("/v1/riders/r-8"))
@@ -194,7 +197,6 @@ func TestAPI_ReadOfNothing(t *testing.T) {
 		"/v1/stores/s-9/products/p-1":  `store "s-9" is not registered`,
 		"/v1/stores/s-1/products/p-9":  `store "s-1" has no product "p-9": PUT /v1/stores/s-1/products/p-9`,
 		"/v1/riders/r-2":               `rider "r-2" is not known`, // a row that only remembers refusals
-		"/v1/foods/p-9":                `food "p-9" has not been ordered yet`,
 		"/v1/nothing":                  "there is nothing at /v1/nothing",
 		"/v1/orders/":                  "there is nothing at",
 		"//v1/orders":                  "there is nothing at",
@@ -403,7 +405,7 @@ func TestAPI_Pages(t *testing.T) {
 		require.Equal(t, [][]string{{"o-1/2/customer", "o-1/3/customer"}, {"o-1/1/customer"}}, fill(t).follow("/v1/users/u-1/messages?limit=2", "messages", "id", nil))
 	})
 	t.Run("Foods", func(t *testing.T) {
-		require.Equal(t, [][]string{{"p-1"}, {"p-2"}}, fill(t).follow("/v1/foods?limit=1", "foods", "product", nil))
+		require.Equal(t, [][]string{{"p-1"}, {"p-2"}, {"p-1"}}, fill(t).follow("/v1/foods?limit=1", "foods", "product", nil))
 	})
 	t.Run("Products", func(t *testing.T) {
 		f := fill(t)
@@ -416,7 +418,7 @@ func TestAPI_Pages(t *testing.T) {
 		require.Equal(t, [][]string{{"p"}, {"p-"}, {"p-1"}, {"q"}}, f.follow("/v1/stores/s-1/products?limit=1", "products", "product", nil))
 	})
 	t.Run("RidersAndStoresAndAreas", func(t *testing.T) {
-		f := town(t)
+		f := rush(t)
 		f.stock.set("s-3", &stock.Inventory{StoreID: "s-3", Store: &stock.Store{Name: "Theirs", Area: "a-2"}})
 		f.areas.set("a-2", dispatch.NewArea("a-2"))
 		require.Equal(t, [][]string{{"r-1"}, {"r-7"}, {"r-8"}}, f.follow("/v1/riders?limit=1", "riders", "id", nil))
@@ -512,7 +514,7 @@ func TestAPI_Board(t *testing.T) {
 
 // An error while a list is read is not a short list.
 func TestAPI_ListsFail(t *testing.T) {
-	f := town(t)
+	f := rush(t)
 	f.orders.fail(errors.New("the disk is gone"))
 	for _, path := range []string{"/v1/orders", "/v1/stores/s-1/orders", "/v1/users/u-1/orders", "/v1/areas/a-1/deliveries", "/v1/riders", "/v1/riders/r-7"} {
 		f.get(path).problem(t, http.StatusInternalServerError, "Internal error")

@@ -91,7 +91,7 @@ func TestView_Lists(t *testing.T) {
 	for n := range 40 {
 		put(t, m, orderOf(n, fmt.Sprint("u-", n%2), fmt.Sprint("s-", n%3), order.Paid))
 	}
-	put(t, m, orderOf(3, "u-1", "s-0", order.Completed), &order.Order{ID: "refused", Recent: []order.Answer{{CommandID: "c", Refusal: domain.Because("no")}}})
+	put(t, m, orderOf(3, "u-1", "s-0", order.Completed), &order.Order{ID: "refused", Recent: []order.Answer{{CommandID: "c", Refusal: domain.Refuse(domain.CodeRefused, "no")}}})
 	require.NoError(t, m.Put("o-006", nil))
 	far := orderOf(9, "u-1", "s-0", order.PickedUp)
 	far.RiderID, far.Store = "r-1", &stock.Store{Area: "gangnam"}
