@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"baedal/codecs"
@@ -345,6 +346,7 @@ func streamOf(r *http.Request) (string, error) {
 func (s *server) ordersBy(index, group string, answer func(*order.Order) any) source {
 	return &list[order.Order]{
 		view: s.Tables.Orders, index: index, group: group, event: orderEvent,
+		id:      func(key string) string { return key },
 		version: func(o *order.Order) int { return o.Version },
 		answer:  answer,
 	}
@@ -353,7 +355,8 @@ func (s *server) ordersBy(index, group string, answer func(*order.Order) any) so
 func (s *server) messagesTo(recipient string) source {
 	return &list[notification.Notification]{
 		view: s.Tables.Messages, index: "recipient", group: recipient, event: messageEvent,
-		version: func(*notification.Notification) int { return 1 }, // one never changes
+		id:      func(key string) string { return key[strings.LastIndexByte(key, 0)+1:] }, // RECIPIENT NUL TIME NUL ID
+		version: func(*notification.Notification) int { return 1 },                        // one never changes
 		answer:  func(n *notification.Notification) any { return n },
 	}
 }

@@ -526,6 +526,7 @@ type list[R any] struct {
 	view         Lists[R]
 	index, group string
 	event        string
+	id           func(key string) string
 	version      func(row *R) int
 	answer       func(row *R) any
 }
@@ -591,7 +592,7 @@ func (l *list[R]) changes(from views.Cursor, known func(views.Change[R]) bool, t
 		if c.In {
 			err = l.tell(tell, c.Row, c.At.String())
 		} else {
-			err = tellJSON(tell, goneEvent, goneFrom{c.Key, l.event}, c.At.String())
+			err = tellJSON(tell, goneEvent, goneFrom{l.id(c.Key), l.event}, c.At.String())
 		}
 		if err != nil {
 			return "", err

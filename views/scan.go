@@ -12,10 +12,10 @@ import (
 	"baedal/state"
 )
 
-// settled is how old a record may be and is still sure not to be compacted away
-// for a newer one of its key. Tables are created with a longer
-// min.compaction.lag.ms; with none, Kafka spares the newest segment of a
-// partition, which is as young only under much load.
+// settled is how young a record is sure not to be compacted away for a newer one
+// of its key: Kafka spares the newest segment of a partition, and one is full
+// (segment.bytes, 1 GiB by default) or old (segment.ms, 7 days) sooner only by
+// settings that are far off. With min.compaction.lag.ms it is certain.
 const settled = 10 * time.Minute
 
 // Scan calls fn with the rows of a group in the order of their Sort, then Key,
