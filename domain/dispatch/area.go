@@ -18,9 +18,10 @@ const (
 	KeepDone = 32 // finished deliveries
 	KeepGone = 32 // riders who left
 
-	// MaxAcceptedBytes bounds what is remembered of riders' commands for
-	// domain.RefusedFor, beyond those of the deliveries that are kept: some 90.
-	// Refusals are within domain.MaxRefusedBytes, which is some 100, of all riders.
+	// MaxAcceptedBytes bounds what is remembered of riders' commands beyond those
+	// of the deliveries that are kept: some 90. Refusals are remembered for
+	// domain.RefusedFor and within domain.MaxRefusedBytes, of all riders together,
+	// which is some 100.
 	MaxAcceptedBytes = 4_000
 )
 
@@ -135,13 +136,6 @@ func (a *Answer) UnmarshalText(b []byte) error {
 // and what is between them.
 const answerBytes = domain.MaxMark + 15 + 10 + 5
 
-func (a *Answer) weigh() (domain.Time, int, bool) {
-	if a.Is() {
-		return a.At, decided.RefusalBytes(a.Reason), true
-	}
-	return a.At, answerBytes, false
-}
-
 // RiderVerdict is a verdict and the rider whose command it is about: its key.
 type RiderVerdict struct {
 	RiderID string
@@ -224,7 +218,12 @@ func (t *turn) remember(why domain.Refusal) {
 }
 
 func (t *turn) keep(all ...Answer) {
-	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, (*Answer).weigh)
+	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, func(a *Answer) (domain.Time, int, bool) {
+		if a.Is() {
+			return a.At, decided.RefusalBytes(a.Reason), true
+		}
+		return t.now, answerBytes, false
+	})
 }
 
 // capped forgets the oldest.
