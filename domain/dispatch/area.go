@@ -25,7 +25,7 @@ const (
 	MaxAcceptedBytes = 4_000
 )
 
-var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
+var remembers = decided.Bounds{Always: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
 
 // verdictStream is the contract's name of the stream that riders' commands come
 // on (rider.Stream; rider imports this package).
@@ -136,6 +136,13 @@ func (a *Answer) UnmarshalText(b []byte) error {
 // and what is between them.
 const answerBytes = domain.MaxMark + 15 + 10 + 5
 
+func (a *Answer) weigh() (domain.Time, int, bool) {
+	if a.Is() {
+		return a.At, decided.RefusalBytes(a.Reason), true
+	}
+	return a.At, answerBytes, false
+}
+
 // RiderVerdict is a verdict and the rider whose command it is about: its key.
 type RiderVerdict struct {
 	RiderID string
@@ -218,12 +225,7 @@ func (t *turn) remember(why domain.Refusal) {
 }
 
 func (t *turn) keep(all ...Answer) {
-	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, func(a *Answer) (domain.Time, int, bool) {
-		if a.Is() {
-			return a.At, decided.RefusalBytes(a.Reason), true
-		}
-		return t.now, answerBytes, false
-	})
+	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, (*Answer).weigh)
 }
 
 // capped forgets the oldest.
