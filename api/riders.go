@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
+	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/rider"
 )
@@ -24,7 +26,7 @@ func (s *server) getRider(w http.ResponseWriter, r *http.Request) error {
 	if row == nil {
 		return problemf(http.StatusNotFound, "rider %q is not known: POST %s/online begins a shift, which takes a moment to show", id, riderPath(id))
 	}
-	return writeTable(w, r, "", row.View())
+	return writeTable(w, r, "", row.View(domain.At(time.Now())))
 }
 
 func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
@@ -85,7 +87,7 @@ func (s *server) areaRiders(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", areaRidersAnswer{row.ID, row.RidersView()})
+	return writeTable(w, r, "", areaRidersAnswer{row.ID, row.RidersView(domain.At(time.Now()))})
 }
 
 func (s *server) areaDeliveries(w http.ResponseWriter, r *http.Request) error {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/gorilla/mux"
 
+	"baedal/domain"
 	"baedal/domain/order"
 	"baedal/domain/projection"
 	"baedal/domain/stock"
@@ -61,7 +63,7 @@ func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", stockAnswer{id, row.Levels()})
+	return writeTable(w, r, "", stockAnswer{id, row.Levels(domain.At(time.Now()))})
 }
 
 // storeOrders is the store's board: its open orders by status, newest first.

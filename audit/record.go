@@ -213,6 +213,7 @@ type (
 	stockRow struct {
 		Products []struct {
 			Product  string `json:"product"`
+			Gone     bool   `json:"gone"`
 			OnHand   int64  `json:"onHand"`
 			Reserved int64  `json:"reserved"`
 			Added    int64  `json:"added"`
@@ -224,9 +225,7 @@ type (
 			Attempt int    `json:"attempt"`
 			Lines   []line `json:"lines"`
 		} `json:"reservations"`
-		Decided []struct {
-			ID string `json:"id"`
-		} `json:"decided"`
+		Decided []string `json:"decided"`
 	}
 	paymentRow struct {
 		Attempts []struct {
@@ -239,18 +238,14 @@ type (
 		Wish *struct {
 			CommandID string `json:"commandId"`
 		} `json:"wish"`
-		Recent []struct {
-			Of string `json:"of"`
-		} `json:"recent"`
-		Moves []string `json:"moves"`
+		Recent []string `json:"recent"` // each begins with the mark of its command
+		Moves  []string `json:"moves"`
 	}
 	areaRow struct {
 		Riders     []string `json:"riders"`
 		Deliveries []areaDelivery
 		Done       []pastDelivery
-		Recent     []struct {
-			By string `json:"by"`
-		} `json:"recent"`
+		Recent     []string `json:"recent"` // each begins with the mark of its command
 	}
 	areaDelivery struct {
 		Order   string   `json:"o"`

@@ -56,7 +56,7 @@ func (s *script) say(t stream, key, format string, args ...any) {
 func (s *script) open() {
 	register := `{"type":"register","id":"s:register","verdict":true,"name":"S","area":"a"}`
 	s.say(storeCommands, "s", "%s", register)
-	s.say(stockTable, "s", `{"storeId":"s","decided":[{"id":"s:register"}]}`)
+	s.say(stockTable, "s", `{"storeId":"s","decided":[%q]}`, decidedOn("s:register"))
 	s.say(verdicts, "s", "%s", ruling("store-commands", "s", register, "accepted"))
 	s.say(storeCommands, "s", `{"type":"add_stock","id":"s:add","product":"rice","quantity":10}`)
 	s.stock(10, 0, 0, "")
@@ -69,9 +69,12 @@ func (s *script) open() {
 
 // stock is a row of the store's table.
 func (s *script) stock(onHand, reserved, sold int, reservations string) {
-	s.say(stockTable, "s", `{"storeId":"s","products":[{"product":"rice","onHand":%d,"reserved":%d,"added":%d,"sold":%d}],"reservations":[%s],"decided":[{"id":"s:register"},{"id":"s:add"}]}`,
-		onHand, reserved, onHand+sold, sold, reservations)
+	s.say(stockTable, "s", `{"storeId":"s","products":[{"product":"rice","onHand":%d,"reserved":%d,"added":%d,"sold":%d}],"reservations":[%s],"decided":[%q,%q]}`,
+		onHand, reserved, onHand+sold, sold, reservations, decidedOn("s:register"), decidedOn("s:add"))
 }
+
+// decidedOn is how a store's row remembers a command.
+func decidedOn(id string) string { return markOf(id) + "/name/time/1" }
 
 // area is a row of the area's table: one rider, who carries one, and deliveries.
 func (s *script) area(deliveries string) {
@@ -121,7 +124,7 @@ func (s *script) completed(o string, sold int) {
 	for i, did := range []string{"picked_up", "delivered"} {
 		id := o + ":" + did + "-it"
 		s.say(riderCommands, "r", `{"type":%q,"id":%q,"orderId":%q}`, did, id, o)
-		s.say(ridersTable, "r", `{"id":"r","recent":[{"of":%q}]}`, markOf(id))
+		s.say(ridersTable, "r", `{"id":"r","recent":[%q]}`, markOf(id)+"/name/time/1")
 		s.say(dispatchCommands, "a", `{"type":%q,"id":"r/%s/m/%s","orderId":%q,"riderId":"r","commandId":%q}`, did, did, id, o, id)
 		steps := []string{fmt.Sprintf("%d/a/%d/xx/r", 3*sold+1, start.UnixMilli()+1), fmt.Sprintf("%d/p/%d/%s", 3*sold+2, start.UnixMilli()+2, markOf("picked_up", "r/picked_up/m/"+o+":picked_up-it"))}
 		if i == 0 {

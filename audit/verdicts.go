@@ -41,7 +41,7 @@ type command struct {
 	times   int     // the verdict has come
 	traced  bool    // something else shows that it was decided on
 	mark    string  // under which rows remember it
-	store   *store  // add_stock, remove_stock: what it adds
+	store   *store  // of a command that changes what is on hand: where, of what, and by how much
 	product *product
 	amount  int64
 }

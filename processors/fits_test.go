@@ -405,7 +405,8 @@ func TestFits_Rider(t *testing.T) {
 		told(r.HandleEvent(&e, now))
 	}
 	online := func(area int) rider.Command {
-		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity)}
+		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity),
+			Name: new(worstName(0)), Until: fitsAt.Add(time.Hour)}
 	}
 	says(online(1))
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Entered}, Shift: r.Shift})
@@ -423,7 +424,12 @@ func TestFits_Rider(t *testing.T) {
 	require.Empty(t, r.Deliveries)
 	says(rider.Command{Meta: domain.Meta{Type: rider.Offline}})
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Left}, Shift: r.Shift})
-	require.Equal(t, rider.StateOffline, r.View().State)
+	require.Equal(t, rider.StateOffline, r.View(now).State)
+	for range 300 {
+		v := says(rider.Command{Meta: domain.Meta{Type: rider.Claim}, OrderID: worstID(0)}).Verdicts[0]
+		require.Equal(t, domain.Refused, v.Verdict)
+		within(t, r.Recent, rider.MaxAcceptedBytes+domain.MaxRefusedBytes)
+	}
 	t.Logf("at most %d bytes", most)
 }
 
@@ -498,7 +504,7 @@ func (s *shop) says(c stock.Command) stock.Out {
 
 func (s *shop) put(i int, name string) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: name, Price: new(domain.MaxPrice)}).Verdict.Reason
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: &name, Price: new(domain.MaxPrice)}).Verdict.Reason
 }
 
 func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
@@ -508,7 +514,7 @@ func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
 
 func (s *shop) register(i int) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: worstName(i), Area: worstID(i), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: new(worstName(i)), Area: new(worstID(i)), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
 		AutoAccept: new(false), CookingTime: new(domain.MaxCookingTime - 1)}).Verdict.Reason
 }
 
@@ -522,7 +528,11 @@ func TestFits_Inventory(t *testing.T) {
 			for ; s.put(products, worstName(products)) == ""; products++ {
 				add := stock.Command{Meta: domain.Meta{Type: stock.AddStock}, Product: worstID(products), Quantity: domain.MaxQuantity}
 				require.Empty(t, s.says(add).Verdict.Reason)
+				sold := stock.Command{Meta: domain.Meta{Type: stock.SoldOut}, Product: worstID(products), Until: fitsAt}
+				require.Empty(t, s.says(sold).Verdict.Reason)
 			}
+			slow := stock.Command{Meta: domain.Meta{Type: stock.Slow}, Until: fitsAt.Add(24 * time.Hour), By: new(domain.MaxCookingTime - 1)}
+			require.Empty(t, s.says(slow).Verdict.Reason)
 			require.Greater(t, products, domain.MaxLines)
 
 			orders := 0
@@ -554,7 +564,7 @@ func TestFits_Inventory(t *testing.T) {
 			}
 			within(t, s.s.Products, stock.MaxProductBytes)
 			within(t, s.s.Reservations, stock.MaxReservedBytes)
-			within(t, s.s.Decided, stock.MaxDecidedBytes)
+			within(t, s.s.Decided, stock.MaxAcceptedBytes+domain.MaxRefusedBytes)
 			within(t, s.s.Refused, stock.MaxRefusedBytes)
 
 			// What ends has room.
@@ -576,11 +586,11 @@ func TestFits_Inventory(t *testing.T) {
 // Decisions with short reasons are many.
 func TestFits_Decided(t *testing.T) {
 	s := &shop{t: t, s: stock.NewInventory("s")}
-	for range stock.MaxDecided {
+	for range 1000 {
 		require.NotEmpty(t, s.says(stock.Command{Meta: domain.Meta{Type: stock.Open}}).Verdict.Reason, "it is not registered")
-		within(t, s.s.Decided, stock.MaxDecidedBytes)
+		within(t, s.s.Decided, domain.MaxRefusedBytes)
 	}
-	require.Less(t, len(s.s.Decided), stock.MaxDecided)
+	require.Less(t, len(s.s.Decided), 1000)
 }
 
 // quarter is an area at full length.
@@ -609,6 +619,7 @@ func (q *quarter) look() {
 	within(q.t, q.a.Deliveries, dispatch.DeliveryBytes)
 	within(q.t, q.a.Riders, dispatch.RiderBytes)
 	within(q.t, q.a.Done, dispatch.DoneBytes)
+	within(q.t, q.a.Recent, dispatch.MaxAcceptedBytes+domain.MaxRefusedBytes)
 }
 
 func (q *quarter) says(c dispatch.Command) dispatch.Out {
@@ -669,7 +680,8 @@ func (q *quarter) request(i int) bool {
 // enter reports whether the area lets a rider in.
 func (q *quarter) enter(i int) bool {
 	q.t.Helper()
-	out := q.says(dispatch.Command{Meta: domain.Meta{Type: dispatch.Enter}, RiderID: q.who(i), Shift: domain.MaxCount - 1, Place: worstPoint(i), Capacity: dispatch.MaxCapacity})
+	out := q.says(dispatch.Command{Meta: domain.Meta{Type: dispatch.Enter}, RiderID: q.who(i), Shift: domain.MaxCount - 1, Place: worstPoint(i), Capacity: dispatch.MaxCapacity,
+		Until: 253_402_300_799_999})
 	if out.Riders[0].Type == dispatch.Left {
 		require.Contains(q.t, out.Riders[0].Reason, "as many riders as it can take")
 		return false

@@ -13,6 +13,7 @@ import (
 	"baedal/domain/order"
 	"baedal/domain/payment"
 	"baedal/domain/projection"
+	"baedal/domain/rider"
 	"baedal/domain/stock"
 	"baedal/topics"
 )
@@ -28,7 +29,7 @@ func TestStock(t *testing.T) {
 		open := `{"type":"open","id":"early"}`
 		out := b.once(in, "s-1", open)
 		require.Equal(t, []string{"verdicts s-1"}, b.toTopics(out))
-		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), domain.Because(`store "s-1" is not registered: register it first`), 0, domain.At(b.clock)-1000)},
+		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), domain.Refuse(domain.CodeUnknown, `store "s-1" is not registered: register it first`), 0, domain.At(b.clock)-1000)},
 			only(b, b.Verdicts, out))
 		out = b.once(in, "s-1", reserve("o-early", 1))
 		require.Equal(t, stock.UnknownStore, only(b, b.StockReplies, out)[0].Reason)
@@ -37,7 +38,7 @@ func TestStock(t *testing.T) {
 		b.store("")
 		out := b.once(in, "s-1", `{"type":"add_stock","id":"more","product":"bibimbap","quantity":5,"verdict":true}`)
 		require.Equal(t, "accepted", only(b, b.Verdicts, out)[0].Verdict)
-		require.Equal(t, []stock.Level{{Product: "bibimbap", Name: "Bibimbap", Price: 9000, OnHand: 15, Available: 15}}, row(b, b.StockTable, "s-1").Levels())
+		require.Equal(t, []stock.Level{{Product: "bibimbap", Name: "Bibimbap", Price: 9000, OnHand: 15, Available: 15, Version: 4}}, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock)))
 		out = b.once(in, "s-1", `{"type":"remove_stock","id":"less","product":"bibimbap","quantity":16}`)
 		require.Contains(t, only(b, b.Verdicts, out)[0].Reason, "remove 15 or less")
 	})
@@ -51,17 +52,30 @@ func TestStock(t *testing.T) {
 		out = b.once(in, "s-1", reserve("o-2", 12))
 		require.Equal(t, []domain.Shortage{{Product: "bibimbap", Wanted: 12, Available: 11}}, only(b, b.StockReplies, out)[0].Short)
 	})
+	t.Run("SoldOutAndPaused", func(t *testing.T) {
+		b.once(in, "s-1", `{"type":"sold_out","id":"none","product":"bibimbap","until":"2100-01-01T00:00:00Z"}`)
+		out := b.once(in, "s-1", reserve("o-sold-out", 1))
+		require.Equal(t, []domain.Shortage{{Product: "bibimbap", Wanted: 1, Available: 0}}, only(b, b.StockReplies, out)[0].Short)
+		b.once(in, "s-1", `{"type":"sold_out","id":"some","product":"bibimbap","until":"2000-01-01T00:00:00Z"}`)
+		b.once(in, "s-1", `{"type":"pause","id":"pause","until":"2100-01-01T00:00:00Z"}`)
+		out = b.once(in, "s-1", reserve("o-paused", 1))
+		require.Equal(t, []any{stock.Closed, "2100-01-01T00:00:00.000Z"}, []any{only(b, b.StockReplies, out)[0].Reason, only(b, b.StockReplies, out)[0].Until.String()})
+		out = b.once(in, "s-1", `{"type":"open","id":"opens","ifVersion":6,"verdict":true}`)
+		require.Equal(t, domain.CodeVersion, only(b, b.Verdicts, out)[0].Code)
+		out = b.once(in, "s-1", `{"type":"open","id":"opens-now","ifVersion":7,"verdict":true}`)
+		require.Equal(t, 8, only(b, b.Verdicts, out)[0].Version)
+	})
 	t.Run("Ends", func(t *testing.T) {
 		require.Empty(t, b.once(in, "s-1", `{"type":"commit","id":"o-1/commit/1","orderId":"o-1","attempt":1}`))
-		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels()[0].OnHand)
+		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock))[0].OnHand)
 		b.once(in, "s-1", reserve("o-3", 1))
 		require.Empty(t, b.once(in, "s-1", `{"type":"release","id":"o-3/release/1","orderId":"o-3","attempt":1}`))
-		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels()[0].Available)
+		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock))[0].Available)
 	})
 	t.Run("WithoutID", func(t *testing.T) {
 		add := `{"type":"add_stock","product":"bibimbap","quantity":1,"verdict":true}`
 		first, second := b.send(in, "s-1", add), b.send(in, "s-1", add)
-		require.Equal(t, 13, row(b, b.StockTable, "s-1").Levels()[0].OnHand, "two records are two commands")
+		require.Equal(t, 13, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock))[0].OnHand, "two records are two commands")
 		ids := []string{only(b, b.Verdicts, first)[0].CommandID, only(b, b.Verdicts, second)[0].CommandID}
 		require.Regexp(t, `^t\.store-commands/0/\d+$`, ids[0])
 		require.NotEqual(t, ids[0], ids[1])
@@ -130,7 +144,7 @@ func TestRiders(t *testing.T) {
 	b := newBench(t, topics.Riders)
 	in := b.RiderCommands.Name()
 	out := b.once(in, "r-1", `{"type":"claim","id":"c-0","orderId":"o-1"}`)
-	require.Contains(t, only(b, b.Verdicts, out)[0].Reason, "not on shift")
+	require.Equal(t, domain.CodeUnknown, only(b, b.Verdicts, out)[0].Code)
 
 	out = b.once(in, "r-1", `{"type":"online","id":"on","area":"a-1","lat":37.5,"lon":127,"verdict":true}`)
 	require.Equal(t, []string{"dispatch-commands a-1"}, b.toTopics(out))
@@ -145,13 +159,17 @@ func TestRiders(t *testing.T) {
 	require.Empty(t, b.once(in, "r-1", `{"type":"move","id":"m-1","lat":37.5005,"lon":127}`), "not far")
 	out = b.once(in, "r-1", `{"type":"move","id":"m-2","lat":37.51,"lon":127}`)
 	require.Equal(t, dispatch.Move, only(b, b.DispatchCommands, out)[0].Type)
+	out = b.once(in, "r-1", `{"type":"move","id":"m-3","lat":37.51,"lon":127,"verdict":true}`)
+	require.Equal(t, []any{"m-3", row(b, b.RidersTable, "r-1").Version}, []any{only(b, b.Verdicts, out)[0].CommandID, only(b, b.Verdicts, out)[0].Version})
+	out = b.once(in, "r-1", `{"type":"offline","id":"off","ifVersion":1}`)
+	require.Equal(t, domain.CodeVersion, only(b, b.Verdicts, out)[0].Code)
 
 	out = b.once(in, "r-1", `{"type":"picked_up","id":"p-1","orderId":"o-1"}`)
 	require.Equal(t, []string{"dispatch-commands a-1"}, b.toTopics(out))
 	require.Equal(t, "p-1", only(b, b.DispatchCommands, out)[0].CommandID)
 
 	require.Empty(t, b.once(b.RiderEvents.Name(), "r-1", `{"type":"assigned","id":"r-1/o-1/assigned/1/1","area":"a-1","riderId":"r-1","orderId":"o-1","attempt":1}`))
-	require.Equal(t, []string{"o-1"}, row(b, b.RidersTable, "r-1").View().Deliveries)
+	require.Equal(t, []rider.InHand{{OrderID: "o-1", Attempt: 1}}, row(b, b.RidersTable, "r-1").Deliveries)
 
 	// Another area: this one is left first, and entered once it has let him go.
 	out = b.once(in, "r-1", `{"type":"online","id":"on-2","area":"a-2","lat":37.6,"lon":127}`)
@@ -182,11 +200,11 @@ func TestDispatch(t *testing.T) {
 	require.Equal(t, dispatch.Stays, only(b, b.RiderEvents, out)[0].Type)
 	out = b.once(in, "a-1", `{"type":"claim","id":"r-2/claim/m/c","riderId":"r-2","orderId":"o-1","commandId":"c","mark":"m"}`)
 	require.Equal(t, []string{"verdicts r-2"}, b.toTopics(out))
-	require.Equal(t, domain.Refused, only(b, b.Verdicts, out)[0].Verdict)
+	require.Equal(t, []any{domain.Refused, domain.CodeStatus}, []any{only(b, b.Verdicts, out)[0].Verdict, only(b, b.Verdicts, out)[0].Code})
 
 	out = b.once(in, "a-1", `{"type":"picked_up","id":"r-1/picked_up/m/p","riderId":"r-1","orderId":"o-1","commandId":"p","mark":"m","verdict":true}`)
 	require.Equal(t, []string{"o-1 picked_up r-1"}, events(out))
-	require.Equal(t, "p", only(b, b.Verdicts, out)[0].CommandID)
+	require.Equal(t, []any{"p", row(b, b.DispatchTable, "a-1").Version}, []any{only(b, b.Verdicts, out)[0].CommandID, only(b, b.Verdicts, out)[0].Version})
 	out = b.once(in, "a-1", `{"type":"delivered","id":"r-1/delivered/m/d","riderId":"r-1","orderId":"o-1","commandId":"d","mark":"m"}`)
 	require.Equal(t, []string{"o-1 delivered r-1"}, events(out))
 	require.True(t, *only(b, b.DeliveryEvents, out)[0].Success)

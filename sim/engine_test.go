@@ -171,7 +171,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 			}
 			e.stock[c.StoreID+"/"+l.Product] -= l.Quantity
 		}
-		o.Area, o.Total, o.pickup = s.Area, new(domain.Total(o.Lines)), domain.Place{Lat: *s.Lat, Lon: *s.Lon}
+		o.Area, o.Total, o.pickup = *s.Area, new(domain.Total(o.Lines)), domain.Place{Lat: *s.Lat, Lon: *s.Lon}
 		e.event(o, "paying", c.ID)
 		e.event(o, "paid", c.ID)
 		if *s.AutoAccept {

@@ -205,11 +205,11 @@ func (l *loader) register() {
 			l.setup.add(cmd.ID)
 			l.c.Store(id, cmd)
 		}
-		say("register", stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: id, Area: l.area(i), Lat: &at.Lat, Lon: &at.Lon,
+		say("register", stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: &id, Area: new(l.area(i)), Lat: &at.Lat, Lon: &at.Lon,
 			AutoAccept: new(!l.manual(i)), CookingTime: new(domain.Duration(l.opt.CookingTime))})
 		for p := range loadProducts {
 			product := "p" + strconv.Itoa(p+1)
-			say("put:"+product, stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: product, Name: "Dish " + product, Price: new(domain.Money(8000 + 1000*p))})
+			say("put:"+product, stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: product, Name: new("Dish " + product), Price: new(domain.Money(8000 + 1000*p))})
 			say("add:"+product, stock.Command{Meta: domain.Meta{Type: stock.AddStock}, Product: product, Quantity: stock.MaxQuantity})
 		}
 	}

@@ -245,9 +245,9 @@ func (r *replay) register() {
 	for i, rest := range r.day.Restaurants {
 		id, at := r.storeID(i), r.globe(rest.At)
 		for _, cmd := range []stock.Command{
-			{Meta: meta(stock.Register, ""), Name: rest.ID, Area: r.area(), Lat: &at.Lat, Lon: &at.Lon,
+			{Meta: meta(stock.Register, ""), Name: &rest.ID, Area: new(r.area()), Lat: &at.Lat, Lon: &at.Lon,
 				AutoAccept: new(false), CookingTime: new(domain.Duration(0))},
-			{Meta: meta(stock.PutProduct, ""), Product: "meal", Name: "Meal", Price: new(domain.Money(10))},
+			{Meta: meta(stock.PutProduct, ""), Product: "meal", Name: new("Meal"), Price: new(domain.Money(10))},
 			{Meta: meta(stock.AddStock, ""), Product: "meal", Quantity: len(r.day.Orders) + 1},
 		} {
 			cmd.ID, cmd.Verdict = commandID(id, cmd.Type), true

@@ -181,10 +181,10 @@ func (t *town) settle() {
 			t.setup.add(cmd.ID)
 			t.c.Store(s.id, cmd)
 		}
-		say("register", stock.Command{Meta: meta(stock.Register, ""), Name: s.name, Area: townAreas[s.area].id, Lat: &s.at.Lat, Lon: &s.at.Lon,
+		say("register", stock.Command{Meta: meta(stock.Register, ""), Name: &s.name, Area: &townAreas[s.area].id, Lat: &s.at.Lat, Lon: &s.at.Lon,
 			AutoAccept: &s.auto, CookingTime: new(domain.Duration(s.cooks))})
 		for _, d := range s.menu {
-			say("put:"+d.id, stock.Command{Meta: meta(stock.PutProduct, ""), Product: d.id, Name: d.name, Price: &d.price})
+			say("put:"+d.id, stock.Command{Meta: meta(stock.PutProduct, ""), Product: d.id, Name: &d.name, Price: &d.price})
 			say("opening-stock:"+d.id, stock.Command{Meta: meta(stock.AddStock, ""), Product: d.id, Quantity: d.stock})
 		}
 	}

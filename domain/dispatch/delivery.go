@@ -43,10 +43,10 @@ type Delivery struct {
 // Step is one thing that became of a delivery: assigned, unassigned, picked_up,
 // delivered or failed.
 type Step struct {
-	Seq  int64 // order among all steps of the area
-	Type string
-	At   domain.Time
-	By   Mark // the message that caused it
+	Version int // of the area with it: the order among all its steps
+	Type    string
+	At      domain.Time
+	By      Mark // the message that caused it
 
 	// of assigned: as they were then
 	RiderID   string
@@ -67,7 +67,7 @@ var (
 // AppendText implements encoding.TextAppender.
 func (s Step) AppendText(b []byte) ([]byte, error) {
 	p := pack(b)
-	p.int(s.Seq)
+	p.int(int64(s.Version))
 	p.text(letter[s.Type])
 	p.int(int64(s.At))
 	p.text(string(s.By))
@@ -87,7 +87,7 @@ func (s Step) MarshalText() ([]byte, error) { return s.AppendText(nil) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Step) UnmarshalText(b []byte) error {
 	u := unpacker{rest: string(b)}
-	*s = Step{Seq: u.int(), Type: typeOf[u.text()], At: u.time(), By: Mark(u.text()), RiderID: u.text()}
+	*s = Step{Version: int(u.int()), Type: typeOf[u.text()], At: u.time(), By: Mark(u.text()), RiderID: u.text()}
 	if s.Type == Assigned {
 		s.EtaPickup, s.EtaDrop, s.ReadyAt = s.At+u.time(), s.At+u.time(), s.At+u.time()
 	}

@@ -48,7 +48,9 @@ type Command struct {
 	RiderID  string        `json:"riderId,omitempty"`
 	Shift    int           `json:"shift,omitzero"` // counts a rider's entries; enter, leave and move carry it
 	Place    *domain.Point `json:"place,omitempty"`
+	PlaceAt  domain.Time   `json:"placeAt,omitzero"`  // of enter: since when the rider is known to be there
 	Capacity int           `json:"capacity,omitzero"` // of enter, 1 or more
+	Until    domain.Time   `json:"until,omitzero"`    // of enter: the end of the shift
 
 	// The rider's command behind it, to be answered with a verdict: a refusal
 	// always, an acceptance when Verdict is set. Digest and Mark are of its name.

@@ -4,6 +4,7 @@
 package rider
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -34,14 +35,22 @@ const MaxCapacity = dispatch.MaxCapacity
 // Command is a message of rider-commands (key: rider id).
 type Command struct {
 	domain.Meta
-	RiderID  string   `json:"riderId,omitempty"` // may repeat the key
-	Verdict  bool     `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
-	Digest   string   `json:"-"`                 // of the bytes that it was read from
+	RiderID string `json:"riderId,omitempty"` // may repeat the key
+	Verdict bool   `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
+	Digest  string `json:"-"`                 // of the bytes that it was read from
+	// IfVersion is the version that the rider must have for the command to be
+	// decided on; 0 means that nothing may be known of the rider.
+	IfVersion *int `json:"ifVersion,omitempty"`
+
 	Area     string   `json:"area,omitempty"`
 	Lat      *float64 `json:"lat,omitempty"`
 	Lon      *float64 `json:"lon,omitempty"`
+	Name     *string  `json:"name,omitempty"`     // nil: as before
 	Capacity *int     `json:"capacity,omitempty"` // deliveries at once; nil means 1
-	OrderID  string   `json:"orderId,omitempty"`
+	// Until is when the shift ends: no delivery is given that would be picked up
+	// after it.
+	Until   domain.Time `json:"until,omitzero"`
+	OrderID string      `json:"orderId,omitempty"`
 }
 
 func (c *Command) point() *domain.Point { return &domain.Point{Lat: c.Lat, Lon: c.Lon} }
@@ -62,7 +71,7 @@ func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a rider: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := domain.CheckCommandID(c.ID); err != nil {
+	if err := cmp.Or(domain.CheckCommandID(c.ID), domain.CheckIfVersion(c.IfVersion)); err != nil {
 		return err
 	}
 	switch c.Type {
@@ -72,6 +81,11 @@ func (c *Command) Validate() error {
 		}
 		if n := c.capacity(); n < 1 || n > MaxCapacity {
 			return domain.Wrong("capacity", fmt.Sprintf("must be from 1 to %d", MaxCapacity))
+		}
+		if c.Name != nil {
+			if err := domain.CheckLabel("name", *c.Name); err != nil {
+				return err
+			}
 		}
 		return domain.CheckID("area", c.Area)
 	case Claim, Decline, PickedUp, Delivered:
@@ -86,10 +100,11 @@ func (c *Command) SetDigest(d string) { c.Digest = d }
 // Own returns the command without the fields that its type does not have. They
 // are ignored, so nobody need send them.
 func (c *Command) Own() *Command {
-	own := &Command{Meta: c.Meta, RiderID: c.RiderID, Verdict: c.Verdict}
+	own := &Command{Meta: c.Meta, RiderID: c.RiderID, Verdict: c.Verdict, IfVersion: c.IfVersion}
 	switch c.Type {
 	case Online:
 		own.Area, own.Lat, own.Lon, own.Capacity = c.Area, c.Lat, c.Lon, c.Capacity
+		own.Name, own.Until = c.Name, c.Until
 	case Move:
 		own.Lat, own.Lon = c.Lat, c.Lon
 	case Claim, Decline, PickedUp, Delivered:

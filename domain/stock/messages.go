@@ -15,19 +15,32 @@ const Stream = "store-commands"
 
 // Command types. The last three come from orders only.
 const (
-	Register    = "register"
-	Open        = "open"
-	Close       = "close"
-	PutProduct  = "put_product"
-	AddStock    = "add_stock"
-	RemoveStock = "remove_stock"
-	Reserve     = "reserve"
-	Commit      = "commit"
-	Release     = "release"
+	Register      = "register"
+	Update        = "update"
+	Unregister    = "unregister"
+	Open          = "open"
+	Close         = "close"
+	Slow          = "slow"
+	Pause         = "pause"
+	PutProduct    = "put_product"
+	UpdateProduct = "update_product"
+	RemoveProduct = "remove_product"
+	SoldOut       = "sold_out"
+	AddStock      = "add_stock"
+	RemoveStock   = "remove_stock"
+	Reserve       = "reserve"
+	Commit        = "commit"
+	Release       = "release"
 )
 
 // CommandTypes lists the types of a Command.
-var CommandTypes = []string{Register, Open, Close, PutProduct, AddStock, RemoveStock, Reserve, Commit, Release}
+var CommandTypes = []string{
+	Register, Update, Unregister, Open, Close, Slow, Pause, PutProduct, UpdateProduct, RemoveProduct, SoldOut, AddStock, RemoveStock,
+	Reserve, Commit, Release,
+}
+
+// ProductTypes lists those that are about one product.
+var ProductTypes = []string{PutProduct, UpdateProduct, RemoveProduct, SoldOut, AddStock, RemoveStock}
 
 // MaxQuantity and MaxPrice bound what one command may say and what may be on
 // hand, so that no sum overflows.
@@ -43,15 +56,24 @@ type Command struct {
 	Verdict bool   `json:"verdict,omitzero"`  // asks for a verdict on acceptance too
 	Digest  string `json:"-"`                 // of the bytes that it was read from
 
-	// register: all are needed, and 0, false and 0s mean something
-	Name        string           `json:"name,omitempty"` // put_product too
-	Area        string           `json:"area,omitempty"`
+	// IfVersion is the version that the store, or the product, must have for the
+	// command to be decided on; 0 means that it must not exist.
+	IfVersion *int `json:"ifVersion,omitempty"`
+
+	// register needs all of them, and 0, false and 0s mean something; update
+	// changes what is named
+	Name        *string          `json:"name,omitempty"` // put_product and update_product too
+	Area        *string          `json:"area,omitempty"`
 	Lat         *float64         `json:"lat,omitempty"`
 	Lon         *float64         `json:"lon,omitempty"`
 	AutoAccept  *bool            `json:"autoAccept,omitempty"`
 	CookingTime *domain.Duration `json:"cookingTime,omitempty"`
 
-	// put_product, add_stock, remove_stock
+	// slow, pause, and sold_out, which may leave it out
+	Until domain.Time      `json:"until,omitzero"`
+	By    *domain.Duration `json:"by,omitempty"` // slow: what is added to the cooking time
+
+	// put_product, update_product, remove_product, sold_out, add_stock, remove_stock
 	Product  string        `json:"product,omitempty"`
 	Price    *domain.Money `json:"price,omitempty"`
 	Quantity int           `json:"quantity,omitzero"`
@@ -71,11 +93,33 @@ func (c *Command) Validate() error {
 	if err := c.checkID(); err != nil {
 		return err
 	}
+	if err := domain.CheckIfVersion(c.IfVersion); err != nil {
+		return err
+	}
 	switch c.Type {
 	case Register:
-		return c.validateSettings()
-	case PutProduct:
-		return cmp.Or(domain.CheckLabel("name", c.Name), domain.CheckMoney("price", c.Price, MaxPrice), domain.CheckID("product", c.Product))
+		return c.validateSettings(true)
+	case Update:
+		return c.validateSettings(false)
+	case Slow, Pause:
+		if c.Until == 0 {
+			return domain.Wrong("until", "is missing")
+		}
+		if c.Type == Pause {
+			return nil
+		}
+		if c.By == nil {
+			return domain.Wrong("by", "is missing")
+		}
+		if *c.By <= 0 {
+			return domain.Wrong("by", "must be more than 0s")
+		}
+		return domain.CheckCookingTime("by", *c.By)
+	case PutProduct, UpdateProduct:
+		needed := c.Type == PutProduct
+		return cmp.Or(label("name", c.Name, needed), price(c.Price, needed), domain.CheckID("product", c.Product))
+	case RemoveProduct, SoldOut:
+		return domain.CheckID("product", c.Product)
 	case AddStock, RemoveStock:
 		if c.Quantity < 1 || c.Quantity > MaxQuantity {
 			return domain.Wrong("quantity", fmt.Sprintf("must be from 1 to %d", MaxQuantity))
@@ -97,37 +141,100 @@ func (c *Command) Validate() error {
 	return nil
 }
 
-func (c *Command) validateSettings() error {
-	if err := cmp.Or(domain.CheckLabel("name", c.Name), domain.CheckID("area", c.Area)); err != nil {
+// validateSettings checks what register and update say of a store.
+func (c *Command) validateSettings(needed bool) error {
+	if err := cmp.Or(label("name", c.Name, needed), area(c.Area, needed)); err != nil {
 		return err
 	}
-	if err := (domain.Point{Lat: c.Lat, Lon: c.Lon}).Check(""); err != nil {
+	at := domain.Point{Lat: c.Lat, Lon: c.Lon}
+	if !needed { // either coordinate may change alone
+		if at.Lat == nil {
+			at.Lat = new(0.0)
+		}
+		if at.Lon == nil {
+			at.Lon = new(0.0)
+		}
+	}
+	if err := at.Check(""); err != nil {
 		return err
 	}
-	if c.AutoAccept == nil {
+	switch {
+	case c.AutoAccept == nil && needed:
 		return domain.Wrong("autoAccept", "is missing")
-	}
-	if c.CookingTime == nil {
+	case c.CookingTime == nil && needed:
 		return domain.Wrong("cookingTime", "is missing")
+	case c.CookingTime == nil:
+		return nil
 	}
 	return domain.CheckCookingTime("cookingTime", *c.CookingTime)
 }
 
-// settings of a register that was checked.
-func (c *Command) settings() Store {
-	at := domain.Point{Lat: c.Lat, Lon: c.Lon}.Place()
-	return Store{Name: c.Name, Area: c.Area, Lat: at.Lat, Lon: at.Lon, AutoAccept: *c.AutoAccept, CookingTime: *c.CookingTime}
+func label(field string, name *string, needed bool) error {
+	switch {
+	case name != nil:
+		return domain.CheckLabel(field, *name)
+	case needed:
+		return domain.Wrong(field, "is missing")
+	}
+	return nil
+}
+
+func area(id *string, needed bool) error {
+	switch {
+	case id != nil:
+		return domain.CheckID("area", *id)
+	case needed:
+		return domain.Wrong("area", "is missing")
+	}
+	return nil
+}
+
+func price(m *domain.Money, needed bool) error {
+	if m == nil && !needed {
+		return nil
+	}
+	return domain.CheckMoney("price", m, MaxPrice)
+}
+
+// settings returns the store as a register or update leaves it.
+func (c *Command) settings(was Store) Store {
+	s := was
+	set(&s.Name, c.Name)
+	set(&s.Area, c.Area)
+	set(&s.Lat, c.Lat)
+	set(&s.Lon, c.Lon)
+	set(&s.AutoAccept, c.AutoAccept)
+	set(&s.CookingTime, c.CookingTime)
+	s.Lat, s.Lon = s.Lat+0, s.Lon+0 // 0 for -0; see domain.Point
+	return s
+}
+
+func set[T any](to, said *T) {
+	if said != nil {
+		*to = *said
+	}
 }
 
 // Own returns the command without the fields that its type does not have. They
 // are ignored, so nobody need send them.
 func (c *Command) Own() *Command {
 	own := &Command{Meta: c.Meta, StoreID: c.StoreID, Verdict: c.Verdict}
+	if !c.fromOrders() {
+		own.IfVersion = c.IfVersion
+	}
 	switch c.Type {
-	case Register:
+	case Register, Update:
 		own.Name, own.Area, own.Lat, own.Lon, own.AutoAccept, own.CookingTime = c.Name, c.Area, c.Lat, c.Lon, c.AutoAccept, c.CookingTime
-	case PutProduct:
+	case Slow:
+		own.Until, own.By = c.Until, c.By
+	case Pause:
+		own.Until = c.Until
+	case PutProduct, UpdateProduct:
 		own.Product, own.Name, own.Price = c.Product, c.Name, c.Price
+	case RemoveProduct:
+		own.Product = c.Product
+	case SoldOut:
+		own.Product, own.Until = c.Product, c.Until
 	case AddStock, RemoveStock:
 		own.Product, own.Quantity = c.Product, c.Quantity
 	case Reserve:
@@ -185,6 +292,7 @@ type Reply struct {
 	Store   *Store            `json:"store,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Short   []domain.Shortage `json:"short,omitempty"`
+	Until   domain.Time       `json:"until,omitzero"` // of closed: when a pause ends
 }
 
 // Validate returns a domain.FieldError for the first field that is missing or wrong.
