@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
-
-	"github.com/gorilla/mux"
 
 	"baedal/codecs"
 	"baedal/domain"
@@ -27,10 +23,12 @@ type problem struct {
 	Field  string `json:"field,omitempty"` // where one thing is wrong
 
 	// Of a command that could not be decided or was refused.
-	ID     string       `json:"id,omitempty"`   // to repeat it with
-	Sent   string       `json:"sent,omitempty"` // no, or unknown: it may have arrived
-	Reason string       `json:"reason,omitempty"`
-	Order  *orderAnswer `json:"order,omitempty"`
+	ID     string            `json:"id,omitempty"`   // to repeat it with
+	Sent   string            `json:"sent,omitempty"` // no, or unknown: it may have arrived
+	Reason string            `json:"reason,omitempty"`
+	Code   string            `json:"code,omitempty"` // what kind of reason it is: domain.CodeUnknown…
+	Short  []domain.Shortage `json:"short,omitempty"`
+	Order  *orderAnswer      `json:"order,omitempty"` // as it is
 
 	cause error // for the log
 }
@@ -74,6 +72,9 @@ func problemOf(err error) *problem {
 	p.cause = err
 	return p
 }
+
+// notReady reports whether err says that a view can't be read yet.
+func notReady(err error) bool { return errors.Is(err, views.ErrNotReady) }
 
 func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	if p.cause != nil && r.Context().Err() == nil {
@@ -157,18 +158,20 @@ func unknownPath(_ http.ResponseWriter, r *http.Request) error {
 	return problemf(http.StatusNotFound, "there is nothing at %s: /openapi.yaml lists every path", r.URL.EscapedPath())
 }
 
-// wrongMethod names the methods that there are, as HTTP asks for.
-func wrongMethod(w http.ResponseWriter, r *http.Request, router *mux.Router) error {
-	allowed := map[string]bool{}
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut} {
-		try := r.Clone(r.Context())
-		try.Method = method
-		var match mux.RouteMatch
-		if router.Match(try, &match) && match.MatchErr == nil {
-			allowed[method] = true
+// notRouted says what is wrong with a request that no route takes: there is
+// nothing at its path, or nothing for its method.
+func notRouted(w http.ResponseWriter, r *http.Request, known *http.ServeMux) error {
+	var allowed []string
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
+		try := &http.Request{Method: method, Host: r.Host, URL: r.URL}
+		if _, pattern := known.Handler(try); pattern != "/" {
+			allowed = append(allowed, method)
 		}
 	}
-	methods := strings.Join(slices.Sorted(maps.Keys(allowed)), ", ")
+	if len(allowed) == 0 {
+		return unknownPath(w, r)
+	}
+	methods := strings.Join(allowed, ", ")
 	w.Header().Set("Allow", methods)
 	return problemf(http.StatusMethodNotAllowed, "%s is not for this path: use %s", r.Method, methods)
 }

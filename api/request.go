@@ -3,20 +3,21 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/gorilla/mux"
 
 	"baedal/codecs"
 	"baedal/domain"
@@ -27,20 +28,45 @@ const (
 	bodyTimeout = 15 * time.Second       // to read it
 	leastSend   = 100 * time.Millisecond // for the broker to acknowledge a command, even where nobody waits
 
-	defaultLimit = 50
-	maxLimit     = 500
-
 	defaultWait = 5 * time.Second
 	maxWait     = time.Minute
 )
 
 // pathID returns an id of the path.
 func pathID(r *http.Request, name string) (string, error) {
-	id, err := url.PathUnescape(mux.Vars(r)[name])
-	if err != nil {
-		return "", wrong(name, "is not escaped as a URL asks for")
-	}
+	id := r.PathValue(name)
 	return id, domain.CheckID(name, id)
+}
+
+// onlyWith refuses query parameters that a path does not take, those that come
+// twice, and a query that can't be read, before handle is asked.
+func onlyWith(params []string, handle func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.URL.RawQuery != "" {
+			if err := checkQuery(r.URL.RawQuery, params); err != nil {
+				return err
+			}
+		}
+		return handle(w, r)
+	}
+}
+
+func checkQuery(raw string, params []string) error {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return newProblem(http.StatusBadRequest, "the query is not escaped as a URL asks for: "+domain.Clip(raw))
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		switch {
+		case len(params) == 0:
+			return wrong(domain.Clip(name), "is not known: this path takes no query parameters")
+		case !slices.Contains(params, name):
+			return wrong(domain.Clip(name), "is not a query parameter of this path: it takes "+strings.Join(params, ", "))
+		case len(q[name]) > 1:
+			return wrong(name, "comes more than once: send it once")
+		}
+	}
+	return nil
 }
 
 // readBody fills v from the JSON of the body, if there is one. Fields of the
@@ -97,93 +123,145 @@ func checkContentType(header string) error {
 }
 
 // commandID returns what names a command: the id of its body, the
-// Idempotency-Key, or a new one.
+// Idempotency-Key, or a new one. Both must be ids, though the key of a body that
+// has one is not used.
 func commandID(r *http.Request, fromBody string) (string, error) {
-	id := fromBody
-	if id == "" {
-		id = idempotencyKey(r)
+	key, err := idempotencyKey(r)
+	switch {
+	case err != nil:
+		return "", err
+	case fromBody != "":
+		return fromBody, domain.CheckCommandID(fromBody)
+	case key != "":
+		return key, nil
 	}
-	if id == "" {
-		return uuid.Must(uuid.NewV7()).String(), nil
-	}
-	return id, domain.CheckCommandID(id)
+	return uuid.Must(uuid.NewV7()).String(), nil
 }
 
-// idempotencyKey returns the header of that name, in which the quotes that its
-// draft standard asks for are optional.
-func idempotencyKey(r *http.Request) string {
-	key := strings.TrimSpace(r.Header.Get("Idempotency-Key"))
+// orderID returns the id of an order that is placed: the body's; where the client
+// only named its request, one that follows from the user and that name, whichever
+// instance computes it; a new one otherwise.
+func orderID(r *http.Request, fromBody, userID string) (string, error) {
+	key, err := idempotencyKey(r)
+	switch {
+	case err != nil:
+		return "", err
+	case fromBody != "":
+		return fromBody, domain.CheckID("id", fromBody)
+	case key != "" && domain.CheckID("userId", userID) == nil:
+		return orderIDOf(userID, key), nil
+	}
+	return uuid.Must(uuid.NewV7()).String(), nil
+}
+
+// orderIDOf computes a UUIDv8 (RFC 9562, section 5.8): the first 128 bits of the
+// SHA-256 of "baedal order", the user's id and the key, with a NUL byte after each
+// of the first two, which none of them contains; version and variant replace the
+// bits that are theirs.
+func orderIDOf(userID, key string) string {
+	sum := sha256.Sum256([]byte("baedal order\x00" + userID + "\x00" + key))
+	id := uuid.UUID(sum[:16])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}
+
+// idempotencyKey returns the header of that name, or "". The quotes that its draft
+// standard asks for are optional. It obeys the rules for ids.
+func idempotencyKey(r *http.Request) (string, error) {
+	const name = "Idempotency-Key"
+	all := r.Header.Values(name)
+	if len(all) == 0 {
+		return "", nil
+	}
+	key := strings.TrimSpace(all[0])
 	if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
 		key = key[1 : len(key)-1]
 	}
-	return key
+	if len(all) > 1 {
+		return "", wrong(name, "comes more than once: send it once")
+	}
+	return key, domain.CheckID(name, key)
 }
 
-// limit returns how many entries a page may have.
-func limit(r *http.Request) (int, error) {
-	q := r.URL.Query()
-	if !q.Has("limit") {
-		return defaultLimit, nil
-	}
-	n, err := strconv.Atoi(q.Get("limit"))
-	if err != nil || n < 1 || n > maxLimit {
-		return 0, wrong("limit", fmt.Sprintf("must be from 1 to %d", maxLimit))
-	}
-	return n, nil
+// preference is how a client wants to wait (RFC 7240).
+type preference struct {
+	wait  time.Duration // at most
+	said  bool          // the client said how long
+	async bool          // it wants to be answered before the outcome is known
 }
 
-// A cursor is opaque to clients. Its kind is in it, so that the cursor of one
-// list is not taken for that of another.
-func encodeCursor(kind, at string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(kind + ":" + at))
+// now reports whether the outcome is not waited for. One who says how long, too,
+// wants to hear later only after that time.
+func (p preference) now() bool { return p.async && !p.said }
+
+// applied is what a Preference-Applied says.
+func (p preference) applied() string {
+	if p.said {
+		return fmt.Sprintf("wait=%d", p.wait/time.Second)
+	}
+	return "respond-async"
 }
 
-// cursor returns what encodeCursor was given, or "".
-func cursor(r *http.Request, kind string) (string, error) {
-	q := r.URL.Query()
-	if !q.Has("cursor") {
-		return "", nil
-	}
-	data, err := base64.RawURLEncoding.DecodeString(q.Get("cursor"))
-	at, ok := strings.CutPrefix(string(data), kind+":")
-	if err != nil || !ok || at == "" {
-		return "", wrong("cursor", "is not one that this list gave: begin without one")
-	}
-	return at, nil
-}
-
-// timeout returns how long the client wants to wait: for the broker to
-// acknowledge a command as for what it asks for.
-func timeout(r *http.Request) (time.Duration, error) {
-	q := r.URL.Query()
-	if !q.Has("timeout") {
-		return preferredWait(r.Header), nil
-	}
-	d, err := time.ParseDuration(q.Get("timeout"))
-	if err != nil || d < 0 || d > maxWait {
-		return 0, wrong("timeout", fmt.Sprintf("must be a duration such as 5s, at most %v", maxWait))
-	}
-	return d, nil
-}
-
-// preferredWait returns the seconds of "Prefer: wait=SECONDS" (RFC 7240). It is a
-// preference: one that can't be understood is none, and too much is the most.
-func preferredWait(h http.Header) time.Duration {
+// preferenceOf reads "Prefer: wait=SECONDS" and "Prefer: respond-async". They are
+// preferences: one that can't be understood is none, and too much is the most. Of
+// two the first counts.
+func preferenceOf(h http.Header) preference {
+	p := preference{wait: defaultWait}
+	seen := false
 	for _, line := range h.Values("Prefer") {
-		for preference := range strings.SplitSeq(line, ",") {
-			token, _, _ := strings.Cut(preference, ";")
+		for one := range strings.SplitSeq(line, ",") {
+			token, _, _ := strings.Cut(one, ";")
 			name, value, _ := strings.Cut(token, "=")
-			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
-				continue
+			switch name = strings.TrimSpace(name); {
+			case strings.EqualFold(name, "respond-async"):
+				p.async = true
+			case strings.EqualFold(name, "wait") && !seen:
+				seen = true
+				seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+				if err == nil {
+					p.wait, p.said = min(time.Duration(seconds)*time.Second, maxWait), true
+				}
 			}
-			seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
-			if err != nil {
-				return defaultWait
-			}
-			return min(time.Duration(seconds)*time.Second, maxWait)
 		}
 	}
-	return defaultWait
+	return p
+}
+
+// ifVersion reads which version the thing must have: from If-Match, whose
+// ETag may have a hash behind the version, or 0 from "If-None-Match: *" on a PUT.
+// said is what the body says itself.
+func ifVersion(r *http.Request, said *int) (*int, error) {
+	match, none := r.Header.Values("If-Match"), r.Header.Values("If-None-Match")
+	var want *int
+	switch {
+	case len(match) > 0 && len(none) > 0:
+		return nil, wrong("If-Match", "cannot be used together with If-None-Match: choose one")
+	case len(match) > 0:
+		tag := strings.TrimSpace(strings.Join(match, ","))
+		if tag == "*" { // that there is one is asked of every command but those that make it
+			return said, nil
+		}
+		text, ok := strings.CutPrefix(strings.TrimPrefix(tag, "W/"), `"`)
+		text, closed := strings.CutSuffix(text, `"`)
+		text, _, _ = strings.Cut(text, ".")
+		n, err := strconv.Atoi(text)
+		if !ok || !closed || err != nil || n < 1 || n > domain.MaxCount {
+			return nil, wrong("If-Match", fmt.Sprintf("%q must be one ETag that this API gave, in its quotes", domain.Clip(tag)))
+		}
+		want = &n
+	case len(none) > 0 && r.Method == http.MethodPut:
+		if strings.TrimSpace(strings.Join(none, ",")) != "*" {
+			return nil, wrong("If-None-Match", "must be * on a PUT: the thing must not exist yet")
+		}
+		want = new(int)
+	default:
+		return said, nil
+	}
+	if said != nil && *said != *want {
+		return nil, wrong("ifVersion", fmt.Sprintf("is %d and the header says %d: leave one out", *said, *want))
+	}
+	return want, nil
 }
 
 type drainKey struct{}

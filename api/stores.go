@@ -1,23 +1,24 @@
 package api
 
 import (
-	"context"
+	"cmp"
 	"net/http"
 	"net/url"
-	"time"
+	"slices"
 
-	"github.com/gorilla/mux"
-
-	"baedal/domain"
 	"baedal/domain/order"
-	"baedal/domain/projection"
 	"baedal/domain/stock"
+	"baedal/views"
 )
 
-type storeAnswer struct {
-	ID string `json:"id"`
-	stock.Store
-	Open bool `json:"open"`
+type storePage struct {
+	Stores []stock.StoreView `json:"stores"`
+	Cursor string            `json:"cursor,omitempty"`
+}
+
+type productPage struct {
+	Products []stock.Level `json:"products"`
+	Cursor   string        `json:"cursor,omitempty"`
 }
 
 type stockAnswer struct {
@@ -27,11 +28,15 @@ type stockAnswer struct {
 
 // boardAnswer is what a store has to do. It has the statuses that are there only.
 type boardAnswer struct {
-	StoreID string                          `json:"storeId"`
-	Orders  map[order.Status][]orderSummary `json:"orders"`
+	StoreID string                        `json:"storeId"`
+	Orders  map[order.Status][]boardOrder `json:"orders"`
 }
 
 func storePath(id string) string { return "/v1/stores/" + url.PathEscape(id) }
+
+func unknownStore(id string) error {
+	return problemf(http.StatusNotFound, "store %q is not registered: PUT %s registers it, which takes a moment to show", id, storePath(id))
+}
 
 // store returns the row of a registered store.
 func (s *server) store(w http.ResponseWriter, r *http.Request) (string, *stock.Inventory, error) {
@@ -45,17 +50,21 @@ func (s *server) store(w http.ResponseWriter, r *http.Request) (string, *stock.I
 		return id, nil, err
 	}
 	if row == nil || row.Store == nil {
-		return id, nil, problemf(http.StatusNotFound, "store %q is not registered: PUT %s registers it, which takes a moment to show", id, storePath(id))
+		return id, nil, unknownStore(id)
 	}
 	return id, row, nil
 }
 
 func (s *server) getStore(w http.ResponseWriter, r *http.Request) error {
-	id, row, err := s.store(w, r)
+	_, row, err := s.store(w, r)
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", storeAnswer{id, *row.Store, row.Open})
+	a, err := s.storeAnswer(row)
+	if err != nil {
+		return err
+	}
+	return writeThing(w, r, http.StatusOK, a)
 }
 
 func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
@@ -63,89 +72,102 @@ func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTable(w, r, "", stockAnswer{id, row.Levels(domain.At(time.Now()))})
+	return writeList(w, r, stockAnswer{id, row.Levels(now())})
 }
 
-// storeOrders is the store's board: its open orders by status, newest first.
+// listStores lists the stores that are registered, by their ids.
+func (s *server) listStores(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	area, err := idFilter(q, "area")
+	if err != nil {
+		return err
+	}
+	open, err := wordFilter(q, "open", "true", "false")
+	if err != nil {
+		return err
+	}
+	index := "all"
+	if area != "" {
+		index = "area"
+	}
+	p, err := pageOf(r, q, index)
+	if err != nil {
+		return err
+	}
+	stale(w, s.Tables.Stock)
+	at, out := now(), storePage{Stores: []stock.StoreView{}}
+	out.Cursor, err = walk(r, s.Tables.Stock, index, area, p, func(_ string, row *stock.Inventory) (bool, error) {
+		v := row.View(at)
+		if v == nil || area != "" && v.Area != area || open != "" && v.Open != (open == "true") {
+			return false, nil
+		}
+		out.Stores = append(out.Stores, *v)
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	return writeList(w, r, out)
+}
+
+// listProducts lists what a store sells, by the products' ids.
+func (s *server) listProducts(w http.ResponseWriter, r *http.Request) error {
+	p, err := pageOf(r, r.URL.Query(), "products")
+	if err != nil {
+		return err
+	}
+	_, row, err := s.store(w, r)
+	if err != nil {
+		return err
+	}
+	levels := row.Levels(now())
+	from, _ := slices.BinarySearchFunc(levels, p.after.Key+"\x00", func(l stock.Level, id string) int { return cmp.Compare(l.Product, id) })
+	if p.after.Key == "" {
+		from = 0
+	}
+	out := productPage{Products: levels[from:min(len(levels), from+p.limit)]}
+	if n := len(out.Products); from+n < len(levels) {
+		out.Cursor = p.cursor(views.Entry{Key: out.Products[n-1].Product})
+	}
+	return writeList(w, r, out)
+}
+
+func (s *server) getProduct(w http.ResponseWriter, r *http.Request) error {
+	product, err := pathID(r, "product")
+	if err != nil {
+		return err
+	}
+	id, row, err := s.store(w, r)
+	if err != nil {
+		return err
+	}
+	a, err := s.productAnswer(row, product)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		return problemf(http.StatusNotFound, "store %q has no product %q: PUT %s/products/%s puts it on the menu", id, product, storePath(id), url.PathEscape(product))
+	}
+	return writeThing(w, r, http.StatusOK, a)
+}
+
+// storeOrders is the store's board: its orders that are not over by status, newest
+// first. It is whole: a store has to see all that it has to do.
 func (s *server) storeOrders(w http.ResponseWriter, r *http.Request) error {
 	id, _, err := s.store(w, r)
 	if err != nil {
 		return err
 	}
-	stale(w, s.Tables.Stock, s.Tables.Models, s.Tables.Orders)
-	refs, err := s.refs(projection.StoreKey(id))
-	if err != nil {
-		return err
-	}
-	refs, _, err = newestFirst(refs, "", "", len(refs), refPlace)
-	if err != nil {
-		return err
-	}
-	board := boardAnswer{id, map[order.Status][]orderSummary{}}
-	for _, ref := range refs {
-		o, err := s.Tables.Orders.Get(ref.OrderID)
-		if err != nil {
-			return err
-		}
+	stale(w, s.Tables.Stock, s.Tables.Orders)
+	board := boardAnswer{id, map[order.Status][]boardOrder{}}
+	err = s.Tables.Orders.Scan("board", id, views.Entry{}, func(_ views.Entry, _ string, o *order.Order) bool {
 		if placed(o) && !o.Status.Final() {
-			board.Orders[o.Status] = append(board.Orders[o.Status], summaryOf(o))
+			board.Orders[o.Status] = append(board.Orders[o.Status], boardOf(o))
 		}
-	}
-	return writeTable(w, r, "", board)
-}
-
-func (s *server) registerStore(w http.ResponseWriter, r *http.Request) error {
-	return s.storeCommand(w, r, stock.Register)
-}
-
-func (s *server) putProduct(w http.ResponseWriter, r *http.Request) error {
-	return s.storeCommand(w, r, stock.PutProduct)
-}
-
-func (s *server) storeVerb(kind string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error { return s.storeCommand(w, r, kind) }
-}
-
-func (s *server) storeCommand(w http.ResponseWriter, r *http.Request, kind string) error {
-	id, err := pathID(r, "id")
+		return r.Context().Err() == nil
+	})
 	if err != nil {
 		return err
 	}
-	product := ""
-	if mux.Vars(r)["product"] != "" {
-		if product, err = pathID(r, "product"); err != nil {
-			return err
-		}
-	}
-	if _, err := timeout(r); err != nil {
-		return err
-	}
-	c := &stock.Command{}
-	if err := readBody(w, r, c); err != nil {
-		return err
-	}
-	if r.Method == http.MethodPut {
-		// The body of a PUT is the thing itself: an id in it is the thing's. Taken
-		// for the command's, it would make every later PUT a repeat of the first.
-		c.ID = ""
-	}
-	if c.ID, err = commandID(r, c.ID); err != nil {
-		return err
-	}
-	if c.StoreID != "" && c.StoreID != id {
-		return wrong("storeId", "is not the store of the path: leave it out")
-	}
-	if product != "" && c.Product != "" && c.Product != product {
-		return wrong("product", "is not the product of the path: leave it out")
-	}
-	c.Type, c.StoreID, c.Product = kind, "", product // the key says which store
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	c = c.Own()
-	location := storePath(id)
-	if product != "" {
-		location += "/stock"
-	}
-	return s.send(w, r, c.ID, location, func(ctx context.Context) error { return s.Commands.SendStore(ctx, id, c) })
+	return writeList(w, r, board)
 }

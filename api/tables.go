@@ -22,13 +22,25 @@ type Table[R any] interface {
 	Get(key string) (*R, error)
 	Each(from string, fn func(key string, row *R) bool) error
 	Wait(ctx context.Context, key string, cond func(*R) bool) (*R, error)
+	WatchKey(key string) (woken <-chan struct{}, stop func())
+	Lists[R]
+}
+
+// Lists are what a view keeps about its rows beside them.
+type Lists[R any] interface {
+	Scan(index, group string, after views.Entry, fn func(at views.Entry, key string, row *R) bool) error
+	Groups(index, prefix string, fn func(group string) bool) error
+	Cursor() views.Cursor
+	Visible() views.Cursor
+	Changes(index, group string, since views.Cursor) ([]views.Change[R], views.Cursor, error)
+	Watch(index, group string) (woken <-chan struct{}, stop func())
 	Staleness() time.Duration
 }
 
-// MessageLog is what people were told, by recipient.
+// MessageLog is what people were told, by recipient: the index "recipient".
 type MessageLog interface {
 	Get(recipient string) (*notification.Log, error)
-	Staleness() time.Duration
+	Lists[notification.Notification]
 }
 
 // Tables are the tables that the API reads.

@@ -15,7 +15,7 @@ import (
 const (
 	MaxID        = 200 // of a thing, and of a command as its client names it
 	MaxCommandID = 300 // of a command as it is known again: TOPIC/PARTITION/OFFSET may stand in for its id
-	MaxMadeID    = 600 // of a message that Baedal makes: it joins two things, or a thing and a command
+	MaxMadeID    = 640 // of a message that Baedal makes: it joins two things, or a thing and a command
 	MaxMark      = 11  // of a name; see Hash64
 	MaxDigest    = 64  // SHA-256 in hex
 

@@ -139,8 +139,10 @@ func (l *worstLife) told(out order.Out) order.Out {
 		for _, lang := range []notification.Language{notification.English, notification.Korean} {
 			allFit(l.t, notification.Of(&e, lang))
 		}
-		allFit(l.t, projection.Notes(&e))
-		allFit(l.t, projection.Foods(&e, worstSpot(0)))
+		m := &projection.Model{Key: e.OrderID, Counted: new(worstSpot(0))}
+		notes, _ := m.Event(&e, worstSpot(1))
+		allFit(l.t, notes)
+		fits(l.t, m)
 	}
 	return out
 }
@@ -439,7 +441,7 @@ func TestFits_Model(t *testing.T) {
 		for i := range n {
 			note := note(i)
 			note.Meta = domain.Meta{Type: note.Type, ID: made(note.OrderID, domain.MaxCount, key), At: fitsAt}
-			note.Key, note.Version = key, domain.MaxCount
+			note.Key = key
 			if i%100 == 0 {
 				fits(t, &note)
 			}
@@ -448,30 +450,13 @@ func TestFits_Model(t *testing.T) {
 		t.Logf("%.10s…: %d bytes", key, fits(t, m))
 		return m
 	}
-	ordered := func(i int) projection.Note {
-		return projection.Note{Meta: domain.Meta{Type: projection.Ordered}, OrderID: worstID(i)}
-	}
-	apply(projection.UserKey(worstID(0)), 500, ordered)
-	store := apply(projection.StoreKey(worstID(0)), 3000, ordered)
-	require.Equal(t, worstID(2999), store.Orders[len(store.Orders)-1].OrderID, "the newest is listed")
-	for i := range 3000 {
-		store.Apply(&projection.Note{Meta: domain.Meta{Type: projection.Ended, At: fitsAt}, OrderID: worstID(i), Version: domain.MaxCount})
-	}
-	require.Empty(t, store.Orders)
-	usual := apply(projection.StoreKey("s"), 5000, func(i int) projection.Note {
-		return projection.Note{Meta: domain.Meta{Type: projection.Ordered}, OrderID: fmt.Sprintf("order-%d", i)}
-	})
-	require.Len(t, usual.Orders, 5000, "usual ids")
-	food := apply(projection.FoodKey(worstID(0)), 3*maxPartitions, func(i int) projection.Note { // the topic is made anew, and again
+	food := apply(projection.FoodKey(worstID(0), worstID(1)), 3*maxPartitions, func(i int) projection.Note { // the topic is made anew, and again
 		return projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: domain.MaxLineQuantity, Spot: worstSpot(i)}
 	})
 	require.EqualValues(t, 3*maxPartitions, food.Count)
 	for i := range maxPartitions {
 		require.False(t, food.Apply(&projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: 1, Spot: worstSpot(2*maxPartitions + i)}))
 	}
-	counted := &projection.Model{Key: worstID(0)}
-	counted.CountAt(worstSpot(0))
-	fits(t, counted)
 }
 
 // shop is a store at full length.

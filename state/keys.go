@@ -10,8 +10,10 @@ import (
 // byte for what follows. Rows have a kind of their own, so that every row key
 // is allowed, also an empty one and goka's "__offset".
 const (
-	kindOffset = 'o'
-	kindRow    = 'r'
+	kindIndexMeta = 'm' // what is there of the indexes
+	kindOffset    = 'o'
+	kindRow       = 'r'
+	kindIndex     = 'x' // keys of the indexes
 )
 
 // notePrefix stands before the names of notes. No table has an empty space.

@@ -87,6 +87,7 @@ type Table struct {
 	bytes   int               // the size of log
 	reached position          // the offset that covered stands for
 	stored  position          // the offset on disk
+	indexes *indexState       // nil: none are kept
 }
 
 type write struct {
@@ -94,9 +95,18 @@ type write struct {
 	value   []byte
 	deleted bool
 	next    uint64 // the next write of this key, 0 when there is none
+
+	side []*item // what it changes in the indexes
+	sums sums    // of the indexes after it
 }
 
-func (w *write) size() int { return len(w.key) + len(w.value) + writeOverhead }
+func (w *write) size() int {
+	n := len(w.key) + len(w.value) + writeOverhead
+	for _, i := range w.side {
+		n += i.size()
+	}
+	return n
+}
 
 // position is an offset, and the id of the topic that it is an offset of.
 type position struct {
@@ -200,6 +210,11 @@ func (t *Table) Delete(key string) error {
 }
 
 func (t *Table) write(w write) error {
+	if t.indexes != nil {
+		if err := t.index(&w); err != nil {
+			return err
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.refuse != nil {
@@ -210,6 +225,9 @@ func (t *Table) write(w write) error {
 		t.log[before-t.base].next = seq
 	}
 	t.latest[w.key] = seq
+	if t.indexes != nil {
+		t.indexes.buffer(&w, seq)
+	}
 	t.log = append(t.log, w)
 	t.bytes += w.size()
 	return nil
@@ -368,6 +386,11 @@ func (t *Table) batch(n int, reached position) (*pebble.Batch, error) {
 			return batch, err
 		}
 	}
+	if t.indexes != nil {
+		if err := t.indexes.flush(t, batch, n, end, reached.offset); err != nil {
+			return batch, err
+		}
+	}
 	return batch, batch.Set(t.offsetKey(), reached.encode(), nil)
 }
 
@@ -379,6 +402,9 @@ func (t *Table) trim(n int) {
 		if w.next == 0 {
 			delete(t.latest, w.key)
 		}
+	}
+	if t.indexes != nil {
+		t.indexes.trim(t.log, n, t.base+uint64(n))
 	}
 	rest := copy(t.log, t.log[n:])
 	clear(t.log[rest:])
@@ -410,6 +436,9 @@ func (t *Table) forget() {
 	t.base += uint64(len(t.log))
 	t.log, t.covered, t.bytes, t.reached = nil, 0, 0, t.stored
 	clear(t.latest)
+	if t.indexes != nil {
+		t.indexes.forget(t.stored)
+	}
 }
 
 // read returns a copy of what is on disk, nil when there is nothing.

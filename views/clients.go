@@ -18,6 +18,7 @@ type clients struct {
 	learn    func(partitions int)
 	newest   func(partition int32, offset int64, at time.Time)
 	topic    string
+	since    time.Duration // of a stream: what is older is not read; 0 is all
 	mu       sync.Mutex
 	consumer sarama.Consumer
 	managers []*manager
@@ -89,10 +90,23 @@ func (m *manager) Partitions(topic string) ([]int32, error) {
 func (m *manager) GetOffset(topic string, partition int32, which int64) (int64, error) {
 	at := time.Now()
 	offset, err := m.TopicManager.GetOffset(topic, partition, which)
+	if since := m.clients.since; since > 0 && which == sarama.OffsetOldest && err == nil {
+		return m.from(topic, partition, offset, at.Add(-since).Truncate(time.Minute))
+	}
 	if err == nil && which == sarama.OffsetNewest && topic == m.clients.topic {
 		m.clients.newest(partition, offset, at)
 	}
 	return offset, err
+}
+
+// from returns the offset of the first record that came at a time or later. The
+// time is a whole minute, so that one question is asked for all partitions.
+func (m *manager) from(topic string, partition int32, oldest int64, at time.Time) (int64, error) {
+	offset, err := m.TopicManager.GetOffset(topic, partition, at.UnixMilli())
+	if err == nil && offset < 0 { // nothing is as new
+		offset, err = m.TopicManager.GetOffset(topic, partition, sarama.OffsetNewest)
+	}
+	return max(oldest, offset), err
 }
 
 // Close may be called again.

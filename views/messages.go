@@ -25,15 +25,17 @@ type Messages struct {
 	applied   atomic.Int64
 }
 
-// listed is how many of a recipient's messages are read at most: the newest.
-const listed = 1000
+// ByRecipient is the index of messages: group recipient, newest first.
+var ByRecipient = Index[notification.Notification]{Name: "recipient", Version: 1, Feed: true,
+	Mark: func(*notification.Notification) uint64 { return 1 }, // one that is repeated is the same
+	Of:   func(_ string, n *notification.Notification) []Place { return []Place{{n.Recipient, Newest(n.At)}} }}
 
 // sweepEvery is how many messages pass between two sweeps.
 const sweepEvery = 100_000
 
 // NewMessages returns the view of a message log, to be filled by Run.
 func NewMessages(name string, log topics.Stream[notification.Notification], opts Options) *Messages {
-	m := &Messages{View: NewView(name, topics.Table[notification.Notification]{Spec: log.Spec}, opts), retention: log.Retention}
+	m := &Messages{View: NewView(name, topics.Table[notification.Notification]{Spec: log.Spec}, opts, ByRecipient), retention: log.Retention}
 	m.apply = m.note
 	return m
 }
@@ -75,8 +77,9 @@ func sweep(s storage.Storage, before time.Time) error {
 	return it.Err()
 }
 
-// Get returns what a recipient was told, or nil. It does not block. The error
-// is ErrNotReady until the view has caught up.
+// Get returns all that a recipient was told, or nil: Scan of "recipient" reads
+// it in pages. It does not block. The error is ErrNotReady until the view has
+// caught up.
 func (m *Messages) Get(recipient string) (*notification.Log, error) {
 	parts, err := m.partitions()
 	if err != nil {
@@ -99,15 +102,12 @@ func (m *Messages) Get(recipient string) (*notification.Log, error) {
 			return nil, fmt.Errorf("view %s, recipient %q: %w", m.name, recipient, err)
 		}
 		values = append(values, bytes.Clone(v))
-		if len(values) >= 2*listed {
-			values = append(values[:0], values[len(values)-listed:]...)
-		}
 	}
 	if len(values) == 0 {
 		return nil, it.Err()
 	}
 	log := &notification.Log{Recipient: recipient}
-	for _, v := range values[max(0, len(values)-listed):] {
+	for _, v := range values {
 		n, err := m.decode(recipient, v)
 		if err != nil {
 			return nil, err

@@ -2,9 +2,12 @@ package views
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lovoo/goka/storage"
+
+	"baedal/state"
 )
 
 // partition is the local copy of one partition of a table while one goka view
@@ -15,7 +18,16 @@ import (
 // readers.
 type partition struct {
 	storage.Storage
-	onRecovered func()
+	hooks hooks
+	rows  *rows
+	lists lists        // of Storage; nil when it keeps no indexes
+	open  atomic.Bool  // rows may be read
+	begun atomic.Int64 // offset of the newest record that is or was being applied
+
+	// Of the one goroutine that applies records:
+	hot     bool        // somebody reads the row that is being written
+	decoded any         // it
+	touched []groupName // what the record at hand changed
 
 	mu        sync.Mutex
 	free      sync.Cond // users has become 0
@@ -31,8 +43,33 @@ type partition struct {
 	current time.Time // the copy holds all that was in the table at this time
 }
 
-func newPartition(onRecovered func()) *partition {
-	p := &partition{applied: -1, onRecovered: onRecovered}
+// hooks are what a partition needs of its view.
+type hooks struct {
+	recovered func()
+	indexes   func(p *partition) *state.Indexes // nil: none
+	awaited   func(key string) bool             // somebody waits for a change of the row
+	changed   func(groupName)                   // in a group, and readers see it
+	cache     int                               // bytes of decoded rows
+}
+
+// lists are what a storage that keeps indexes has (state.Table).
+type lists interface {
+	KeepIndexes(state.Indexes) error
+	At(offset int64, at time.Time)
+	Scan(index int, group string, after bool, sort, key string) (*state.Entries, error)
+	Groups(index int, prefix string, fn func(group string) bool) error
+	Changes(index int, group string, since, upTo int64) ([]state.Changed, error)
+}
+
+// groupName is a group of an index.
+type groupName struct {
+	index int
+	group string
+}
+
+func newPartition(h hooks) *partition {
+	p := &partition{applied: -1, hooks: h, rows: newRows(h.cache)}
+	p.begun.Store(-1)
 	p.free.L = &p.mu
 	return p
 }
@@ -57,10 +94,47 @@ func (p *partition) leave() {
 	}
 }
 
-// Open learns how far an earlier process has brought the copy.
+// begin is called before a record is applied.
+func (p *partition) begin(offset int64, at time.Time) {
+	p.touched = p.touched[:0]
+	p.begun.Store(offset)
+	if p.lists != nil {
+		p.lists.At(offset, at)
+	}
+}
+
+// Set changes a row, and keeps it as it was decoded for the indexes.
+func (p *partition) Set(key string, value []byte) error {
+	p.decoded = nil
+	p.hot = p.rows.begin(key) || p.hooks.awaited(key)
+	err := p.Storage.Set(key, value)
+	if err != nil {
+		p.decoded = nil
+	}
+	p.rows.end(key, p.decoded, len(value))
+	return err
+}
+
+// Delete removes a row.
+func (p *partition) Delete(key string) error {
+	p.rows.begin(key)
+	defer p.rows.end(key, nil, 0)
+	return p.Storage.Delete(key)
+}
+
+// Open learns how far an earlier process has brought the copy, and has the
+// indexes built where that is needed.
 func (p *partition) Open() error {
 	if err := p.Storage.Open(); err != nil {
 		return err
+	}
+	if ix := p.hooks.indexes(p); ix != nil {
+		if l, ok := p.Storage.(lists); ok {
+			if err := l.KeepIndexes(*ix); err != nil {
+				return err
+			}
+			p.lists = l
+		}
 	}
 	offset, err := p.Storage.GetOffset(-1)
 	if err != nil {
@@ -69,6 +143,7 @@ func (p *partition) Open() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.applied = offset
+	p.begun.Store(offset)
 	return nil
 }
 
@@ -78,9 +153,13 @@ func (p *partition) SetOffset(offset int64) error {
 		return err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.applied = offset
 	p.arrive()
+	p.mu.Unlock()
+	for _, g := range p.touched {
+		p.hooks.changed(g)
+	}
+	p.touched = p.touched[:0]
 	return nil
 }
 
@@ -95,8 +174,9 @@ func (p *partition) MarkRecovered() error {
 	// A topic whose records were all deleted has nothing to apply up to its newest offset.
 	p.applied = max(p.applied, p.target-1)
 	p.arrive()
+	p.open.Store(!p.closed)
 	p.mu.Unlock()
-	p.onRecovered()
+	p.hooks.recovered()
 	return nil
 }
 
@@ -105,6 +185,7 @@ func (p *partition) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	p.recovered = false
+	p.open.Store(false)
 	for p.users > 0 {
 		p.free.Wait()
 	}

@@ -39,10 +39,12 @@ type Options struct {
 	// topics are taken to stay what they are.
 	Incarnation func(topic string) (id string, gone <-chan struct{})
 
-	// ProbeEvery is how often the newest offsets are asked for: the resolution of
-	// Staleness. All views ask at the same time, as one request where TopicManager
-	// makes one of them. Default 1s.
+	// ProbeEvery is how often the newest offsets are asked for when nobody reads,
+	// for Progress; readers ask more often, see View.Staleness. All views ask at the
+	// same time, as one request where TopicManager makes one of them. Default 1s.
 	ProbeEvery time.Duration
+	// CacheBytes bounds what a view keeps of decoded rows, about. Default 16 MiB.
+	CacheBytes int
 	// RetryMin and RetryMax bound the pause before a failed view or connection is
 	// tried again. Default 200ms and 10s.
 	RetryMin, RetryMax time.Duration
@@ -53,6 +55,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.ProbeEvery <= 0 {
 		o.ProbeEvery = time.Second
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 16 << 20
 	}
 	if o.RetryMin <= 0 {
 		o.RetryMin = 200 * time.Millisecond
@@ -89,6 +94,7 @@ type Set struct {
 	Dispatch    *View[dispatch.Area]
 	Messages    *Messages
 	Projections *View[projection.Model]
+	Verdicts    *Verdicts
 
 	all []runner
 }
@@ -104,14 +110,16 @@ type runner interface {
 func New(opts Options) *Set {
 	c := opts.Catalog
 	s := &Set{
-		Orders:      NewView(topics.Orders, c.OrdersTable, opts),
-		Stock:       NewView(topics.Stock, c.StockTable, opts),
-		Riders:      NewView(topics.Riders, c.RidersTable, opts),
-		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts),
+		Orders:      NewView(topics.Orders, c.OrdersTable, opts, OrderIndexes...),
+		Stock:       NewView(topics.Stock, c.StockTable, opts, StoreIndexes...),
+		Riders:      NewView(topics.Riders, c.RidersTable, opts, RiderIndexes...),
+		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts, AreaIndexes...),
 		Messages:    NewMessages(topics.Messenger, c.MessageLog, opts),
-		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
+		Projections: NewView(topics.Projections, c.ProjectionsTable, opts, FoodIndexes...),
+		Verdicts:    NewVerdicts("verdicts", c, opts),
 	}
-	s.all = []runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}
+	s.Orders.brief = briefOrder
+	s.all = append([]runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}, s.Verdicts.views()...)
 	return s
 }
 

@@ -28,28 +28,46 @@ type View[R any] struct {
 	opts    Options
 	log     *slog.Logger
 	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
-	waiters waiters
+	since   time.Duration       // of a stream: what is older is not read; 0 is all
+	indexes []Index[R]
+	brief   func(row []byte) (*R, error) // decodes what the indexes look at; nil: the whole row
+	waiters waiters[string]
+	groups  waiters[groupName]
+	parts   atomic.Pointer[[]*partition] // of the goka view that runs now; nil between two
+	topic   atomic.Uint64                // which topic of the table's name it reads, see Cursor
+	asker   asker
 
 	mu    sync.RWMutex
-	parts []*partition // of the goka view that runs now; nil between two
-	fault error        // why the last one ended
+	fault error // why the last one ended
 }
 
 // NewView returns the view of one table, to be filled by Run. It panics when
 // Options lack what they must have.
-func NewView[R any](name string, table topics.Table[R], opts Options) *View[R] {
+func NewView[R any](name string, table topics.Table[R], opts Options, indexes ...Index[R]) *View[R] {
 	opts = opts.withDefaults()
-	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate}
+	return &View[R]{name: name, table: table, opts: opts, log: opts.Logger.With("view", name), apply: goka.DefaultUpdate, indexes: indexes}
 }
 
-// Get returns the row of key, or nil when there is none. It does not block.
-// The error is ErrNotReady until the view has caught up.
+// Get returns the row of key, or nil when there is none. It does not block. The
+// row must not be changed: others are given the same one. The error is
+// ErrNotReady until the view has caught up.
 func (v *View[R]) Get(key string) (*R, error) {
 	parts, err := v.partitions()
 	if err != nil {
 		return nil, err
 	}
-	p := parts[partitionOf(key, len(parts))]
+	return v.row(parts[partitionOf(key, len(parts))], key)
+}
+
+// row returns a row of one partition, or nil.
+func (v *View[R]) row(p *partition, key string) (*R, error) {
+	if !p.open.Load() {
+		return nil, v.notReady()
+	}
+	kept, ok, when := p.rows.get(key)
+	if ok {
+		return kept.(*R), nil
+	}
 	if !p.enter() {
 		return nil, v.notReady()
 	}
@@ -61,7 +79,11 @@ func (v *View[R]) Get(key string) (*R, error) {
 	if data == nil {
 		return nil, nil
 	}
-	return v.decode(key, data)
+	row, err := v.decode(key, data)
+	if err == nil {
+		p.rows.put(key, row, len(data), when)
+	}
+	return row, err
 }
 
 // Each calls fn with the rows whose keys are from or greater, in the order of
@@ -144,9 +166,20 @@ func (v *View[R]) Wait(ctx context.Context, key string, cond func(*R) bool) (*R,
 
 // Staleness returns how far the view may lag behind the table: the time since
 // the view is known to have held all that was in the table. It is an upper
-// bound: a quiet view shows up to Options.ProbeEvery. It is math.MaxInt64 while
-// the view is not ready.
+// bound. When what is known is old, the brokers are asked, and waited for up to
+// answerIn: at rest, it is some milliseconds. It is math.MaxInt64 while the view
+// is not ready.
 func (v *View[R]) Staleness() time.Duration {
+	known := v.staleness()
+	if known > freshFor && known < math.MaxInt64 {
+		v.asker.ask(known > knownFor)
+		return v.staleness()
+	}
+	return known
+}
+
+// staleness is Staleness by what is known.
+func (v *View[R]) staleness() time.Duration {
 	parts, err := v.partitions()
 	if err != nil {
 		return math.MaxInt64
@@ -178,13 +211,14 @@ func (v *View[R]) Recovered() bool {
 
 // Progress says how far the view has come.
 func (v *View[R]) Progress() Progress {
-	out := Progress{View: v.name, Table: v.table.Name(), Recovered: v.Recovered(), Staleness: v.Staleness()}
+	out := Progress{View: v.name, Table: v.table.Name(), Recovered: v.Recovered(), Staleness: v.staleness()}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if v.fault != nil {
 		out.Problem = v.fault.Error()
 	}
-	for i, p := range v.parts {
+	parts, _ := v.partitions()
+	for i, p := range parts {
 		f := p.freshness()
 		out.Applied += f.applied + 1
 		out.Newest += f.newest
@@ -229,13 +263,15 @@ func (v *View[R]) runOnce(ctx context.Context) (err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
+	var id string
 	var gone <-chan struct{} // taken before the storages are opened, which hold to the same topic or to a newer one
 	if v.opts.Incarnation != nil {
-		_, gone = v.opts.Incarnation(v.table.Name())
+		id, gone = v.opts.Incarnation(v.table.Name())
 	}
+	v.topic.Store(topicHash(id))
 	ctx, cancel := context.WithCancel(ctx)
 	var probing sync.WaitGroup
-	conn := &clients{opts: v.opts, topic: v.table.Name(), learn: v.learn, newest: v.heard}
+	conn := &clients{opts: v.opts, topic: v.table.Name(), since: v.since, learn: v.learn, newest: v.heard}
 	defer func() {
 		cancel()
 		if cerr := conn.close(); cerr != nil {
@@ -288,13 +324,7 @@ func (v *View[R]) probe(ctx context.Context, conn *clients) {
 		v.log.Warn("the staleness of a view is not known", "error", err)
 		return
 	}
-	for {
-		// All views of a process ask at the same time, which makes one question of them.
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(v.opts.ProbeEvery - time.Duration(time.Now().UnixNano())%v.opts.ProbeEvery):
-		}
+	ask := func() {
 		parts, err := v.partitions()
 		var asking sync.WaitGroup
 		errs := make([]error, len(parts))
@@ -308,10 +338,24 @@ func (v *View[R]) probe(ctx context.Context, conn *clients) {
 			v.log.Debug("asking for the newest offsets of a table", "error", err)
 		}
 	}
+	v.asker.start(ask)
+	defer v.asker.stop()
+	for {
+		// All views of a process ask at the same time, which makes one question of them.
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(v.opts.ProbeEvery - time.Duration(time.Now().UnixNano())%v.opts.ProbeEvery):
+			ask()
+		}
+	}
 }
 
 // update applies one record of the changelog and wakes those who wait for it.
 func (v *View[R]) update(ctx goka.UpdateContext, s storage.Storage, key string, value []byte) error {
+	if parts, err := v.partitions(); err == nil && int(ctx.Partition()) < len(parts) {
+		parts[ctx.Partition()].begin(ctx.Offset(), ctx.Timestamp())
+	}
 	if err := v.apply(ctx, s, key, value); err != nil {
 		return err
 	}
@@ -336,26 +380,27 @@ func (v *View[R]) buildStorage(topic string, p int32) (storage.Storage, error) {
 func (v *View[R]) learn(n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.parts) == n {
+	if parts := v.parts.Load(); parts != nil && len(*parts) == n {
 		return
 	}
-	v.parts = make([]*partition, n)
-	for i := range v.parts {
-		v.parts[i] = newPartition(v.recovering)
+	parts := make([]*partition, n)
+	for i := range parts {
+		parts[i] = newPartition(hooks{recovered: v.recovering, indexes: v.stateIndexes, awaited: v.awaited, changed: v.groups.wake, cache: v.opts.CacheBytes / n})
 	}
+	v.parts.Store(&parts)
 }
 
-func (v *View[R]) forget() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.parts = nil
-}
+// awaited reports whether somebody is likely to read a row as soon as it changes.
+func (v *View[R]) awaited(key string) bool { return v.groups.n.Load() > 0 || v.waiters.has(key) }
+
+func (v *View[R]) forget() { v.parts.Store(nil) }
 
 // recovering is called when one more partition has recovered.
 func (v *View[R]) recovering() {
 	if v.Recovered() {
 		v.setFault(nil)
 		v.waiters.wakeAll()
+		v.groups.wakeAll()
 	}
 }
 
@@ -366,12 +411,11 @@ func (v *View[R]) heard(p int32, offset int64, at time.Time) {
 }
 
 func (v *View[R]) partitions() ([]*partition, error) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if len(v.parts) == 0 {
+	parts := v.parts.Load()
+	if parts == nil || len(*parts) == 0 {
 		return nil, v.notReady()
 	}
-	return v.parts, nil
+	return *parts, nil
 }
 
 func (v *View[R]) setFault(err error) {

@@ -26,14 +26,14 @@ import (
 
 // child is baedal as a process of its own.
 type child struct {
-	t        *testing.T
+	t        testing.TB
 	cmd      *exec.Cmd
 	out, err output
 	ended    chan struct{}
 }
 
 // spawn starts baedal. A prefix such as a shell that sets limits may stand before it.
-func spawn(t *testing.T, prefix []string, args ...string) *child {
+func spawn(t testing.TB, prefix []string, args ...string) *child {
 	t.Helper()
 	all := append(append([]string{}, prefix...), append([]string{os.Args[0]}, args...)...)
 	c := &child{t: t, cmd: exec.Command(all[0], all[1:]...), ended: make(chan struct{})}
@@ -252,7 +252,7 @@ func TestSignal_NobodyReads(t *testing.T) {
 	}
 	require.NotEmpty(t, http)
 	stdout.Close()
-	answers(t, "POST", http, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 202)
+	answers(t, "POST", http, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 201)
 	require.Contains(t, answers(t, "GET", http, "/v1/orders/mine", "", 200), "nowhere")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), "it drained")

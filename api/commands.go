@@ -1,0 +1,453 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"baedal/domain"
+	"baedal/domain/order"
+	"baedal/domain/rider"
+	"baedal/domain/stock"
+	"baedal/views"
+)
+
+// verb spells the type of a command as its path does.
+func verb(kind string) string { return strings.ReplaceAll(kind, "_", "-") }
+
+// contradicts says that a body names something else than its path does.
+func contradicts(field, said, is string) error {
+	if said == "" || said == is {
+		return nil
+	}
+	return wrong(field, fmt.Sprintf("is %q and the path says %q: leave it out", domain.Clip(said), domain.Clip(is)))
+}
+
+// orderVerb is a command about an order.
+func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := pathID(r, "id")
+		if err != nil {
+			return err
+		}
+		c := &order.Command{}
+		if err := readBody(w, r, c); err != nil {
+			return err
+		}
+		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("orderId", c.OrderID, id)); err != nil {
+			return err
+		}
+		if c.ID, err = commandID(r, c.ID); err != nil {
+			return err
+		}
+		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
+			return err
+		}
+		// The key says which order: the same command on the stream has no other words.
+		c.Type, c.OrderID, c.Verdict = kind, "", true
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		c = c.Own()
+		command, err := newCommand(order.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendOrder(ctx, id, c) })
+		if err != nil {
+			return err
+		}
+		return s.decide(w, r, command, func(t *turn, out *views.Outcome) (bool, error) {
+			o, ok, err := t.order(out)
+			if err != nil || !ok {
+				return false, err
+			}
+			if out.Verdict.Verdict == domain.Refused {
+				return false, t.orderRefusal(out, o)
+			}
+			a, err := s.orderAnswer(o)
+			if err != nil {
+				return false, err
+			}
+			stale(w, s.Tables.Orders)
+			return true, writeThing(w, r, http.StatusOK, a)
+		})
+	}
+}
+
+// order returns the row that a verdict is about, once it shows that.
+func (t *turn) order(out *views.Outcome) (*order.Order, bool, error) {
+	o, ok, err := shown(t, t.Tables.Orders, t.key, func(o *order.Order) bool { return out.Version == 0 || o != nil && o.Version >= out.Version })
+	return o, ok && (placed(o) || out.Verdict.Verdict == domain.Refused), err
+}
+
+// orderRefusal is the answer to a refused command about an order, which shows it.
+func (t *turn) orderRefusal(out *views.Outcome, o *order.Order) error {
+	return t.withOrder(t.refusal(out), o)
+}
+
+func (t *turn) withOrder(p *problem, o *order.Order) error {
+	if !placed(o) {
+		return p
+	}
+	a, err := t.orderAnswer(o)
+	if err != nil {
+		return err
+	}
+	p.Order = a
+	return p
+}
+
+// storeCommand is a command of a store, or about one of its products.
+func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := pathID(r, "id")
+		if err != nil {
+			return err
+		}
+		product := ""
+		if slices.Contains(stock.ProductTypes, kind) {
+			if product, err = pathID(r, "product"); err != nil {
+				return err
+			}
+		}
+		c := &stock.Command{}
+		if err := readBody(w, r, c); err != nil {
+			return err
+		}
+		if r.Method != http.MethodPost {
+			// The body of a PUT or PATCH is the thing itself: an id in it is the thing's.
+			// Taken for the command's, it would make every later one a repeat of the first.
+			c.ID = ""
+		}
+		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("storeId", c.StoreID, id)); err != nil {
+			return err
+		}
+		if err := contradicts("product", c.Product, product); product != "" && err != nil {
+			return err
+		}
+		if c.ID, err = commandID(r, c.ID); err != nil {
+			return err
+		}
+		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
+			return err
+		}
+		c.Type, c.StoreID, c.Product, c.Verdict = kind, "", product, true // the key says which store
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		c = c.Own()
+		command, err := newCommand(stock.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendStore(ctx, id, c) })
+		if err != nil {
+			return err
+		}
+		return s.decide(w, r, command, func(t *turn, out *views.Outcome) (bool, error) {
+			row, ok, err := shown(t, s.Tables.Stock, id, func(row *stock.Inventory) bool { return out.Version == 0 || row != nil && row.Version >= out.Version })
+			if err != nil || !ok {
+				return false, err
+			}
+			if out.Verdict.Verdict == domain.Refused {
+				p := t.refusal(out)
+				if out.Code == domain.CodeShort && row != nil {
+					if level, found := row.Level(product, domain.At(time.Now())); found {
+						p.Short = []domain.Shortage{{Product: product, Wanted: c.Quantity, Available: level.Available}}
+					}
+				}
+				return false, p
+			}
+			stale(w, s.Tables.Stock)
+			if product == "" {
+				a, err := s.storeAnswer(row)
+				if err != nil || a == nil {
+					return a == nil, cmp.Or(err, t.decided(out))
+				}
+				return true, writeThing(w, r, http.StatusOK, a)
+			}
+			a, err := s.productAnswer(row, product)
+			if err != nil || a == nil {
+				return a == nil, cmp.Or(err, t.decided(out))
+			}
+			return true, writeThing(w, r, http.StatusOK, a)
+		})
+	}
+}
+
+// decided answers an accepted command whose thing is not there any more.
+func (t *turn) decided(out *views.Outcome) error {
+	return writeJSON(t.w, http.StatusOK, answerTo(out))
+}
+
+// riderVerb is a command of a rider.
+func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request) error {
+	byDispatch := slices.Contains([]string{rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered}, kind)
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := pathID(r, "id")
+		if err != nil {
+			return err
+		}
+		c := &rider.Command{}
+		if err := readBody(w, r, c); err != nil {
+			return err
+		}
+		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("riderId", c.RiderID, id)); err != nil {
+			return err
+		}
+		if c.ID, err = commandID(r, c.ID); err != nil {
+			return err
+		}
+		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
+			return err
+		}
+		c.Type, c.RiderID, c.Verdict = kind, "", true // the key says which rider
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		c = c.Own()
+		command, err := newCommand(rider.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendRider(ctx, id, c) })
+		if err != nil {
+			return err
+		}
+		return s.decide(w, r, command, func(t *turn, out *views.Outcome) (bool, error) {
+			refused := out.Verdict.Verdict == domain.Refused
+			row, ok, err := shown(t, s.Tables.Riders, id, func(row *rider.Rider) bool {
+				switch {
+				case !byDispatch: // the rider's own row has decided
+					return out.Version == 0 || row != nil && row.Version >= out.Version
+				case refused: // the area has, and it changed nothing
+					return true
+				}
+				return row != nil && row.Shows(kind, c.OrderID)
+			})
+			if err != nil || !ok {
+				return false, err
+			}
+			if refused {
+				return false, t.refusal(out)
+			}
+			stale(w, s.Tables.Riders)
+			a, err := s.riderAnswer(row)
+			if err != nil || a == nil {
+				return a == nil, cmp.Or(err, t.decided(out))
+			}
+			return true, writeThing(w, r, http.StatusOK, a)
+		})
+	}
+}
+
+// What became of a command.
+
+// pending is the verdict on a command that is not known to be decided on.
+const pending = "pending"
+
+// commandAnswer says what became of a command.
+type commandAnswer struct {
+	ID         string        `json:"id"`
+	Stream     string        `json:"stream,omitempty"` // left out where this instance does not know it
+	Key        string        `json:"key,omitempty"`
+	Verdict    string        `json:"verdict"`
+	Code       string        `json:"code,omitempty"`
+	Reason     string        `json:"reason,omitempty"`
+	Version    int           `json:"version,omitzero"` // of the row that decided
+	At         domain.Time   `json:"at,omitzero"`
+	Detail     string        `json:"detail,omitempty"`
+	DeadLetter *views.Letter `json:"deadLetter,omitempty"`
+
+	forwarded bool // to an area, which says why it refuses
+}
+
+func answerTo(out *views.Outcome) commandAnswer {
+	return commandAnswer{ID: out.CommandID, Stream: out.Stream, Key: out.Key, Verdict: out.Verdict.Verdict, Code: out.Code, Reason: out.Reason,
+		Version: out.Version, At: out.At, DeadLetter: out.Letter}
+}
+
+// consumeWait is how long it is looked whether the groups have come to the end of
+// their streams.
+const consumeWait = 2 * time.Second
+
+// getCommand says what became of a command: what the verdicts say, else what the
+// row that decided remembers, else whether it became a dead letter. Where nothing
+// is known of it, it was never sent, if the groups have decided on all that is in
+// their streams, and may be pending otherwise.
+func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	if err := checkAnyCommandID(id); err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	at := address{q.Get("stream"), q.Get("key")}
+	if q.Has("stream") && !slices.Contains(commandStreams, at.stream) {
+		return wrong("stream", "is not a stream of commands: one of "+strings.Join(commandStreams, ", "))
+	}
+	if q.Has("key") {
+		if err := domain.CheckID("key", at.key); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	stale(w, s.Verdicts)
+	a, err := s.became(id, at)
+	if err != nil || a != nil && !a.forwarded {
+		return s.tellCommand(w, r, a, err)
+	}
+	ctx, cancel := waitContext(r, min(preferenceOf(r.Header).wait, consumeWait))
+	defer cancel()
+	if s.allDecided(ctx, at.stream) {
+		a, err = s.became(id, at) // decided meanwhile
+		switch {
+		case err != nil:
+		case a != nil && a.forwarded && began.Sub(a.At.Time()) < views.KeepVerdicts:
+			a.Verdict = domain.Accepted // a refusal would have been said
+		case a == nil:
+			return problemf(http.StatusNotFound, "no command %q was sent: one that was written to a stream without asking for a verdict is found with stream and key, and after an hour what became of a command may be forgotten", id)
+		}
+	}
+	if err == nil && a == nil {
+		a = &commandAnswer{ID: id, Stream: at.stream, Key: at.key, Verdict: pending}
+		if all := s.sent.to(id); len(all) == 1 {
+			a.Stream, a.Key = all[0].stream, all[0].key
+		}
+	}
+	return s.tellCommand(w, r, a, err)
+}
+
+func (s *server) tellCommand(w http.ResponseWriter, r *http.Request, a *commandAnswer, err error) error {
+	if err != nil {
+		return err
+	}
+	return writeList(w, r, a)
+}
+
+var commandStreams = []string{order.Stream, stock.Stream, rider.Stream}
+
+// checkAnyCommandID takes the ids of clients, and those that stand in for them:
+// ORDERID/place and TOPIC/PARTITION/OFFSET.
+func checkAnyCommandID(id string) error {
+	if strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return wrong("id", "must not contain control characters")
+	}
+	return domain.CheckText("id", id, domain.MaxCommandID)
+}
+
+// became returns what is known to have become of a command, or nil.
+func (s *server) became(id string, at address) (*commandAnswer, error) {
+	all, err := s.outcomes(id, at)
+	switch {
+	case errors.Is(err, views.ErrNotReady):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	byAddress := map[address][]views.Outcome{}
+	for _, out := range all {
+		a := address{out.Stream, out.Key}
+		byAddress[a] = append(byAddress[a], out)
+	}
+	if len(byAddress) == 0 {
+		known := []address{at}
+		if at.stream == "" || at.key == "" {
+			known = s.sent.to(id)
+		}
+		for _, a := range known {
+			if (at.stream == "" || a.stream == at.stream) && (at.key == "" || a.key == at.key) {
+				byAddress[a] = nil
+			}
+		}
+	}
+	if len(byAddress) > 1 {
+		var where []string
+		for a := range byAddress {
+			where = append(where, fmt.Sprintf("stream=%s key=%s", a.stream, a.key))
+		}
+		slices.Sort(where)
+		return nil, problemf(http.StatusConflict, "several commands have the id %q: say which by stream and key: %s", id, strings.Join(where, ", "))
+	}
+	for a, outs := range byAddress {
+		// A command that was refused because of another one's id is not what bears it.
+		first := slices.IndexFunc(outs, func(o views.Outcome) bool { return o.Letter == nil && o.Code != domain.CodeReused })
+		if first >= 0 {
+			return new(answerTo(&outs[first])), nil
+		}
+		remembered, err := s.remembered(id, a)
+		if err != nil || remembered != nil {
+			return remembered, err
+		}
+		if len(outs) > 0 {
+			newest := slices.MaxFunc(outs, func(a, b views.Outcome) int { return cmp.Compare(a.At, b.At) })
+			return new(answerTo(&newest)), nil
+		}
+	}
+	return nil, nil
+}
+
+func (s *server) outcomes(id string, at address) ([]views.Outcome, error) {
+	if at.stream != "" && at.key != "" {
+		return s.Verdicts.Find(id, at.stream, at.key)
+	}
+	all, err := s.Verdicts.Get(id)
+	return slices.DeleteFunc(all, func(o views.Outcome) bool {
+		return at.stream != "" && o.Stream != at.stream || at.key != "" && o.Key != at.key
+	}), err
+}
+
+// remembered asks the row that decided on a command, whose sender may not have
+// asked for a verdict.
+func (s *server) remembered(id string, at address) (*commandAnswer, error) {
+	a := &commandAnswer{ID: id, Stream: at.stream, Key: at.key}
+	var found, open, forwarded bool
+	var why domain.Refusal
+	switch at.stream {
+	case order.Stream:
+		row, err := s.Tables.Orders.Get(at.key)
+		if err != nil || row == nil {
+			return nil, outOfTime(err)
+		}
+		why, a.Version, a.At, found = row.Decided(id)
+	case stock.Stream:
+		row, err := s.Tables.Stock.Get(at.key)
+		if err != nil || row == nil {
+			return nil, outOfTime(err)
+		}
+		why, a.Version, a.At, found = row.Decision(id)
+	case rider.Stream:
+		row, err := s.Tables.Riders.Get(at.key)
+		if err != nil || row == nil {
+			return nil, outOfTime(err)
+		}
+		why, a.Version, a.At, found, open = row.Decision(id)
+		forwarded = row.Wish == nil || row.Wish.CommandID != id
+	}
+	switch {
+	case !found:
+		return nil, nil
+	case open:
+		a.Verdict, a.Version, a.forwarded = pending, 0, forwarded
+	case why.Is():
+		a.Verdict, a.Code, a.Reason = domain.Refused, why.Code, why.Reason
+	default:
+		a.Verdict = domain.Accepted
+	}
+	return a, nil
+}
+
+// allDecided reports whether all commands that are in a stream, or in all of them,
+// are decided on, and the tables of this instance show it.
+func (s *server) allDecided(ctx context.Context, stream string) bool {
+	if s.Consumed == nil || s.Consumed(ctx, stream) != nil {
+		return false
+	}
+	consumed := time.Now()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		lag := max(s.Verdicts.Staleness(), s.Tables.Orders.Staleness(), s.Tables.Stock.Staleness(), s.Tables.Riders.Staleness())
+		if !time.Now().Add(-lag).Before(consumed) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+}

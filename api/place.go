@@ -1,0 +1,77 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+
+	"baedal/domain"
+	"baedal/domain/order"
+	"baedal/views"
+)
+
+// placeOrder places an order. Whether its id is free is decided by the group that
+// owns the row: the same order again gets the same answer, another one under its
+// id is refused, through any instance.
+func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
+	c := &order.Command{}
+	if err := readBody(w, r, c); err != nil {
+		return err
+	}
+	until, err := waitFor(r)
+	if err != nil {
+		return err
+	}
+	id, err := orderID(r, c.ID, c.UserID)
+	if err != nil {
+		return err
+	}
+	if err := cmp.Or(contradicts("type", c.Type, order.Place), contradicts("orderId", c.OrderID, id)); err != nil {
+		return err
+	}
+	if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
+		return err
+	}
+	// A function of the order, so that a repeat is the same message.
+	c.Meta, c.OrderID, c.Verdict = domain.Meta{Type: order.Place, ID: order.PlaceID(id)}, id, true
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	c = c.Own()
+	command, err := newCommand(order.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendOrder(ctx, id, c) })
+	if err != nil {
+		return err
+	}
+	command.about = id
+	return s.decide(w, r, command, func(t *turn, out *views.Outcome) (bool, error) {
+		o, ok, err := t.order(out)
+		if err != nil || !ok {
+			return false, err
+		}
+		if out.Verdict.Verdict == domain.Refused {
+			return false, t.orderRefusal(out, o)
+		}
+		if until.asked {
+			if o, ok, err = shown(t, s.Tables.Orders, id, until.met); err != nil || !ok {
+				return false, err
+			}
+			if until.failed(o) {
+				return false, t.cameToNothing(o, until.status)
+			}
+		}
+		a, err := s.orderAnswer(o)
+		if err != nil {
+			return false, err
+		}
+		w.Header().Set("Location", orderPath(id))
+		return true, writeThing(w, r, http.StatusCreated, a)
+	})
+}
+
+// cameToNothing is the answer to an order that can't come any more to where it
+// was waited for.
+func (t *turn) cameToNothing(o *order.Order, wanted order.Status) error {
+	p := problemf(http.StatusConflict, "order %q is %s and can't be %s any more: %s", o.ID, o.Status, wanted, cmp.Or(o.Reason, "no reason was given"))
+	p.ID, p.Reason, p.Short = o.ID, o.Reason, o.Short
+	return t.withOrder(p, o)
+}

@@ -1,0 +1,916 @@
+package state
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/tidwall/btree"
+)
+
+// Indexes are second keys of a table's rows, kept in the same batch as the row:
+// on disk and in memory they are never ahead of it nor behind.
+type Indexes struct {
+	// Version names what Of does. Indexes of another version are built anew.
+	Version string
+	// Feeds says by index whether it also keeps which rows of a group changed at
+	// which offset. There are as many indexes as Feeds has elements, at most 256.
+	// Only a table that follows its changelog and is told of each record (At)
+	// keeps feeds.
+	Feeds []bool
+	// Of returns where a row is: each group of an index at most once.
+	Of func(key string, value []byte) []Place
+	// Settled is how long a record of the changelog is there before it may be
+	// compacted away. A hole between offsets that is not older is the end of a
+	// transaction; an older one may hide what a feed should know.
+	Settled time.Duration
+	// Touched is told of each group of a feed that a row is or was in, before the
+	// row's change shows. nil: nobody is told.
+	Touched func(index int, group string)
+	// Built is told why the indexes were built from the rows. nil: nobody is told.
+	Built func(why string, rows int)
+}
+
+// Place is where a row is in an index.
+type Place struct {
+	Index       int
+	Group, Sort string
+	// Mark is what a feed goes by: a row whose mark and place are what they were has
+	// not changed for those who follow it. 0: every write is a change.
+	Mark uint64
+}
+
+// Changed is a row of a group that changed, or left it.
+type Changed struct {
+	Key    string
+	Offset int64
+	At     int64 // in milliseconds, as the record says
+}
+
+// ErrGap means that a feed does not reach back that far.
+var ErrGap = errors.New("the feed does not reach back that far")
+
+// Of those that left a group, a feed knows the newest leftKept to
+// leftKept+leftSlack.
+const (
+	leftKept  = 1000
+	leftSlack = 200
+)
+
+// What the indexes of a table are made of, each under kindIndex and one more
+// byte. A group or sort is written so that the order of keys is that of (group,
+// sort, key), whatever bytes they have.
+const (
+	entryKind  = 'e' // index, group, sort, row key
+	feedKind   = 'f' // index, group, then one of the three below
+	placesKind = 'p' // row key: where the row is, and where its feed entries are
+
+	feedInfo = 'g' // how many have left, and the offset that the feed reaches back to
+	feedIn   = 'i' // offset, row key: of those in the group
+	feedLeft = 'l' // offset, row key: of those that left
+)
+
+// indexState is what a table knows about its indexes.
+type indexState struct {
+	Indexes
+	pending *btree.BTreeG[*item] // not on disk yet, by key
+	sums    sums                 // with what is pending
+	stored  sums                 // on disk
+	arrived int64                // the offset of the newest record, -1 for none
+	at      int64                // when it was written, in milliseconds
+	told    bool                 // At is called: the offsets are known
+}
+
+// sums say whether what is on disk is what was written: every key and value
+// counts, in any order.
+type sums struct {
+	count int64
+	sum   uint64
+	floor int64 // the offset that the feeds reach back to
+}
+
+// item is one key of the indexes that is not on disk yet. Once others see it, it
+// is never changed.
+type item struct {
+	key     string // after kindIndex
+	value   []byte
+	deleted bool
+	fresh   bool // nothing is on disk under that key
+	seq     uint64
+}
+
+func (i *item) size() int { return len(i.key) + len(i.value) + writeOverhead }
+
+func lessItem(a, b *item) bool { return a.key < b.key }
+
+func newPending() *btree.BTreeG[*item] {
+	return btree.NewBTreeGOptions(lessItem, btree.Options{NoLocks: true})
+}
+
+// KeepIndexes makes the table keep indexes from now on. It must come before the
+// table is read or written. Indexes on disk that are damaged, behind the rows
+// or of another version are built from the rows first, which blocks.
+func (t *Table) KeepIndexes(indexes Indexes) error {
+	t.flushMu.Lock()
+	defer t.flushMu.Unlock()
+	ix := &indexState{Indexes: indexes, pending: newPending(), arrived: -1, stored: sums{floor: -1}}
+	if t.stored.known {
+		ix.arrived = t.stored.offset
+		found, why, err := t.checkIndexes(indexes.Version)
+		if err != nil {
+			return err
+		}
+		if ix.stored = found; why != "" {
+			built, rows, err := t.buildIndexes(ix)
+			if err != nil {
+				return t.fail("building its indexes", err)
+			}
+			ix.stored = built
+			if indexes.Built != nil {
+				indexes.Built(why, rows)
+			}
+		}
+	}
+	ix.sums = ix.stored
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.indexes = ix
+	return nil
+}
+
+// checkIndexes returns the sums on disk, or why they can't be used.
+func (t *Table) checkIndexes(version string) (found sums, why string, err error) {
+	raw, err := t.read(t.indexMetaKey())
+	if err != nil {
+		return found, "", err
+	}
+	if raw == nil {
+		return found, "there are none", nil
+	}
+	offset, found, is, ok := decodeIndexMeta(raw)
+	switch {
+	case !ok:
+		return found, "they are damaged", nil
+	case is != version:
+		return found, "they are of another version", nil
+	case offset != t.stored.offset:
+		return found, "they are not those of the rows", nil
+	}
+	if err := t.db.enter(); err != nil {
+		return found, "", t.fail("reading its indexes", err)
+	}
+	defer t.db.leave()
+	prefix := t.prefix + string(kindIndex)
+	it, err := t.db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: after(prefix)})
+	if err != nil {
+		return found, "", t.fail("reading its indexes", err)
+	}
+	defer it.Close()
+	there := sums{floor: found.floor}
+	for valid := it.First(); valid; valid = it.Next() {
+		there.count++
+		there.sum += hash(it.Key()[len(prefix):], it.Value())
+	}
+	if err := it.Error(); err != nil {
+		return found, "", t.fail("reading its indexes", err)
+	}
+	if there != found {
+		return found, "they are damaged", nil
+	}
+	return found, "", nil
+}
+
+// buildIndexes makes the indexes on disk from the rows on disk. What changed
+// before is not known then. A crash in between leaves no sums.
+func (t *Table) buildIndexes(ix *indexState) (built sums, rows int, err error) {
+	if err := t.db.enter(); err != nil {
+		return built, 0, err
+	}
+	defer t.db.leave()
+	batch := t.db.pebble.NewBatch()
+	defer func() { batch.Close() }()
+	prefix := t.prefix + string(kindIndex)
+	if err := batch.DeleteRange([]byte(prefix), after(prefix), nil); err != nil {
+		return built, 0, err
+	}
+	if err := batch.Delete(t.indexMetaKey(), nil); err != nil {
+		return built, 0, err
+	}
+	built = sums{floor: t.stored.offset}
+	it, err := t.db.pebble.NewIter(&pebble.IterOptions{LowerBound: t.rowKey(""), UpperBound: after(t.prefix + string(kindRow))})
+	if err != nil {
+		return built, 0, err
+	}
+	defer it.Close()
+	put := func(key string, value []byte) error {
+		built.count++
+		built.sum += hash([]byte(key), value)
+		return batch.Set([]byte(prefix+key), value, nil)
+	}
+	skip := len(t.rowKey(""))
+	for valid := it.First(); valid; valid = it.Next() {
+		rows++
+		key := string(it.Key()[skip:])
+		var at []placed
+		for _, p := range ix.Of(key, slices.Clone(it.Value())) {
+			at = append(at, placed{Place: p, offset: -1})
+			if err := put(entryKey(p, key), nil); err != nil {
+				return built, rows, err
+			}
+		}
+		if len(at) > 0 {
+			if err := put(placesKey(key), encodePlaces(at)); err != nil {
+				return built, rows, err
+			}
+		}
+		if batch.Len() >= flushBytes {
+			if err := batch.Commit(pebble.NoSync); err != nil {
+				return built, rows, err
+			}
+			batch.Reset()
+		}
+	}
+	if err := it.Error(); err != nil {
+		return built, rows, err
+	}
+	if err := batch.Set(t.indexMetaKey(), built.encode(t.stored.offset, ix.Version), nil); err != nil {
+		return built, rows, err
+	}
+	return built, rows, batch.Commit(pebble.NoSync)
+}
+
+// At says which record of the changelog the writes that follow come from, and
+// when it was written.
+func (t *Table) At(offset int64, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ix := t.indexes
+	if ix == nil {
+		return
+	}
+	if offset > ix.arrived+1 && time.Since(at) >= ix.Settled {
+		ix.sums.floor = max(ix.sums.floor, offset-1)
+	}
+	ix.arrived, ix.at, ix.told = max(offset, ix.arrived), at.UnixMilli(), true
+}
+
+// index adds to a write what it changes in the indexes. It is called by the one
+// writer, without a lock.
+func (t *Table) index(w *write) error {
+	ix := t.indexes
+	raw, err := t.side(placesKey(w.key))
+	if err != nil {
+		return err
+	}
+	old, ok := decodePlaces(raw)
+	if !ok {
+		return t.fail("reading its indexes", fmt.Errorf("%w: the places of row %q", pebble.ErrCorruption, w.key))
+	}
+	var places []Place
+	if !w.deleted {
+		places = ix.Of(w.key, w.value)
+	}
+	offset := int64(-1)
+	if ix.told {
+		offset = ix.arrived
+	}
+	c := changes{w: w}
+	now := make([]placed, 0, len(places))
+	changed := len(old) != len(places)
+	for _, p := range places {
+		next := placed{Place: p, offset: -1}
+		i := slices.IndexFunc(old, func(o placed) bool { return o.Index == p.Index && o.Group == p.Group })
+		if i < 0 {
+			c.set(entryKey(p, w.key), nil, nil)
+		} else if old[i].Sort != p.Sort {
+			c.delete(entryKey(old[i].Place, w.key), nil)
+			c.set(entryKey(p, w.key), nil, nil)
+		}
+		if ix.Feeds[p.Index] && offset >= 0 {
+			if i >= 0 && p.Mark != 0 && old[i].Place == p {
+				next.offset = old[i].offset
+			} else {
+				next.offset = offset
+				if i < 0 || old[i].offset != offset {
+					c.set(feedKey(p, feedIn, offset, w.key), ix.time(), nil)
+					if i >= 0 && old[i].offset >= 0 {
+						c.delete(feedKey(p, feedIn, old[i].offset, w.key), nil)
+					}
+				}
+				ix.touch(p)
+			}
+		}
+		changed = changed || i < 0 || old[i] != next
+		now = append(now, next)
+	}
+	for _, o := range old {
+		if slices.ContainsFunc(places, func(p Place) bool { return p.Index == o.Index && p.Group == o.Group }) {
+			continue
+		}
+		changed = true
+		c.delete(entryKey(o.Place, w.key), nil)
+		if !ix.Feeds[o.Index] {
+			continue
+		}
+		if o.offset >= 0 {
+			c.delete(feedKey(o.Place, feedIn, o.offset, w.key), nil)
+		}
+		if offset >= 0 {
+			if err := t.leave(&c, o.Place, offset); err != nil {
+				return err
+			}
+		}
+		ix.touch(o.Place)
+	}
+	switch {
+	case !changed:
+	case len(now) == 0:
+		c.delete(placesKey(w.key), raw)
+	default:
+		c.set(placesKey(w.key), encodePlaces(now), raw)
+	}
+	return nil
+}
+
+func (ix *indexState) touch(p Place) {
+	if ix.Touched != nil {
+		ix.Touched(p.Index, p.Group)
+	}
+}
+
+func (ix *indexState) time() []byte { return binary.BigEndian.AppendUint64(nil, uint64(ix.at)) }
+
+// leave notes that the row has left a group, and forgets who left long before.
+func (t *Table) leave(c *changes, p Place, offset int64) error {
+	info := feedKey(p, feedInfo, 0, "")
+	raw, err := t.side(info)
+	if err != nil {
+		return err
+	}
+	count, floor := decodeFeedInfo(raw)
+	c.set(feedKey(p, feedLeft, offset, c.w.key), t.indexes.time(), nil)
+	if count++; count > leftKept+leftSlack {
+		it, err := t.sideIterator(feedKey(p, feedLeft, 0, ""), feedKey(p, feedLeft+1, 0, ""))
+		if err != nil {
+			return err
+		}
+		for ; count > leftKept && it.next(); count-- {
+			o, _, ok := cutOffset(it.key()[len(info):])
+			if !ok {
+				break
+			}
+			floor = max(floor, o)
+			c.delete(it.key(), nil)
+		}
+		if err := errors.Join(it.err(), it.close()); err != nil {
+			return t.fail("reading its feeds", err)
+		}
+	}
+	c.set(info, encodeFeedInfo(count, floor), raw)
+	return nil
+}
+
+// changes collects what one write changes in the indexes.
+type changes struct{ w *write }
+
+// set puts a value under a key; old is what was there, nil for nothing.
+func (c *changes) set(key string, value, old []byte) {
+	if value == nil {
+		value = []byte{}
+	}
+	isNew := old == nil
+	if !isNew {
+		c.w.sums.sum -= hash([]byte(key), old)
+		c.w.sums.count--
+	}
+	c.w.sums.sum += hash([]byte(key), value)
+	c.w.sums.count++
+	c.w.side = append(c.w.side, &item{key: key, value: value, fresh: isNew})
+}
+
+// delete removes a key; old is its value where that counts, see hash.
+func (c *changes) delete(key string, old []byte) {
+	c.w.sums.sum -= hash([]byte(key), old)
+	c.w.sums.count--
+	c.w.side = append(c.w.side, &item{key: key, deleted: true})
+}
+
+// buffer takes over what a write changes in the indexes. With t.mu held.
+func (ix *indexState) buffer(w *write, seq uint64) {
+	for _, i := range w.side {
+		i.seq = seq
+		if before, ok := ix.pending.Set(i); ok {
+			i.fresh = before.fresh
+		} else if i.deleted {
+			i.fresh = false
+		}
+	}
+	ix.sums.count += w.sums.count
+	ix.sums.sum += w.sums.sum
+	w.sums = ix.sums
+}
+
+// flush adds to a batch what n writes changed, up to a sequence number, and the
+// sums after them.
+func (ix *indexState) flush(t *Table, batch *pebble.Batch, n int, end uint64, offset int64) error {
+	key := []byte(t.prefix + string(kindIndex))
+	skip := len(key)
+	after := ix.stored
+	for i := range t.log[:n] {
+		w := &t.log[i]
+		after = w.sums
+		for _, s := range w.side {
+			newest, ok := ix.pending.Get(s)
+			if ok && newest.seq != s.seq && newest.seq < end || ok && newest.seq == s.seq && newest.deleted && newest.fresh {
+				continue // another one in this batch counts, or nothing is there to delete
+			}
+			key = append(key[:skip], s.key...)
+			var err error
+			if s.deleted {
+				err = batch.Delete(key, nil)
+			} else {
+				err = batch.Set(key, s.value, nil)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	after.floor = ix.sums.floor // one that is too high does no harm
+	return batch.Set(t.indexMetaKey(), after.encode(offset, ix.Version), nil)
+}
+
+// trim forgets what the first n writes changed, which is on disk now.
+func (ix *indexState) trim(log []write, n int, base uint64) {
+	if n > 0 {
+		ix.stored = log[n-1].sums
+	}
+	ix.stored.floor = ix.sums.floor
+	if n == len(log) {
+		ix.pending.Clear()
+		return
+	}
+	for i := range log[:n] {
+		for _, s := range log[i].side {
+			switch newest, ok := ix.pending.Get(s); {
+			case !ok:
+			case newest.seq < base:
+				ix.pending.Delete(newest)
+			case newest.fresh:
+				again := *newest
+				again.fresh = false
+				ix.pending.Set(&again)
+			}
+		}
+	}
+}
+
+// forget drops what is not on disk.
+func (ix *indexState) forget(stored position) {
+	ix.pending.Clear()
+	ix.sums = ix.stored
+	ix.arrived = -1
+	if stored.known {
+		ix.arrived = stored.offset
+	}
+}
+
+// side returns what is under a key of the indexes, nil when there is nothing.
+func (t *Table) side(key string) ([]byte, error) {
+	t.mu.RLock()
+	i, ok := t.indexes.pending.Get(&item{key: key})
+	t.mu.RUnlock()
+	if ok {
+		return i.value, nil
+	}
+	return t.read([]byte(t.prefix + string(kindIndex) + key))
+}
+
+var errNoIndexes = errors.New("it keeps no indexes")
+
+// Entries walks over a group of an index. For one goroutine; it must be
+// released.
+type Entries struct {
+	it   *sideIterator
+	skip int // length of a key before the sort
+	sort string
+	key  string
+}
+
+// Scan returns the entries of a group in the order of their sort and key, those
+// after one of them, as they are now. after says whether there is one.
+func (t *Table) Scan(index int, group string, after bool, sort, key string) (*Entries, error) {
+	prefix := groupKey(entryKind, index, group)
+	from := prefix
+	if after {
+		from = entryKey(Place{Index: index, Group: group, Sort: sort}, key) + "\x00"
+	}
+	it, err := t.sideIterator(from, string(appendUnending(groupKeyOpen(entryKind, index, group))))
+	if err != nil {
+		return nil, err
+	}
+	return &Entries{it: it, skip: len(prefix)}, nil
+}
+
+// Next moves to the next entry.
+func (e *Entries) Next() bool {
+	if !e.it.next() {
+		return false
+	}
+	var ok bool
+	e.sort, e.key, ok = cutText(e.it.key()[e.skip:])
+	if !ok {
+		e.it.broken = fmt.Errorf("%w: an entry of its indexes", pebble.ErrCorruption)
+	}
+	return ok
+}
+
+// Sort returns the entry's sort, Key the key of its row.
+func (e *Entries) Sort() string { return e.sort }
+
+// Key returns the key of the entry's row.
+func (e *Entries) Key() string { return e.key }
+
+// Err returns the error that ended the walk early, if one did.
+func (e *Entries) Err() error {
+	if err := e.it.err(); err != nil {
+		return e.it.table.fail("reading its indexes", err)
+	}
+	return nil
+}
+
+// Release gives back what the walk holds.
+func (e *Entries) Release() { _ = e.it.close() }
+
+// Groups calls fn with the groups of an index that begin with prefix and have
+// an entry, in their order, until it returns false.
+func (t *Table) Groups(index int, prefix string, fn func(group string) bool) error {
+	from := groupKeyOpen(entryKind, index, prefix)
+	it, err := t.sideIterator(from, string(after(string([]byte{entryKind, byte(index)}))))
+	if err != nil {
+		return err
+	}
+	defer it.close()
+	for it.next() {
+		group, _, ok := cutText(it.key()[2:])
+		if !ok {
+			return t.fail("reading its indexes", fmt.Errorf("%w: an entry of its indexes", pebble.ErrCorruption))
+		}
+		if !strings.HasPrefix(group, prefix) || !fn(group) {
+			break
+		}
+		it.seek(string(appendUnending(groupKeyOpen(entryKind, index, group))))
+	}
+	if err := it.err(); err != nil {
+		return t.fail("reading its indexes", err)
+	}
+	return nil
+}
+
+// Changes returns the rows of a group that changed or left it after an offset,
+// up to another one, oldest first, each once. ErrGap: not all of them are known.
+func (t *Table) Changes(index int, group string, since, upTo int64) ([]Changed, error) {
+	p := Place{Index: index, Group: group}
+	info := feedKey(p, feedInfo, 0, "")
+	it, err := t.sideIterator(info, feedKey(p, feedLeft+1, 0, ""))
+	if err != nil {
+		return nil, err
+	}
+	defer it.close()
+	t.mu.RLock()
+	floor := t.indexes.sums.floor
+	t.mu.RUnlock()
+	var found []Changed
+	newest := map[string]int{}
+	for _, kind := range []byte{feedInfo, feedIn, feedLeft} {
+		if kind == feedInfo {
+			it.seek(info)
+		} else {
+			it.seek(feedKey(p, kind, since+1, ""))
+		}
+		for it.next() {
+			rest := it.key()[len(info)-1:]
+			if rest[0] != kind {
+				break
+			}
+			if kind == feedInfo {
+				_, own := decodeFeedInfo(it.value())
+				floor = max(floor, own)
+				break
+			}
+			offset, key, ok := cutOffset(rest[1:])
+			if !ok || len(it.value()) != 8 {
+				return nil, t.fail("reading its feeds", fmt.Errorf("%w: an entry of its feeds", pebble.ErrCorruption))
+			}
+			if offset > upTo {
+				break
+			}
+			c := Changed{Key: key, Offset: offset, At: int64(binary.BigEndian.Uint64(it.value()))}
+			if i, ok := newest[key]; !ok {
+				newest[key] = len(found)
+				found = append(found, c)
+			} else if found[i].Offset < offset {
+				found[i] = c
+			}
+		}
+	}
+	if err := it.err(); err != nil {
+		return nil, t.fail("reading its feeds", err)
+	}
+	if since < floor {
+		return nil, ErrGap
+	}
+	slices.SortFunc(found, func(a, b Changed) int { return cmp.Compare(a.Offset, b.Offset) })
+	return found, nil
+}
+
+// sideIterator merges what is pending over what is on disk, as both are now.
+type sideIterator struct {
+	table  *Table
+	rows   []*item
+	at     int
+	disk   *pebble.Iterator
+	skip   int
+	begun  bool
+	fresh  bool // positioned on something that next has not shown
+	mem    bool
+	onDisk bool
+	broken error
+}
+
+func (t *Table) sideIterator(from, to string) (*sideIterator, error) {
+	prefix := t.prefix + string(kindIndex)
+	if err := t.db.enter(); err != nil {
+		return nil, t.fail("reading its indexes", err)
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.indexes == nil {
+		t.db.leave()
+		return nil, t.fail("reading its indexes", errNoIndexes)
+	}
+	disk, err := t.db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix + from), UpperBound: []byte(prefix + to)})
+	if err != nil {
+		t.db.leave()
+		return nil, t.fail("reading its indexes", err)
+	}
+	it := &sideIterator{table: t, disk: disk, skip: len(prefix)}
+	t.indexes.pending.Ascend(&item{key: from}, func(i *item) bool {
+		if i.key >= to {
+			return false
+		}
+		it.rows = append(it.rows, i)
+		return true
+	})
+	return it, nil
+}
+
+func (it *sideIterator) next() bool {
+	switch {
+	case it.fresh:
+		it.fresh = false
+		return it.mem || it.onDisk
+	case !it.begun:
+		it.begun = true
+		it.disk.First()
+	default:
+		it.step()
+	}
+	return it.settle()
+}
+
+// seek makes next move to the first key that is not below one.
+func (it *sideIterator) seek(key string) {
+	it.begun = true
+	it.at, _ = slices.BinarySearchFunc(it.rows, key, func(i *item, k string) int { return cmp.Compare(i.key, k) })
+	it.disk.SeekGE([]byte(it.table.prefix + string(kindIndex) + key))
+	it.settle()
+	it.fresh = true
+}
+
+func (it *sideIterator) step() {
+	if it.mem {
+		it.at++
+	}
+	if it.onDisk {
+		it.disk.Next()
+	}
+}
+
+func (it *sideIterator) settle() bool {
+	for {
+		it.mem, it.onDisk = it.at < len(it.rows), it.disk.Valid()
+		if it.disk.Error() != nil {
+			it.mem, it.onDisk = false, false
+			return false
+		}
+		if it.mem && it.onDisk {
+			order := cmp.Compare(it.rows[it.at].key, string(it.disk.Key()[it.skip:]))
+			it.mem, it.onDisk = order <= 0, order >= 0
+		}
+		if !it.mem || !it.rows[it.at].deleted {
+			return it.mem || it.onDisk
+		}
+		it.step()
+	}
+}
+
+func (it *sideIterator) key() string {
+	if it.mem {
+		return it.rows[it.at].key
+	}
+	return string(it.disk.Key()[it.skip:])
+}
+
+// value is valid until the next move.
+func (it *sideIterator) value() []byte {
+	if it.mem {
+		return it.rows[it.at].value
+	}
+	return it.disk.Value()
+}
+
+func (it *sideIterator) err() error { return cmp.Or(it.broken, it.disk.Error()) }
+
+func (it *sideIterator) close() error {
+	if it.disk == nil {
+		return nil
+	}
+	err := it.disk.Close()
+	it.disk = nil
+	it.table.db.leave()
+	return err
+}
+
+// placed is a place of a row, and at which offset its feed has it, -1 for none.
+type placed struct {
+	Place
+	offset int64
+}
+
+func encodePlaces(at []placed) []byte {
+	b := binary.AppendUvarint(nil, uint64(len(at)))
+	for _, p := range at {
+		b = append(b, byte(p.Index))
+		b = append(binary.AppendUvarint(b, uint64(len(p.Group))), p.Group...)
+		b = append(binary.AppendUvarint(b, uint64(len(p.Sort))), p.Sort...)
+		b = binary.AppendUvarint(b, uint64(p.offset+1))
+		b = binary.AppendUvarint(b, p.Mark)
+	}
+	return b
+}
+
+func decodePlaces(b []byte) (at []placed, ok bool) {
+	if b == nil {
+		return nil, true
+	}
+	number := func() uint64 {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			ok = false
+			return 0
+		}
+		b = b[size:]
+		return n
+	}
+	text := func() string {
+		n := number()
+		if uint64(len(b)) < n {
+			ok = false
+			return ""
+		}
+		s := string(b[:n])
+		b = b[n:]
+		return s
+	}
+	ok = true
+	for n := number(); ok && n > 0; n-- {
+		var p placed
+		if len(b) == 0 {
+			return nil, false
+		}
+		p.Index, b = int(b[0]), b[1:]
+		p.Group, p.Sort = text(), text()
+		p.offset = int64(number()) - 1
+		p.Mark = number()
+		at = append(at, p)
+	}
+	return at, ok && len(b) == 0
+}
+
+func encodeFeedInfo(count int, floor int64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(nil, uint64(count)), uint64(floor+1))
+}
+
+func decodeFeedInfo(b []byte) (count int, floor int64) {
+	n, size := binary.Uvarint(b)
+	f, _ := binary.Uvarint(b[max(0, min(size, len(b))):])
+	return int(n), int64(f) - 1
+}
+
+func (s sums) encode(offset int64, version string) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(offset))
+	b = binary.BigEndian.AppendUint64(b, uint64(s.count))
+	b = binary.BigEndian.AppendUint64(b, s.sum)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.floor))
+	return append(b, version...)
+}
+
+func decodeIndexMeta(b []byte) (offset int64, s sums, version string, ok bool) {
+	if len(b) < 32 {
+		return 0, s, "", false
+	}
+	n := func(i int) uint64 { return binary.BigEndian.Uint64(b[8*i:]) }
+	return int64(n(0)), sums{int64(n(1)), n(2), int64(n(3))}, string(b[32:]), true
+}
+
+// hash is what a key and its value add to the sums. Of feeds, only keys count:
+// their values are not known any more when they are deleted.
+func hash(key, value []byte) uint64 {
+	if key[0] == feedKind {
+		return xxhash.Sum64(key)
+	}
+	return xxhash.Sum64(key) + 31*xxhash.Sum64(value)
+}
+
+func entryKey(p Place, key string) string {
+	b := make([]byte, 0, 2+len(p.Group)+2+len(p.Sort)+2+len(key)+8)
+	b = appendText(append(b, entryKind, byte(p.Index)), p.Group)
+	return string(append(appendText(b, p.Sort), key...))
+}
+
+func feedKey(p Place, kind byte, offset int64, key string) string {
+	b := append(appendText([]byte{feedKind, byte(p.Index)}, p.Group), kind)
+	if kind == feedInfo {
+		return string(b)
+	}
+	return string(append(binary.BigEndian.AppendUint64(b, uint64(offset)), key...))
+}
+
+func placesKey(key string) string { return string(placesKind) + key }
+
+// groupKey is what all keys of a group begin with.
+func groupKey(kind byte, index int, group string) string {
+	return string(appendText([]byte{kind, byte(index)}, group))
+}
+
+// groupKeyOpen is groupKey without the end of the group.
+func groupKeyOpen(kind byte, index int, group string) string {
+	return string(appendBytes([]byte{kind, byte(index)}, group))
+}
+
+// Texts are written with an end that no longer text of the same beginning has:
+// NUL 1, and a NUL within is NUL 255.
+func appendText(b []byte, s string) []byte { return append(appendBytes(b, s), 0, 1) }
+
+// appendUnending makes what is behind all keys of a group.
+func appendUnending(open string) []byte { return append([]byte(open), 0, 2) }
+
+func appendBytes(b []byte, s string) []byte {
+	for {
+		before, behind, found := strings.Cut(s, "\x00")
+		b = append(b, before...)
+		if !found {
+			return b
+		}
+		b = append(b, 0, 255)
+		s = behind
+	}
+}
+
+// cutText returns the text that a key begins with, and the rest.
+func cutText(key string) (text, rest string, ok bool) {
+	for from := 0; ; {
+		i := strings.IndexByte(key[from:], 0)
+		if i < 0 || from+i+1 >= len(key) {
+			return "", "", false
+		}
+		switch i += from; key[i+1] {
+		case 1:
+			text = key[:i]
+			if strings.Contains(text, "\x00") {
+				text = strings.ReplaceAll(text, "\x00\xff", "\x00")
+			}
+			return text, key[i+2:], true
+		case 255:
+			from = i + 2
+		default:
+			return "", "", false
+		}
+	}
+}
+
+func cutOffset(rest string) (offset int64, key string, ok bool) {
+	if len(rest) < 8 {
+		return 0, "", false
+	}
+	return int64(binary.BigEndian.Uint64([]byte(rest[:8]))), rest[8:], true
+}
+
+func (t *Table) indexMetaKey() []byte { return append([]byte(t.prefix), kindIndexMeta) }
