@@ -55,6 +55,10 @@ type Deps struct {
 	// Ready says what the process still waits for beside the views, such as its
 	// processors. Nil where it runs none.
 	Ready func() error
+	// Engine is what GET /v1/engine tells of this process.
+	Engine Engine
+	// DeadLetters are listed and put back for the operator; nil where they can't be.
+	DeadLetters DeadLetters
 	// Damaged says why no command may be taken now, such as topics that are not as
 	// they should be, and what to do; nil is never.
 	Damaged func() error
@@ -192,6 +196,10 @@ func (s *server) routes() []route {
 		{get, "/v1/users/{id}/messages?limit&cursor", s.userMessages},
 		{get, "/v1/foods?storeId&limit&cursor", s.listFoods},
 		{get, "/v1/foods/{product}?limit&cursor", s.getFood},
+
+		{get, "/v1/engine", s.engine},
+		{get, "/v1/dead-letters?group&topic&key&error&since&limit&cursor", s.listDeadLetters},
+		{post, "/v1/dead-letters/{partition}/{offset}/replay", s.replayDeadLetter},
 
 		{get, "/healthz", s.healthz},
 		{get, "/readyz", s.readyz},

@@ -100,8 +100,11 @@ func TestAPI_Read(t *testing.T) {
 			{"type":"paid","id":"o-1/2/customer","at":"2026-01-01T00:00:01.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"paid","message":"second"},
 			{"type":"accepted","id":"o-1/3/customer","at":"2026-01-01T00:00:01.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"accepted","message":"third"},
 			{"type":"placed","id":"o-1/1/customer","at":"2026-01-01T00:00:00.000Z","recipient":"u-1","audience":"customer","orderId":"o-1","status":"placed","message":"first"}]}`},
-		{"/v1/foods", `{"foods":[{"product":"p-1","orders":3,"quantity":7},{"product":"p-2","orders":1,"quantity":1}]}`},
-		{"/v1/foods/p-1", `{"product":"p-1","orders":3,"quantity":7}`},
+		{"/v1/foods", `{"foods":[{"product":"p-1","storeId":"s-1","name":"Bibimbap","orders":3,"quantity":7},{"product":"p-2","storeId":"s-1","orders":1,"quantity":1},
+			{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods?storeId=s-7", `{"foods":[{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods/p-1", `{"foods":[{"product":"p-1","storeId":"s-1","name":"Bibimbap","orders":3,"quantity":7},{"product":"p-1","storeId":"s-7","orders":0,"quantity":0}]}`},
+		{"/v1/foods/p-9", `{"foods":[]}`},
 	} {
 		t.Run(c.path, func(t *testing.T) {
 			f := rush(t)
@@ -194,7 +197,6 @@ func TestAPI_ReadOfNothing(t *testing.T) {
 		"/v1/stores/s-9/products/p-1":  `store "s-9" is not registered`,
 		"/v1/stores/s-1/products/p-9":  `store "s-1" has no product "p-9": PUT /v1/stores/s-1/products/p-9`,
 		"/v1/riders/r-2":               `rider "r-2" is not known`, // a row that only remembers refusals
-		"/v1/foods/p-9":                `food "p-9" has not been ordered yet`,
 		"/v1/nothing":                  "there is nothing at /v1/nothing",
 		"/v1/orders/":                  "there is nothing at",
 		"//v1/orders":                  "there is nothing at",
@@ -403,7 +405,7 @@ func TestAPI_Pages(t *testing.T) {
 		require.Equal(t, [][]string{{"o-1/2/customer", "o-1/3/customer"}, {"o-1/1/customer"}}, fill(t).follow("/v1/users/u-1/messages?limit=2", "messages", "id", nil))
 	})
 	t.Run("Foods", func(t *testing.T) {
-		require.Equal(t, [][]string{{"p-1"}, {"p-2"}}, fill(t).follow("/v1/foods?limit=1", "foods", "product", nil))
+		require.Equal(t, [][]string{{"p-1"}, {"p-2"}, {"p-1"}}, fill(t).follow("/v1/foods?limit=1", "foods", "product", nil))
 	})
 	t.Run("Products", func(t *testing.T) {
 		f := fill(t)

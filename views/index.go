@@ -72,6 +72,19 @@ func (c Cursor) IsZero() bool { return len(c.offsets) == 0 }
 // Equal reports whether both say the same.
 func (c Cursor) Equal(d Cursor) bool { return c.topic == d.topic && slices.Equal(c.offsets, d.offsets) }
 
+// Reaches reports whether all that d has seen was seen. Those of two topics never do.
+func (c Cursor) Reaches(d Cursor) bool {
+	if c.topic != d.topic || len(c.offsets) != len(d.offsets) {
+		return false
+	}
+	for i, o := range d.offsets {
+		if c.offsets[i] < o {
+			return false
+		}
+	}
+	return true
+}
+
 // String returns the cursor as text for ParseCursor.
 func (c Cursor) String() string {
 	if c.IsZero() {

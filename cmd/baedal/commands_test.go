@@ -185,13 +185,16 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 	at := served.says(&served.err, serving)
 	answers(t, "GET", at, "/readyz", "", 200)
 	answers(t, "GET", pprof, "/debug/pprof/", "", 200)
-	answers(t, "POST", at, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 202)
+	answers(t, "POST", at, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 201)
 	require.Contains(t, answers(t, "GET", at, "/v1/orders/mine", "", 200), "nowhere")
 
 	// load and replay
 	var loaded struct{ Orders, Placed, Unfinished int }
 	report := p.ok(on([]string{"load"}, "--format", "json", "--orders", "20", "--duration", "20s", "--rate", "100", "--in-flight", "15", "--stores", "4", "--areas", "2", "--riders", "4",
 		"--capacity", "5", "--cooking-time", "10ms", "--manual-share", "0.5", "--cancel-rate", "0.1", "--warm-up", "1ms", "--timeout", "30s")...)
+	require.NoError(t, json.Unmarshal([]byte(report), &loaded), report)
+	require.Zero(t, loaded.Unfinished, report)
+	report = p.ok(on([]string{"load"}, "--format", "json", "--over-http", "http://"+at, "--orders", "20", "--in-flight", "10", "--stores", "2", "--riders", "4")...)
 	require.NoError(t, json.Unmarshal([]byte(report), &loaded), report)
 	require.Zero(t, loaded.Unfinished, report)
 	report = p.ok(on([]string{"replay", filepath.Join("..", "..", "sim", "testdata", "day")}, "--format", "json", "--speed", "3000")...)

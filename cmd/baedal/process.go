@@ -24,6 +24,7 @@ import (
 
 	"baedal/api"
 	"baedal/broker"
+	"baedal/deadletters"
 	"baedal/internal/machine"
 	"baedal/processors"
 	"baedal/state"
@@ -209,7 +210,8 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		}
 		serve(api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Verdicts: tables.Verdicts, Consumed: consumed.Wait,
 			Ready: ready, Damaged: cfg.Watch.Err, AsyncAPI: asyncAPI, Manners: api.Manners{Origins: p.corsOrigins, Rate: p.httpRate},
-			Metrics: p.registry, Registerer: p.registry, Logger: p.log}))
+			Engine:      api.Engine{Version: thisBuild().Version, Prefix: p.prefix, Partitions: p.partitions, Guarantee: string(cfg.Guarantee), Groups: p.runs, Started: time.Now()},
+			DeadLetters: deadletters.NewOffice(p.catalog, p.brokers), Metrics: p.registry, Registerer: p.registry, Logger: p.log}))
 	} else if p.server != nil {
 		serve(p.health(engine))
 	}

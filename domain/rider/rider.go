@@ -11,11 +11,11 @@ import (
 	"baedal/domain/dispatch"
 )
 
-// What a rider's row remembers of commands, for domain.RefusedFor and within
-// these bytes; refusals within domain.MaxRefusedBytes. A command that comes again
-// beyond that is taken for a new one. The row is written with each command, so
-// this is some 40 commands: an hour of a busy rider. A location update does no
-// harm when it comes again.
+// What a rider's row remembers of commands, in bytes: some 40 of them, which is
+// an hour of a busy rider, and 16 location updates, which do no harm when they
+// come again. The row is written with each command, so it is not more. Refusals
+// are remembered beside them, for domain.RefusedFor and within
+// domain.MaxRefusedBytes. What comes again beyond that is taken for a new command.
 const (
 	MaxAcceptedBytes = 2_500
 	MaxMoveBytes     = 700
@@ -24,7 +24,7 @@ const (
 	KeepInHand = 64 // deliveries: more than any area gives
 )
 
-var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
+var remembers = decided.Bounds{Always: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
 
 // TellMetres is how far a rider moves before dispatch is told.
 const TellMetres = 200
@@ -336,7 +336,7 @@ func (t *turn) move(c *Command, n domain.Name) {
 	}
 	t.out.Changed = true
 	t.Moves = append(t.Moves, Moved{dispatch.MarkOf(n.ID), n.Mark, t.now, t.Version})
-	t.Moves = decided.Trim(t.Moves, t.now, decided.Bounds{Accepted: MaxMoveBytes}, (*Moved).weigh)
+	t.Moves = decided.Trim(t.Moves, t.now, decided.Bounds{Always: MaxMoveBytes}, (*Moved).weigh)
 	t.say(n, c.Verdict, domain.Refusal{}, t.Version, t.now)
 	if !newer || t.Area == "" || t.Told != nil && dispatch.Metres(*t.Told, *t.Place) <= TellMetres {
 		return
@@ -371,10 +371,12 @@ func (t *turn) forward(c *Command, n domain.Name) {
 	t.send(c, n, a)
 }
 
+// send forwards a command. It says no time, so that it is the same message also
+// when it comes again that late that it is not remembered any more.
 func (t *turn) send(c *Command, n domain.Name, a Answer) {
 	kind := toDispatch[c.Type]
 	t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
-		Meta: domain.Meta{Type: kind, ID: dispatch.CommandID(t.ID, kind, n), At: a.At},
+		Meta: domain.Meta{Type: kind, ID: dispatch.CommandID(t.ID, kind, n)},
 		Area: a.Area, RiderID: t.ID, OrderID: c.OrderID, CommandID: n.ID, Digest: n.Digest, Mark: n.Mark, Verdict: c.Verdict,
 	})
 }
