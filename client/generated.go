@@ -606,8 +606,19 @@ type Bare struct {
 // Board defines model for Board.
 type Board struct {
 	// Orders By status; a status without orders is left out.
-	Orders  map[string][]BoardOrder `json:"orders"`
-	StoreID AnyID                   `json:"storeId"`
+	Orders struct {
+		Accepted        *[]BoardOrder `json:"accepted,omitempty"`
+		Assigned        *[]BoardOrder `json:"assigned,omitempty"`
+		Cooking         *[]BoardOrder `json:"cooking,omitempty"`
+		Delivered       *[]BoardOrder `json:"delivered,omitempty"`
+		Paid            *[]BoardOrder `json:"paid,omitempty"`
+		Paying          *[]BoardOrder `json:"paying,omitempty"`
+		PickedUp        *[]BoardOrder `json:"picked_up,omitempty"`
+		Placed          *[]BoardOrder `json:"placed,omitempty"`
+		Ready           *[]BoardOrder `json:"ready,omitempty"`
+		RefundRequested *[]BoardOrder `json:"refund_requested,omitempty"`
+	} `json:"orders"`
+	StoreID AnyID `json:"storeId"`
 }
 
 // BoardOrder An order as its store sees it.
@@ -718,6 +729,12 @@ type DeadLetter struct {
 	Partition int    `json:"partition"`
 }
 
+// DeadLetterPage defines model for DeadLetterPage.
+type DeadLetterPage struct {
+	Cursor      *string  `json:"cursor,omitempty"`
+	DeadLetters []Letter `json:"deadLetters"`
+}
+
 // Deadline Until when the order waits in its status, and what happens then.
 type Deadline struct {
 	At   Time   `json:"at"`
@@ -775,6 +792,27 @@ type DenyRefund struct {
 //
 // Example: 15m
 type Duration = string
+
+// Engine defines model for Engine.
+type Engine struct {
+	// Groups That run in this process.
+	Groups     []string `json:"groups"`
+	Guarantee  string   `json:"guarantee"`
+	Partitions int      `json:"partitions"`
+
+	// Prefix Of the names of all topics and groups.
+	Prefix string `json:"prefix"`
+
+	// Problem Why no command is taken.
+	Problem *string `json:"problem,omitempty"`
+
+	// Processors What they wait for.
+	Processors *string     `json:"processors,omitempty"`
+	Ready      bool        `json:"ready"`
+	StartedAt  *Time       `json:"startedAt,omitempty"`
+	Version    string      `json:"version"`
+	Views      []ViewState `json:"views"`
+}
 
 // Entry defines model for Entry.
 type Entry struct {
@@ -843,6 +881,32 @@ type ID = string
 
 // Lat Example: 37.5
 type Lat = float64
+
+// Letter A message that no rule could be applied to.
+type Letter struct {
+	At    Time    `json:"at"`
+	Error string  `json:"error"`
+	Group *string `json:"group,omitempty"`
+
+	// ID PARTITION/OFFSET.
+	ID  string  `json:"id"`
+	Key *string `json:"key,omitempty"`
+
+	// KeyBase64 Of a key that is no UTF-8.
+	KeyBase64  *string `json:"keyBase64,omitempty"`
+	ReplayedAt *Time   `json:"replayedAt,omitempty"`
+
+	// Size Of its value in bytes.
+	Size   int64         `json:"size"`
+	Source *LetterSource `json:"source,omitempty"`
+}
+
+// LetterSource defines model for LetterSource.
+type LetterSource struct {
+	Offset    int64  `json:"offset"`
+	Partition int    `json:"partition"`
+	Topic     string `json:"topic"`
+}
 
 // Line defines model for Line.
 type Line struct {
@@ -1166,20 +1230,9 @@ type Quantity struct {
 // Readiness defines model for Readiness.
 type Readiness struct {
 	// Processors What they wait for.
-	Processors *string `json:"processors,omitempty"`
-	Ready      bool    `json:"ready"`
-	Views      []struct {
-		// Applied Records of the changelog that the view is past.
-		Applied int64 `json:"applied"`
-
-		// Newest Records of the changelog that there are.
-		Newest      int64   `json:"newest"`
-		Problem     *string `json:"problem,omitempty"`
-		Ready       bool    `json:"ready"`
-		StalenessMs *int64  `json:"stalenessMs,omitempty"`
-		Table       string  `json:"table"`
-		View        string  `json:"view"`
-	} `json:"views"`
+	Processors *string     `json:"processors,omitempty"`
+	Ready      bool        `json:"ready"`
+	Views      []ViewState `json:"views"`
 }
 
 // Register Example: {"area":"gangnam","autoAccept":true,"cookingTime":"15m","lat":37.5,"lon":127.03,"name":"Mine"}
@@ -1208,6 +1261,12 @@ type RejectOrder struct {
 	// ID Names the command, so that it is safe to repeat; it goes before `Idempotency-Key`.
 	ID     *CommandID `json:"id,omitempty"`
 	Reason *string    `json:"reason,omitempty"`
+}
+
+// Replayed defines model for Replayed.
+type Replayed struct {
+	ID string       `json:"id"`
+	To LetterSource `json:"to"`
 }
 
 // RequestRefund Example: {"photoUrl":"https://photos.example/1.jpg","reason":"cold","userId":"u-1","wish":"refund"}
@@ -1359,11 +1418,25 @@ type Time = time.Time
 // Version defines model for Version.
 type Version = int
 
+// ViewState defines model for ViewState.
+type ViewState struct {
+	// Applied Records of the changelog that the view is past.
+	Applied int64 `json:"applied"`
+
+	// Newest Records of the changelog that there are.
+	Newest      int64   `json:"newest"`
+	Problem     *string `json:"problem,omitempty"`
+	Ready       bool    `json:"ready"`
+	StalenessMs *int64  `json:"stalenessMs,omitempty"`
+	Table       string  `json:"table"`
+	View        string  `json:"view"`
+}
+
 // Wish defines model for Wish.
 type Wish string
 
 // After defines model for After.
-type After = int
+type After = int64
 
 // AreaFilter defines model for AreaFilter.
 type AreaFilter = ID
@@ -1400,6 +1473,27 @@ type Key = ID
 
 // LastEventQuery defines model for LastEvent.
 type LastEventQuery = string
+
+// LetterError defines model for LetterError.
+type LetterError = string
+
+// LetterGroup defines model for LetterGroup.
+type LetterGroup = string
+
+// LetterKey defines model for LetterKey.
+type LetterKey = string
+
+// LetterOffset defines model for LetterOffset.
+type LetterOffset = int64
+
+// LetterPartition defines model for LetterPartition.
+type LetterPartition = int
+
+// LetterSince Example: 2h
+type LetterSince = string
+
+// LetterTopic defines model for LetterTopic.
+type LetterTopic = string
 
 // Limit defines model for Limit.
 type Limit = int
@@ -1551,6 +1645,33 @@ type GetCommandParams struct {
 // GetCommandParamsStream defines parameters for GetCommand.
 type GetCommandParamsStream string
 
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Group Only of this group.
+	Group *LetterGroup `form:"group,omitempty" json:"group,omitempty"`
+
+	// Topic Only from this topic.
+	Topic *LetterTopic `form:"topic,omitempty" json:"topic,omitempty"`
+
+	// Key Only with this key.
+	Key *LetterKey `form:"key,omitempty" json:"key,omitempty"`
+
+	// Error Only those whose error holds this.
+	Error *LetterError `form:"error,omitempty" json:"error,omitempty"`
+
+	// Since Only those that were buried since this time, or in this duration.
+	Since *LetterSince `form:"since,omitempty" json:"since,omitempty"`
+
+	// Limit How many there are on a page at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The cursor of the page before. Opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The ETag of an answer that the client has; 304 when it is the same still.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // ListFoodsParams defines parameters for ListFoods.
 type ListFoodsParams struct {
 	// StoreID Only of this store.
@@ -1646,7 +1767,7 @@ type AcceptOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1658,7 +1779,7 @@ type ApproveRefundParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1670,7 +1791,7 @@ type CancelOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1682,7 +1803,7 @@ type ConfirmOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1694,7 +1815,7 @@ type DenyRefundParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1715,7 +1836,7 @@ type FinishCookingParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1727,7 +1848,7 @@ type PostponeOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1739,7 +1860,7 @@ type RejectOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1751,7 +1872,7 @@ type RequestRefundParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1763,7 +1884,7 @@ type ResolveOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1775,7 +1896,7 @@ type StartCookingParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1817,7 +1938,7 @@ type ClaimParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1829,7 +1950,7 @@ type DeclineParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1841,7 +1962,7 @@ type DeliveredParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1862,7 +1983,7 @@ type MoveParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1874,7 +1995,7 @@ type GoOfflineParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1886,7 +2007,7 @@ type GoOnlineParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1898,7 +2019,7 @@ type PickedUpParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1928,7 +2049,7 @@ type UnregisterStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1946,7 +2067,7 @@ type ChangeStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1958,7 +2079,7 @@ type RegisterStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1970,7 +2091,7 @@ type CloseStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1991,7 +2112,7 @@ type OpenStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2009,7 +2130,7 @@ type PauseStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2033,7 +2154,7 @@ type RemoveProductParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2051,7 +2172,7 @@ type ChangeProductParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2063,7 +2184,7 @@ type PutProductParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2075,7 +2196,7 @@ type AddStockParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2087,7 +2208,7 @@ type RemoveStockParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2099,7 +2220,7 @@ type SoldOutParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2111,7 +2232,7 @@ type SlowStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2398,6 +2519,21 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 	GetCommand(ctx context.Context, id CommandName, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDeadLetters Messages that no rule could be applied to, newest first
+	//
+	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
+	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayDeadLetter Put a message back to where it came from, once
+	//
+	// Corresponds with POST /v1/dead-letters/{partition}/{offset}/replay (the `ReplayDeadLetter` operationId).
+	ReplayDeadLetter(ctx context.Context, partition LetterPartition, offset LetterOffset, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEngine What this process is and how far it has come
+	//
+	// Corresponds with GET /v1/engine (the `GetEngine` operationId).
+	GetEngine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListFoods How often each food was ordered
 	//
@@ -2768,7 +2904,7 @@ type ClientInterface interface {
 
 	// RegisterStoreWithBody Register a store, or replace its settings
 	//
-	// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+	// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2777,7 +2913,7 @@ type ClientInterface interface {
 
 	// RegisterStore Register a store, or replace its settings
 	//
-	// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+	// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2873,12 +3009,16 @@ type ClientInterface interface {
 
 	// PutProductWithBody Put a product on the menu, or replace its name and price
 	//
+	// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/stores/{id}/products/{product} (the `PutProduct` operationId).
 	PutProductWithBody(ctx context.Context, id StoreID, product ProductID, params *PutProductParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutProduct Put a product on the menu, or replace its name and price
+	//
+	// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3189,6 +3329,51 @@ func (c *Client) GetAreaRiders(ctx context.Context, id AreaID, params *GetAreaRi
 // Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 func (c *Client) GetCommand(ctx context.Context, id CommandName, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCommandRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeadLetters Messages that no rule could be applied to, newest first
+//
+// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
+func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayDeadLetter Put a message back to where it came from, once
+//
+// Corresponds with POST /v1/dead-letters/{partition}/{offset}/replay (the `ReplayDeadLetter` operationId).
+func (c *Client) ReplayDeadLetter(ctx context.Context, partition LetterPartition, offset LetterOffset, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayDeadLetterRequest(c.Server, partition, offset)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEngine What this process is and how far it has come
+//
+// Corresponds with GET /v1/engine (the `GetEngine` operationId).
+func (c *Client) GetEngine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEngineRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4078,7 +4263,7 @@ func (c *Client) ChangeStore(ctx context.Context, id StoreID, params *ChangeStor
 
 // RegisterStoreWithBody Register a store, or replace its settings
 //
-// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4097,7 +4282,7 @@ func (c *Client) RegisterStoreWithBody(ctx context.Context, id StoreID, params *
 
 // RegisterStore Register a store, or replace its settings
 //
-// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4333,6 +4518,8 @@ func (c *Client) ChangeProduct(ctx context.Context, id StoreID, product ProductI
 
 // PutProductWithBody Put a product on the menu, or replace its name and price
 //
+// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/stores/{id}/products/{product} (the `PutProduct` operationId).
@@ -4349,6 +4536,8 @@ func (c *Client) PutProductWithBody(ctx context.Context, id StoreID, product Pro
 }
 
 // PutProduct Put a product on the menu, or replace its name and price
+//
+// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5225,6 +5414,215 @@ func NewGetCommandRequest(server string, id CommandName, params *GetCommandParam
 	return req, nil
 }
 
+// NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
+func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Group != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "group", *params.Group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Topic != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "topic", *params.Topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Key != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "key", *params.Key, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Error != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "error", *params.Error, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewReplayDeadLetterRequest constructs an http.Request for the ReplayDeadLetter method
+func NewReplayDeadLetterRequest(server string, partition LetterPartition, offset LetterOffset) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "partition", partition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "offset", offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/%s/replay", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetEngineRequest constructs an http.Request for the GetEngine method
+func NewGetEngineRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/engine")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListFoodsRequest constructs an http.Request for the ListFoods method
 func NewListFoodsRequest(server string, params *ListFoodsParams) (*http.Request, error) {
 	var err error
@@ -5713,7 +6111,7 @@ func NewGetOrderRequest(server string, id OrderID, params *GetOrderParams) (*htt
 
 		if params.After != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

@@ -5,9 +5,11 @@ import schemathesis
 
 @schemathesis.hook
 def map_query(ctx, query):
-    """A cursor is opaque: one that was made up is refused, as it should be."""
+    """A cursor is opaque: one that was made up is refused, as it should be. And one waits for a status or for a version."""
     if query:
         query.pop("cursor", None)
+        if "wait" in query:
+            query.pop("after", None)
     return query
 
 
