@@ -1767,7 +1767,8 @@ type AcceptOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1779,7 +1780,8 @@ type ApproveRefundParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1791,7 +1793,8 @@ type CancelOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1803,7 +1806,8 @@ type ConfirmOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1815,7 +1819,8 @@ type DenyRefundParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1836,7 +1841,8 @@ type FinishCookingParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1848,7 +1854,8 @@ type PostponeOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1860,7 +1867,8 @@ type RejectOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1872,7 +1880,8 @@ type RequestRefundParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1884,7 +1893,8 @@ type ResolveOrderParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1896,7 +1906,8 @@ type StartCookingParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1938,7 +1949,8 @@ type ClaimParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1950,7 +1962,8 @@ type DeclineParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1962,7 +1975,8 @@ type DeliveredParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1983,7 +1997,8 @@ type MoveParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1995,7 +2010,8 @@ type GoOfflineParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2007,7 +2023,8 @@ type GoOnlineParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2019,7 +2036,8 @@ type PickedUpParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2049,7 +2067,8 @@ type UnregisterStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2067,7 +2086,8 @@ type ChangeStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2079,7 +2099,8 @@ type RegisterStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2091,7 +2112,8 @@ type CloseStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2112,7 +2134,8 @@ type OpenStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2130,7 +2153,8 @@ type PauseStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2154,7 +2178,8 @@ type RemoveProductParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2172,7 +2197,8 @@ type ChangeProductParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2184,7 +2210,8 @@ type PutProductParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2196,7 +2223,8 @@ type AddStockParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2208,7 +2236,8 @@ type RemoveStockParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2220,7 +2249,8 @@ type SoldOutParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2232,7 +2262,8 @@ type SlowStoreParams struct {
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
