@@ -533,6 +533,9 @@ type AddressOf struct {
 	Text *string `json:"text,omitempty"`
 }
 
+// AnyCommandID defines model for AnyCommandId.
+type AnyCommandID = string
+
 // AnyID defines model for AnyId.
 type AnyID = string
 
@@ -627,8 +630,13 @@ type BoardOrder struct {
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int       `json:"attempt"`
-	Deadline *Deadline `json:"deadline"`
+	Attempt int `json:"attempt"`
+
+	// Deadline Until when the order waits in its status, and what happens then.
+	Deadline *struct {
+		At   Time   `json:"at"`
+		Then string `json:"then"`
+	} `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
 	Eta      *Eta    `json:"eta,omitempty"`
@@ -733,12 +741,6 @@ type DeadLetter struct {
 type DeadLetterPage struct {
 	Cursor      *string  `json:"cursor,omitempty"`
 	DeadLetters []Letter `json:"deadLetters"`
-}
-
-// Deadline Until when the order waits in its status, and what happens then.
-type Deadline struct {
-	At   Time   `json:"at"`
-	Then string `json:"then"`
 }
 
 // Delivery defines model for Delivery.
@@ -1001,8 +1003,13 @@ type Order struct {
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int       `json:"attempt"`
-	Deadline *Deadline `json:"deadline"`
+	Attempt int `json:"attempt"`
+
+	// Deadline Until when the order waits in its status, and what happens then.
+	Deadline *struct {
+		At   Time   `json:"at"`
+		Then string `json:"then"`
+	} `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
 	Eta      *Eta    `json:"eta,omitempty"`
@@ -1063,8 +1070,13 @@ type OrderSummary struct {
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int       `json:"attempt"`
-	Deadline *Deadline `json:"deadline"`
+	Attempt int `json:"attempt"`
+
+	// Deadline Until when the order waits in its status, and what happens then.
+	Deadline *struct {
+		At   Time   `json:"at"`
+		Then string `json:"then"`
+	} `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
 	Eta      *Eta   `json:"eta,omitempty"`
@@ -1087,6 +1099,14 @@ type OrderSummary struct {
 	UpdatedAt Time    `json:"updatedAt"`
 	UserID    AnyID   `json:"userId"`
 	Version   Version `json:"version"`
+}
+
+// OrderWords What the customer says to the store.
+type OrderWords struct {
+	Note     string  `json:"note"`
+	Phone    string  `json:"phone"`
+	PhotoURL *string `json:"photoUrl,omitempty"`
+	Wish     *Wish   `json:"wish,omitempty"`
 }
 
 // OrderedLine defines model for OrderedLine.
@@ -1445,7 +1465,7 @@ type AreaFilter = ID
 type AreaID = ID
 
 // CommandName defines model for CommandName.
-type CommandName = ID
+type CommandName = AnyCommandID
 
 // Cursor defines model for Cursor.
 type Cursor = string
