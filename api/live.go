@@ -563,27 +563,44 @@ func (l *list[R]) whole(tell tell) (string, error) {
 			}
 		}
 	}
-	return l.changes(from, func(c views.Change[R]) bool {
-		version, ok := read[c.Key]
-		if !c.In {
+	// A row may show a moment before the cursor counts its record. Until it does, the
+	// record is known already, and is not told again.
+	visible := l.view.Visible()
+	for range settles {
+		next, err := l.changes(from, func(c views.Change[R]) bool {
+			version, ok := read[c.Key]
+			delete(read, c.Key)
+			if c.In {
+				read[c.Key] = l.version(c.Row)
+				return ok && version == l.version(c.Row)
+			}
 			return !ok
+		}, tell)
+		if err != nil || next.Reaches(visible) {
+			return next.String(), err
 		}
-		return ok && version == l.version(c.Row)
-	}, tell)
+		from = next
+		time.Sleep(time.Millisecond)
+	}
+	return from.String(), nil
 }
+
+// settles is how many milliseconds a record may take to be counted.
+const settles = 1000
 
 func (l *list[R]) since(at string, tell tell) (string, error) {
 	from, err := views.ParseCursor(at)
 	if err != nil {
 		return "", views.ErrGap
 	}
-	return l.changes(from, func(views.Change[R]) bool { return false }, tell)
+	next, err := l.changes(from, func(views.Change[R]) bool { return false }, tell)
+	return next.String(), err
 }
 
-func (l *list[R]) changes(from views.Cursor, known func(views.Change[R]) bool, tell tell) (string, error) {
+func (l *list[R]) changes(from views.Cursor, known func(views.Change[R]) bool, tell tell) (views.Cursor, error) {
 	changes, next, err := l.view.Changes(l.index, l.group, from)
 	if err != nil {
-		return "", err
+		return next, err
 	}
 	for _, c := range changes {
 		if known(c) {
@@ -595,10 +612,10 @@ func (l *list[R]) changes(from views.Cursor, known func(views.Change[R]) bool, t
 			err = tellJSON(tell, goneEvent, goneFrom{l.id(c.Key), l.event}, c.At.String())
 		}
 		if err != nil {
-			return "", err
+			return next, err
 		}
 	}
-	return next.String(), nil
+	return next, nil
 }
 
 func (l *list[R]) tell(tell tell, row *R, at string) error {

@@ -31,6 +31,7 @@ type Lists[R any] interface {
 	Scan(index, group string, after views.Entry, fn func(at views.Entry, key string, row *R) bool) error
 	Groups(index, prefix string, fn func(group string) bool) error
 	Cursor() views.Cursor
+	Visible() views.Cursor
 	Changes(index, group string, since views.Cursor) ([]views.Change[R], views.Cursor, error)
 	Watch(index, group string) (woken <-chan struct{}, stop func())
 	Staleness() time.Duration

@@ -95,7 +95,8 @@ type sums struct {
 	floor int64 // the offset that the feeds reach back to
 }
 
-// item is one key of the indexes that is not on disk yet. It is never changed.
+// item is one key of the indexes that is not on disk yet. Once others see it, it
+// is never changed.
 type item struct {
 	key     string // after kindIndex
 	value   []byte
@@ -404,12 +405,11 @@ func (c *changes) delete(key string, old []byte) {
 func (ix *indexState) buffer(w *write, seq uint64) {
 	for _, i := range w.side {
 		i.seq = seq
-		if before, ok := ix.pending.Get(i); ok {
+		if before, ok := ix.pending.Set(i); ok {
 			i.fresh = before.fresh
 		} else if i.deleted {
 			i.fresh = false
 		}
-		ix.pending.Set(i)
 	}
 	ix.sums.count += w.sums.count
 	ix.sums.sum += w.sums.sum

@@ -3,6 +3,7 @@ package views
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -54,7 +55,7 @@ func Newest(t domain.Time) string { return descending(int64(t)) }
 func Most(n int) string { return descending(int64(n)) }
 
 func descending(n int64) string {
-	return fmt.Sprintf("%016x", ^(uint64(n) ^ 1<<63))
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(make([]byte, 0, 8), ^(uint64(n) ^ 1<<63)))
 }
 
 // Cursor says how far a reader has seen a view. Its text is opaque, safe in
@@ -70,6 +71,19 @@ func (c Cursor) IsZero() bool { return len(c.offsets) == 0 }
 
 // Equal reports whether both say the same.
 func (c Cursor) Equal(d Cursor) bool { return c.topic == d.topic && slices.Equal(c.offsets, d.offsets) }
+
+// Reaches reports whether all that d has seen was seen. Those of two topics never do.
+func (c Cursor) Reaches(d Cursor) bool {
+	if c.topic != d.topic || len(c.offsets) != len(d.offsets) {
+		return false
+	}
+	for i, o := range d.offsets {
+		if c.offsets[i] < o {
+			return false
+		}
+	}
+	return true
+}
 
 // String returns the cursor as text for ParseCursor.
 func (c Cursor) String() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -134,6 +135,20 @@ func (v *View[R]) Cursor() Cursor {
 	return c
 }
 
+// Visible returns how far what was read before may go: a row shows shortly before
+// Cursor counts its record.
+func (v *View[R]) Visible() Cursor {
+	parts, err := v.partitions()
+	if err != nil {
+		return Cursor{}
+	}
+	c := Cursor{topic: v.topic.Load()}
+	for _, p := range parts {
+		c.offsets = append(c.offsets, p.begun.Load())
+	}
+	return c
+}
+
 // Changes returns what changed in a group since a cursor, oldest first, each
 // row once, and the cursor after it. ErrGap: history does not reach back to it,
 // read the whole state. Where the cursor is ahead of this view, as one of
@@ -162,33 +177,36 @@ func (v *View[R]) Changes(index, group string, since Cursor) ([]Change[R], Curso
 	var found []change
 	next := Cursor{since.topic, slices.Clone(since.offsets)}
 	for i, p := range parts {
+		applied := p.freshness().applied
+		if since.offsets[i] >= applied {
+			continue
+		}
+		next.offsets[i] = applied
+		all, err := p.lists.Changes(n, group, since.offsets[i], applied)
 		var here []change
-		for tries := 0; ; tries++ {
-			applied := p.freshness().applied
-			if since.offsets[i] >= applied {
-				break
-			}
-			here, next.offsets[i] = here[:0], applied
-			all, err := p.lists.Changes(n, group, since.offsets[i], applied)
-			if errors.Is(err, state.ErrGap) {
-				return nil, since, ErrGap
-			}
+		for _, c := range all {
+			row, err := v.row(p, c.Key)
 			if err != nil {
-				return nil, since, fmt.Errorf("view %s, index %s: %w", v.name, index, err)
+				return nil, since, err
 			}
+			in := row != nil && v.in(n, group, c.Key, row)
+			here = append(here, change{Change[R]{Key: c.Key, Row: row, In: in}, c.At, c.Offset, i})
+		}
+		if err == nil && len(here) > 0 && p.begun.Load() > applied {
+			// A record that came in between may be in these rows already. Then the row has
+			// changed at a later offset, and is shown with that.
+			all, err = p.lists.Changes(n, group, since.offsets[i], math.MaxInt64)
+			at := make(map[string]int64, len(all))
 			for _, c := range all {
-				row, err := v.row(p, c.Key)
-				if err != nil {
-					return nil, since, err
-				}
-				in := row != nil && v.in(n, group, c.Key, row)
-				here = append(here, change{Change[R]{Key: c.Key, Row: row, In: in}, c.At, c.Offset, i})
+				at[c.Key] = c.Offset
 			}
-			// A record that came in between may be in these rows already, and would be
-			// shown again.
-			if len(all) == 0 || p.begun.Load() <= applied || tries == 3 {
-				break
-			}
+			here = slices.DeleteFunc(here, func(c change) bool { return at[c.Key] != c.offset })
+		}
+		if errors.Is(err, state.ErrGap) {
+			return nil, since, ErrGap
+		}
+		if err != nil {
+			return nil, since, fmt.Errorf("view %s, index %s: %w", v.name, index, err)
 		}
 		for j := 1; j < len(here); j++ { // clocks may go back, offsets don't
 			here[j].at = max(here[j].at, here[j-1].at)
@@ -274,11 +292,16 @@ func (v *View[R]) stateIndexes(p *partition) *state.Indexes {
 			v.log.Info("indexes of a view were built from its rows", "because", why, "rows", rows)
 		},
 		Of: func(key string, value []byte) (at []state.Place) {
-			row, err := v.decode(key, value)
+			var row *R
+			var err error
+			if v.brief != nil && !p.hot {
+				row, err = v.brief(value)
+			} else if row, err = v.decode(key, value); err == nil {
+				p.decoded = row
+			}
 			if err != nil {
 				return nil // Get says what is wrong with it
 			}
-			p.decoded = row
 			for i := range v.indexes {
 				for _, place := range v.indexes[i].Of(key, row) {
 					p := state.Place{Index: i, Group: place.Group, Sort: place.Sort}
