@@ -60,6 +60,8 @@ type Deps struct {
 	// Damaged says why no command may be taken now, such as topics that are not as
 	// they should be, and what to do; nil is never.
 	Damaged func() error
+	// AsyncAPI is served under /asyncapi.yaml: it describes the streams.
+	AsyncAPI []byte
 	// Consumed blocks until the groups have decided on all commands that are in a
 	// stream now, or in any of them where none is named, or ctx is done. Nil where it
 	// can't be known.
@@ -192,6 +194,11 @@ func (s *server) routes() []route {
 		{get, "/readyz", s.readyz},
 		{get, "/metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil }},
 		{get, "/openapi.yaml", openAPI},
+		{get, "/asyncapi.yaml", func(w http.ResponseWriter, _ *http.Request) error {
+			return writeFile(w, "application/yaml", s.AsyncAPI)
+		}},
+		{get, "/docs", docs},
+		{get, "/docs/renderer.js", docsRenderer},
 		{get, "/", index},
 	}
 	for _, kind := range order.CommandTypes {

@@ -312,7 +312,7 @@ func grow(o *order.Order, statuses ...order.Status) *order.Order {
 // with returns the fixture with other commands.
 func (f *fixture) with(commands api.Commands) *fixture {
 	f.metrics = prometheus.NewRegistry()
-	f.handler = api.New(api.Deps{
+	f.handler = asDescribed(f.t, api.New(api.Deps{
 		Tables: api.Tables{Orders: f.orders, Stock: f.stock, Riders: f.riders, Areas: f.areas, Messages: f.messages, Models: f.models,
 			Progress: func() []views.Progress { return f.progress }},
 		Commands: commands,
@@ -327,7 +327,7 @@ func (f *fixture) with(commands api.Commands) *fixture {
 		Damaged: func() error { return f.damaged },
 		Metrics: f.metrics, Registerer: f.metrics,
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}))
 	return f
 }
 

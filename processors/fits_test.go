@@ -167,6 +167,14 @@ func (l *worstLife) says(kind string) order.Out {
 		PhotoURL: "http://h/" + strings.Repeat("'", domain.MaxURL-9), Wish: order.WishRedelivery})
 }
 
+func (l *worstLife) postpones() {
+	l.t.Helper()
+	for range order.MaxPostponed {
+		out := l.command(order.Command{Meta: domain.Meta{Type: order.Postpone}, By: "1s", Reason: worstText(domain.MaxReason)})
+		require.Len(l.t, out.Events, 1)
+	}
+}
+
 func (l *worstLife) refused() {
 	l.t.Helper()
 	for range 40 {
@@ -174,6 +182,7 @@ func (l *worstLife) refused() {
 			PhotoURL: "http://h", Wish: order.WishRefund}).Verdicts
 		require.Equal(l.t, domain.Refused, v[0].Verdict)
 	}
+	within(l.t, l.o.Recent, domain.MaxRefusedBytes)
 }
 
 func (l *worstLife) stock(kind string, attempt int) {
@@ -241,7 +250,8 @@ func newWorstLife(t *testing.T) *worstLife {
 		l.o.Unheard += fmt.Sprintf("%0249d/%d/%d ", i, math.MaxInt64, domain.MaxCount)
 	}
 	l.command(order.Command{Meta: domain.Meta{Type: order.Place}, UserID: worstID(0), StoreID: worstID(0), Lines: worstLines(false),
-		Address: &order.Address{Text: worstText(domain.MaxText), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon}, ExpectedTotal: new(domain.MaxTotal)})
+		Address: &order.Address{Text: worstText(domain.MaxText), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon}, ExpectedTotal: new(domain.MaxTotal),
+		Note: worstText(domain.MaxText), Phone: strings.Repeat(`"`, domain.MaxPhone)})
 	require.Equal(t, order.Placed, l.o.Status)
 	l.refused()
 	return l
@@ -255,6 +265,7 @@ func TestFits_Order(t *testing.T) {
 		},
 		"Delivered": func(l *worstLife) order.Status {
 			l.stock(stock.Reserved, 2)
+			l.postpones()
 			l.riders(40)
 			l.says(order.StartCooking)
 			l.says(order.FinishCooking)
@@ -281,6 +292,7 @@ func TestFits_Order(t *testing.T) {
 			}
 			l.money(payment.Approved)
 			l.says(order.Accept)
+			l.postpones()
 			l.riders(40)
 			l.says(order.StartCooking)
 			l.riders(40)
@@ -395,7 +407,8 @@ func TestFits_Rider(t *testing.T) {
 		told(r.HandleEvent(&e, now))
 	}
 	online := func(area int) rider.Command {
-		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity)}
+		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity),
+			Name: new(worstName(0)), Until: fitsAt.Add(time.Hour)}
 	}
 	says(online(1))
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Entered}, Shift: r.Shift})
@@ -413,7 +426,12 @@ func TestFits_Rider(t *testing.T) {
 	require.Empty(t, r.Deliveries)
 	says(rider.Command{Meta: domain.Meta{Type: rider.Offline}})
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Left}, Shift: r.Shift})
-	require.Equal(t, rider.StateOffline, r.View().State)
+	require.Equal(t, rider.StateOffline, r.View(now).State)
+	for range 300 {
+		v := says(rider.Command{Meta: domain.Meta{Type: rider.Claim}, OrderID: worstID(0)}).Verdicts[0]
+		require.Equal(t, domain.Refused, v.Verdict)
+		within(t, r.Recent, rider.MaxAcceptedBytes+domain.MaxRefusedBytes)
+	}
 	t.Logf("at most %d bytes", most)
 }
 

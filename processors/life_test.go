@@ -114,7 +114,7 @@ func TestLife_Delivered(t *testing.T) {
 	require.Equal(t, 8, func() int { p := w.stock(); return p.Free() }())
 
 	w.order(`{"type":"accept","id":"acc","verdict":true}`)
-	require.Equal(t, []string{"o-1"}, row(w.bench, w.RidersTable, "r-1").View().Deliveries)
+	require.Equal(t, []rider.InHand{{OrderID: "o-1", Attempt: 1}}, row(w.bench, w.RidersTable, "r-1").Deliveries)
 	w.order(`{"type":"start_cooking","id":"cook"}`)
 	require.Equal(t, []int{8, 2, 0}, func() []int { p := w.stock(); return []int{p.OnHand, p.Sold, p.Reserved} }())
 	w.rider(`{"type":"offline","id":"off","verdict":true}`) // has a delivery in hand
@@ -133,7 +133,7 @@ func TestLife_Delivered(t *testing.T) {
 		"pick": domain.Accepted, "late": domain.Refused, "del": domain.Accepted, "con": domain.Accepted}, w.verdicts())
 	require.Equal(t, "captured", row(w.bench, w.PaymentsTable, "o-1").Attempts[0].Status)
 	r := row(w.bench, w.RidersTable, "r-1")
-	require.Equal(t, rider.StateIdle, r.View().State)
+	require.Equal(t, rider.StateIdle, r.View(fitsAt).State)
 	require.Equal(t, 1, r.DeliveredCount)
 	food := w.model("s-1/bibimbap")
 	require.Equal(t, []int64{1, 2}, []int64{food.Count, food.Quantity})
@@ -171,7 +171,7 @@ func TestLife_Cancelled(t *testing.T) {
 	w.begin(false)
 	w.order(placeJSON("p", 2))
 	w.order(`{"type":"accept","id":"acc"}`)
-	require.Equal(t, []string{"o-1"}, row(w.bench, w.RidersTable, "r-1").View().Deliveries)
+	require.Equal(t, []rider.InHand{{OrderID: "o-1", Attempt: 1}}, row(w.bench, w.RidersTable, "r-1").Deliveries)
 	w.order(`{"type":"cancel","id":"can","by":"customer","reason":"changed my mind","verdict":true}`)
 
 	w.status(order.Cancelled)
@@ -181,7 +181,7 @@ func TestLife_Cancelled(t *testing.T) {
 	require.Equal(t, []int{10, 0, 0}, []int{p.OnHand, p.Reserved, p.Sold})
 	require.Equal(t, []string{"o-1/authorize/1", "o-1/void/1"}, w.money())
 	require.Equal(t, "voided", row(w.bench, w.PaymentsTable, "o-1").Attempts[0].Status)
-	require.Equal(t, rider.StateIdle, row(w.bench, w.RidersTable, "r-1").View().State)
+	require.Equal(t, rider.StateIdle, row(w.bench, w.RidersTable, "r-1").View(fitsAt).State)
 	require.Zero(t, row(w.bench, w.RidersTable, "r-1").DeliveredCount)
 	require.Equal(t, []string{"rider_assigned", "cancelled"}, w.told("r-1"))
 	w.sound()
@@ -189,7 +189,7 @@ func TestLife_Cancelled(t *testing.T) {
 	// The rider is free for another order.
 	w.say(w.OrderCommands.Name(), "o-2", placeJSON("p2", 1))
 	w.say(w.OrderCommands.Name(), "o-2", `{"type":"accept","id":"acc2"}`)
-	require.Equal(t, []string{"o-2"}, row(w.bench, w.RidersTable, "r-1").View().Deliveries)
+	require.Equal(t, []rider.InHand{{OrderID: "o-2", Attempt: 1}}, row(w.bench, w.RidersTable, "r-1").Deliveries)
 }
 
 // Nobody can pay it.

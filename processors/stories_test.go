@@ -13,6 +13,7 @@ import (
 	"baedal/domain/order"
 	"baedal/domain/payment"
 	"baedal/domain/projection"
+	"baedal/domain/rider"
 	"baedal/domain/stock"
 	"baedal/topics"
 )
@@ -151,7 +152,7 @@ func TestRiders(t *testing.T) {
 	require.Equal(t, "p-1", only(b, b.DispatchCommands, out)[0].CommandID)
 
 	require.Empty(t, b.once(b.RiderEvents.Name(), "r-1", `{"type":"assigned","id":"r-1/o-1/assigned/1/1","area":"a-1","riderId":"r-1","orderId":"o-1","attempt":1}`))
-	require.Equal(t, []string{"o-1"}, row(b, b.RidersTable, "r-1").View().Deliveries)
+	require.Equal(t, []rider.InHand{{OrderID: "o-1", Attempt: 1}}, row(b, b.RidersTable, "r-1").Deliveries)
 
 	// Another area: this one is left first, and entered once it has let him go.
 	out = b.once(in, "r-1", `{"type":"online","id":"on-2","area":"a-2","lat":37.6,"lon":127}`)
@@ -246,6 +247,56 @@ func TestOrders(t *testing.T) {
 	b.pass(73 * time.Hour)
 	b.ring()
 	require.Empty(t, b.rows(), "a final order is forgotten after its time")
+}
+
+// A verdict says what kind of refusal it is, and the version of the order that
+// decided: a repeat the same, however the order went on meanwhile.
+func TestOrders_Verdicts(t *testing.T) {
+	b := newBench(t, topics.Orders)
+	in := b.OrderCommands.Name()
+	verdict := func(command string) string {
+		v := only(b, b.Verdicts, b.once(in, "o-1", command))[0]
+		return fmt.Sprintf("%s %s %d", v.Verdict, v.Code, v.Version)
+	}
+	commands := []string{
+		`{"type":"confirm","id":"unknown","verdict":true}`,
+		`{"type":"place","id":"third","ifVersion":3,"userId":"u-1","storeId":"s-1","lines":[{"product":"p","quantity":1}],"address":{"lat":1,"lon":2},"verdict":true}`,
+		placeJSON("p", 2),
+		`{"type":"confirm","id":"early","verdict":true}`,
+		`{"type":"cancel","id":"other","ifVersion":0,"verdict":true}`,
+		`{"type":"confirm","id":"p","verdict":true}`,
+		`{"type":"cancel","id":"now","ifVersion":1,"verdict":true}`,
+		`{"type":"cancel","id":"again","ifVersion":2,"verdict":true}`,
+	}
+	var said []string
+	for _, c := range commands {
+		said = append(said, verdict(c))
+	}
+	require.Equal(t, []string{"refused unknown 0", "refused version 0", "accepted  1", "refused status 1", "refused version 1", "refused reused 1", "accepted  2", "refused status 2"}, said)
+	b.pass(59 * time.Minute)
+	for i, c := range commands {
+		require.Equal(t, said[i], verdict(c), c)
+	}
+}
+
+// A store that needs longer says so: its area and the customer are told.
+func TestOrders_Postponed(t *testing.T) {
+	w := newTown(t)
+	w.begin(false)
+	w.order(`{"type":"place","id":"p","userId":"u-1","storeId":"s-1","lines":[{"product":"bibimbap","quantity":2}],"address":{"text":"Home","lat":37.51,"lon":127.04},"note":"ring twice","phone":"010-1234-5678"}`)
+	w.rider(`{"type":"offline","id":"off"}`)
+	w.order(`{"type":"accept","id":"acc","cookingTime":"10m"}`)
+	readyAt := row(w.bench, w.OrdersTable, "o-1").ReadyAt
+	w.order(`{"type":"postpone","id":"later","by":"20m","verdict":true}`)
+	o := row(w.bench, w.OrdersTable, "o-1")
+	require.Equal(t, readyAt.Add(20*time.Minute), o.ReadyAt)
+	require.Equal(t, []string{"ring twice", "010-1234-5678", "Home"}, []string{o.Note, o.Phone, o.Address.Text})
+	require.Equal(t, dispatch.Millis(o.ReadyAt), row(w.bench, w.DispatchTable, "a-1").Deliveries[0].ReadyAt)
+	w.rider(`{"type":"online","id":"on again","area":"a-1","lat":37.5,"lon":127}`)
+	assigned := only(w.bench, w.DeliveryEvents, w.sent)[0]
+	require.Equal(t, o.ReadyAt, assigned.EtaPickup, "the rider is not expected before the food")
+	require.Contains(t, w.told("u-1"), "rescheduled")
+	require.Equal(t, "accepted", w.verdicts()["later"])
 }
 
 // The clock's message comes twice too.

@@ -4,6 +4,7 @@ package topics
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ type Spec struct {
 	Cleanup    string        `json:"cleanup"`
 	Retention  time.Duration `json:"retention,omitzero"` // of a stream
 	Internal   bool          `json:"internal,omitzero"`  // not for clients to write to
+
+	message reflect.Type // nil: bytes
 }
 
 // Stream is a topic of messages of type M.
@@ -170,7 +173,7 @@ func (c *Catalog) add(s Spec) Spec {
 }
 
 func stream[M any](c *Catalog, name, key string, opts ...func(*Spec)) Stream[M] {
-	s := Spec{Topic: name, Key: key, Message: fmt.Sprintf("%T", *new(M)), Cleanup: Delete, Retention: Retention}
+	s := Spec{Topic: name, Key: key, Message: fmt.Sprintf("%T", *new(M)), Cleanup: Delete, Retention: Retention, message: reflect.TypeFor[M]()}
 	for _, o := range opts {
 		o(&s)
 	}
