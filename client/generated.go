@@ -2849,7 +2849,7 @@ type ClientInterface interface {
 
 	// FollowRider What concerns a rider, live
 	//
-	// Events are `rider`, `delivery`, `gone`, `reset` and `ready`.
+	// Events are `rider` (the whole, with their deliveries, at every change), `message`, `gone`, `reset` and `ready`.
 	//
 	// Corresponds with GET /v1/riders/{id}/events (the `FollowRider` operationId).
 	FollowRider(ctx context.Context, id RiderID, params *FollowRiderParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4068,7 +4068,7 @@ func (c *Client) Delivered(ctx context.Context, id RiderID, params *DeliveredPar
 
 // FollowRider What concerns a rider, live
 //
-// Events are `rider`, `delivery`, `gone`, `reset` and `ready`.
+// Events are `rider` (the whole, with their deliveries, at every change), `message`, `gone`, `reset` and `ready`.
 //
 // Corresponds with GET /v1/riders/{id}/events (the `FollowRider` operationId).
 func (c *Client) FollowRider(ctx context.Context, id RiderID, params *FollowRiderParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
