@@ -3,6 +3,7 @@ package views
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -54,7 +55,7 @@ func Newest(t domain.Time) string { return descending(int64(t)) }
 func Most(n int) string { return descending(int64(n)) }
 
 func descending(n int64) string {
-	return fmt.Sprintf("%016x", ^(uint64(n) ^ 1<<63))
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(make([]byte, 0, 8), ^(uint64(n) ^ 1<<63)))
 }
 
 // Cursor says how far a reader has seen a view. Its text is opaque, safe in

@@ -25,7 +25,8 @@ type partition struct {
 	begun atomic.Int64 // offset of the newest record that is or was being applied
 
 	// Of the one goroutine that applies records:
-	decoded any         // the row that is being written
+	hot     bool        // somebody reads the row that is being written
+	decoded any         // it
 	touched []groupName // what the record at hand changed
 
 	mu        sync.Mutex
@@ -46,6 +47,7 @@ type partition struct {
 type hooks struct {
 	recovered func()
 	indexes   func(p *partition) *state.Indexes // nil: none
+	awaited   func(key string) bool             // somebody waits for a change of the row
 	changed   func(groupName)                   // in a group, and readers see it
 	cache     int                               // bytes of decoded rows
 }
@@ -104,7 +106,7 @@ func (p *partition) begin(offset int64, at time.Time) {
 // Set changes a row, and keeps it as it was decoded for the indexes.
 func (p *partition) Set(key string, value []byte) error {
 	p.decoded = nil
-	p.rows.begin(key)
+	p.hot = p.rows.begin(key) || p.hooks.awaited(key)
 	err := p.Storage.Set(key, value)
 	if err != nil {
 		p.decoded = nil

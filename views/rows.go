@@ -79,14 +79,14 @@ func (r *rows) put(key string, row any, bytes int, when uint64) {
 	}
 }
 
-// begin forgets a row that is about to be written.
-func (r *rows) begin(key string) {
+// begin forgets a row that is about to be written, and says whether it was kept.
+func (r *rows) begin(key string) bool {
 	s := r.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing++
 	s.writes++
-	s.forget(key)
+	return s.forget(key)
 }
 
 // end keeps the row that was written, if it is known.
@@ -101,12 +101,15 @@ func (r *rows) end(key string, row any, bytes int) {
 	}
 }
 
-func (s *rowShard) forget(key string) {
-	if k, ok := s.young[key]; ok {
+func (s *rowShard) forget(key string) bool {
+	k, young := s.young[key]
+	if young {
 		s.bytes -= k.size
 		delete(s.young, key)
 	}
+	_, old := s.old[key]
 	delete(s.old, key)
+	return young || old
 }
 
 func (s *rowShard) keep(key string, k keptRow) {

@@ -292,11 +292,16 @@ func (v *View[R]) stateIndexes(p *partition) *state.Indexes {
 			v.log.Info("indexes of a view were built from its rows", "because", why, "rows", rows)
 		},
 		Of: func(key string, value []byte) (at []state.Place) {
-			row, err := v.decode(key, value)
+			var row *R
+			var err error
+			if v.brief != nil && !p.hot {
+				row, err = v.brief(value)
+			} else if row, err = v.decode(key, value); err == nil {
+				p.decoded = row
+			}
 			if err != nil {
 				return nil // Get says what is wrong with it
 			}
-			p.decoded = row
 			for i := range v.indexes {
 				for _, place := range v.indexes[i].Of(key, row) {
 					p := state.Place{Index: i, Group: place.Group, Sort: place.Sort}

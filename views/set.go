@@ -118,6 +118,7 @@ func New(opts Options) *Set {
 		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
 		Verdicts:    NewVerdicts("verdicts", c, opts),
 	}
+	s.Orders.brief = briefOrder
 	s.all = append([]runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}, s.Verdicts.views()...)
 	return s
 }

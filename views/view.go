@@ -30,6 +30,7 @@ type View[R any] struct {
 	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
 	since   time.Duration       // of a stream: what is older is not read; 0 is all
 	indexes []Index[R]
+	brief   func(row []byte) (*R, error) // decodes what the indexes look at; nil: the whole row
 	waiters waiters[string]
 	groups  waiters[groupName]
 	parts   atomic.Pointer[[]*partition] // of the goka view that runs now; nil between two
@@ -384,10 +385,13 @@ func (v *View[R]) learn(n int) {
 	}
 	parts := make([]*partition, n)
 	for i := range parts {
-		parts[i] = newPartition(hooks{recovered: v.recovering, indexes: v.stateIndexes, changed: v.groups.wake, cache: v.opts.CacheBytes / n})
+		parts[i] = newPartition(hooks{recovered: v.recovering, indexes: v.stateIndexes, awaited: v.awaited, changed: v.groups.wake, cache: v.opts.CacheBytes / n})
 	}
 	v.parts.Store(&parts)
 }
+
+// awaited reports whether somebody is likely to read a row as soon as it changes.
+func (v *View[R]) awaited(key string) bool { return v.groups.n.Load() > 0 || v.waiters.has(key) }
 
 func (v *View[R]) forget() { v.parts.Store(nil) }
 

@@ -42,6 +42,16 @@ func (w *waiters[K]) remove(key K, ch chan struct{}) {
 	}
 }
 
+// has reports whether somebody waits for a key.
+func (w *waiters[K]) has(key K) bool {
+	if w.n.Load() == 0 {
+		return false
+	}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return len(w.byKey[key]) > 0
+}
+
 func (w *waiters[K]) wake(key K) {
 	if w.n.Load() == 0 {
 		return
