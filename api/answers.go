@@ -82,8 +82,8 @@ func (a *productAnswer) tag() (int, bool) { return a.Version, false }
 // riderAnswer is a rider with what they have in hand.
 type riderAnswer struct {
 	ID             string           `json:"id"`
-	Name           string           `json:"name"`
-	Area           string           `json:"area"`
+	Name           string           `json:"name,omitempty"`
+	Area           string           `json:"area,omitempty"`
 	Lat            *float64         `json:"lat,omitempty"` // left out while no place is known
 	Lon            *float64         `json:"lon,omitempty"`
 	At             domain.Time      `json:"at,omitzero"` // when the rider was there
@@ -115,8 +115,8 @@ type deliveryAnswer struct {
 }
 
 type pickup struct {
-	Store string  `json:"store"`
-	Name  string  `json:"name"`
+	Store string  `json:"store,omitempty"`
+	Name  string  `json:"name,omitempty"`
 	Lat   float64 `json:"lat"`
 	Lon   float64 `json:"lon"`
 }
@@ -171,7 +171,7 @@ func (s *server) orderAnswer(o *order.Order) (*orderAnswer, error) {
 func courierOf(id string, row *rider.Rider) *courier {
 	c := &courier{ID: id}
 	if row != nil {
-		v := row.View()
+		v := row.View(now())
 		c.Name, c.Lat, c.Lon, c.At = v.Name, v.Lat, v.Lon, v.At
 	}
 	return c
@@ -206,10 +206,15 @@ func (s *server) productAnswer(row *stock.Inventory, product string) (*productAn
 // riderAnswer is what is told of a rider, or nil when nothing is known of them.
 // Where a delivery stands the area's view says, and what it is the orders'.
 func (s *server) riderAnswer(row *rider.Rider) (*riderAnswer, error) {
+	return s.riderWith(row, true)
+}
+
+// riderWith is riderAnswer, with the customers' phones or, in a list, without.
+func (s *server) riderWith(row *rider.Rider, phones bool) (*riderAnswer, error) {
 	if !row.Known() {
 		return nil, nil
 	}
-	v := row.View()
+	v := row.View(now())
 	a := &riderAnswer{
 		ID: v.ID, Name: v.Name, Area: v.Area, Lat: v.Lat, Lon: v.Lon, At: v.At, State: v.State, Until: v.Until,
 		Deliveries: []deliveryAnswer{}, DeliveredCount: v.DeliveredCount, Version: v.Version,
@@ -230,7 +235,7 @@ func (s *server) riderAnswer(row *rider.Rider) (*riderAnswer, error) {
 		if !found || d.Attempt != h.Attempt || d.RiderID != v.ID {
 			d = dispatch.DeliveryView{OrderID: h.OrderID, Attempt: h.Attempt, State: dispatch.StateAssigned, RiderID: v.ID}
 		}
-		one, err := s.deliveryAnswer(d, true)
+		one, err := s.deliveryAnswer(d, phones)
 		if err != nil {
 			return nil, err
 		}

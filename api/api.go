@@ -53,9 +53,15 @@ type Deps struct {
 	// Ready says what the process still waits for beside the views, such as its
 	// processors. Nil where it runs none.
 	Ready func() error
+	// Engine is what GET /v1/engine tells of this process.
+	Engine Engine
+	// DeadLetters are listed and put back for the operator; nil where they can't be.
+	DeadLetters DeadLetters
 	// Damaged says why no command may be taken now, such as topics that are not as
 	// they should be, and what to do; nil is never.
 	Damaged func() error
+	// AsyncAPI is served under /asyncapi.yaml: it describes the streams.
+	AsyncAPI []byte
 	// Consumed blocks until the groups have decided on all commands that are in a
 	// stream now, or in any of them where none is named, or ctx is done. Nil where it
 	// can't be known.
@@ -177,13 +183,22 @@ func (s *server) routes() []route {
 		{get, "/v1/areas/{id}/deliveries?riderId", s.areaDeliveries},
 		{get, "/v1/users/{id}/orders?limit&cursor", s.userOrders},
 		{get, "/v1/users/{id}/messages?limit&cursor", s.userMessages},
-		{get, "/v1/foods?limit&cursor", s.listFoods},
-		{get, "/v1/foods/{product}", s.getFood},
+		{get, "/v1/foods?storeId&limit&cursor", s.listFoods},
+		{get, "/v1/foods/{product}?limit&cursor", s.getFood},
+
+		{get, "/v1/engine", s.engine},
+		{get, "/v1/dead-letters?group&topic&key&error&since&limit&cursor", s.listDeadLetters},
+		{post, "/v1/dead-letters/{partition}/{offset}/replay", s.replayDeadLetter},
 
 		{get, "/healthz", s.healthz},
 		{get, "/readyz", s.readyz},
 		{get, "/metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil }},
 		{get, "/openapi.yaml", openAPI},
+		{get, "/asyncapi.yaml", func(w http.ResponseWriter, _ *http.Request) error {
+			return writeFile(w, "application/yaml", s.AsyncAPI)
+		}},
+		{get, "/docs", docs},
+		{get, "/docs/renderer.js", docsRenderer},
 		{get, "/", index},
 	}
 	for _, kind := range order.CommandTypes {

@@ -48,7 +48,7 @@ func (s *server) listAreas(w http.ResponseWriter, r *http.Request) error {
 	out := areaPage{Areas: []areaSummary{}}
 	out.Cursor, err = walk(r, s.Tables.Areas, "all", "", p, func(_ string, row *dispatch.Area) (bool, error) {
 		deliveries, a := row.DeliveriesView(), areaSummary{ID: row.ID}
-		for _, v := range row.RidersView() {
+		for _, v := range row.RidersView(now()) {
 			a.Riders++
 			if len(v.Deliveries) == 0 {
 				a.Idle++
@@ -93,7 +93,7 @@ func (s *server) areaRiders(w http.ResponseWriter, r *http.Request) error {
 
 // areaRiderAnswers are the riders on shift in an area, by their ids.
 func (s *server) areaRiderAnswers(row *dispatch.Area) ([]areaRider, error) {
-	views := row.RidersView()
+	views := row.RidersView(now())
 	out := make([]areaRider, len(views))
 	for i, v := range views {
 		known, err := s.Tables.Riders.Get(v.ID)

@@ -26,7 +26,7 @@ func TestAPI_BodyForms(t *testing.T) {
 	const mark = "\ufeff"
 	sent := func(body string, headers ...string) any {
 		f := newFixture(t)
-		a := f.do("POST", "/v1/orders", body, headers...)
+		a := f.later("POST", "/v1/orders", body, headers...)
 		require.Equal(t, http.StatusAccepted, a.Code, "%v: %s", headers, a.Body.String())
 		require.Len(t, f.commands.all(), 1)
 		return f.commands.all()[0]
@@ -45,7 +45,7 @@ func TestAPI_BodyForms(t *testing.T) {
 
 func TestAPI_BodyForms_Refused(t *testing.T) {
 	f := newFixture(t)
-	do := func(body string, headers ...string) answer { return f.do("POST", "/v1/orders", body, headers...) }
+	do := func(body string, headers ...string) answer { return f.later("POST", "/v1/orders", body, headers...) }
 	for _, encoding := range []string{"br", "zstd", "deflate", "gzip, gzip"} {
 		a := do(placeBody, "Content-Encoding", encoding)
 		a.problem(t, http.StatusUnsupportedMediaType, "is not understood: send gzip")

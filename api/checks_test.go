@@ -50,7 +50,7 @@ const (
 )
 
 var messages = slices.Concat([]message{
-	{"order place", `{"type":"place","id":"o-9","at":"2026-01-02T03:04:05.000Z","userId":"u","storeId":"s","lines":[{"product":"p","quantity":2}],"address":{"text":"t","lat":1,"lon":2},"expectedTotal":5,"verdict":true}`,
+	{"order place", `{"type":"place","id":"o-9","at":"2026-01-02T03:04:05.000Z","userId":"u","storeId":"s","lines":[{"product":"p","quantity":2}],"address":{"text":"t","lat":1,"lon":2},"expectedTotal":5,"note":"n","phone":"1","ifVersion":0,"verdict":true}`,
 		of[order.Command], "userId- storeId- lines- lines.0.product- lines.0.quantity- address- address.lat+ address.lon+", "POST /v1/orders"},
 	{"order cancel", `{"type":"cancel","by":"store","reason":"r"}`, of[order.Command], "", "POST /v1/orders/o-1/cancel"},
 	{"order accept", `{"type":"accept","cookingTime":"5m","reason":"r"}`, of[order.Command], "", "POST /v1/orders/o-1/accept"},
@@ -62,6 +62,7 @@ var messages = slices.Concat([]message{
 		of[order.Command], "userId- reason- photoUrl- wish-", "POST /v1/orders/o-1/request-refund"},
 	{"order approve_refund", `{"type":"approve_refund","verdict":true}`, of[order.Command], "", "POST /v1/orders/o-1/approve-refund"},
 	{"order deny_refund", `{"type":"deny_refund","reason":"r"}`, of[order.Command], "reason-", "POST /v1/orders/o-1/deny-refund"},
+	{"order postpone", `{"type":"postpone","by":"10m","ifVersion":3}`, of[order.Command], "by-", "POST /v1/orders/o-1/postpone"},
 
 	{"store register", `{"type":"register","name":"S","area":"a","lat":1,"lon":2,"autoAccept":true,"cookingTime":"5m"}`, of[stock.Command],
 		"name- area- lat+ lon+ autoAccept+ cookingTime+", "PUT /v1/stores/s-1"},
@@ -86,6 +87,7 @@ var messages = slices.Concat([]message{
 	{"area request", `{"type":"request","id":"o/request/1","orderId":"o","attempt":1,"pickup":` + aPlace + `,"drop":` + aPlace + `,"readyAt":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command],
 		"orderId- attempt- pickup- pickup.lat+ pickup.lon+ drop- drop.lat+ drop.lon+", ""},
 	{"area ready", `{"type":"ready","id":"o/ready/4","orderId":"o","attempt":1}`, of[dispatch.Command], "orderId- attempt-", ""},
+	{"area postpone", `{"type":"postpone","id":"o/postpone/4","orderId":"o","attempt":1,"readyAt":"2026-01-02T03:04:05.000Z"}`, of[dispatch.Command], "orderId- attempt- readyAt+", ""},
 	{"area withdraw", `{"type":"withdraw","id":"o/withdraw/1","orderId":"o","attempt":1,"reason":"no_rider"}`, of[dispatch.Command], "orderId- attempt-", ""},
 	{"area give_up", `{"type":"give_up","id":"o/give_up/1/4","orderId":"o","attempt":1,"riderId":"r","reason":"late"}`, of[dispatch.Command], "orderId- attempt- riderId-", ""},
 	{"area enter", `{"type":"enter","id":"r/enter/1","riderId":"r","shift":1,"place":` + aPlace + `,"capacity":1}`, of[dispatch.Command],
@@ -103,13 +105,13 @@ var messages = slices.Concat([]message{
 	{"payment refund", `{"type":"refund","id":"o/refund/1","orderId":"o","attempt":1,"reason":"r"}`, of[payment.Request], "orderId- attempt-", ""},
 	{"payment result", `{"type":"result","id":"o/void/1/1/result","orderId":"o","kind":"void","attempt":1,"try":1,"amount":5,"userId":"u","answer":"ok","reason":"r"}`, of[payment.Result],
 		"orderId- kind- attempt- answer-", ""},
-	{"order event", `{"type":"paid","id":"o/3","version":3,"orderId":"o","userId":"u","storeId":"s","status":"paid","attempt":1,` + pricedIn + `,"area":"a","riderId":"r","reason":"x","causeId":"c"}`, of[order.Event],
+	{"order event", `{"type":"paid","id":"o/3","version":3,"orderId":"o","userId":"u","storeId":"s","status":"paid","attempt":1,` + pricedIn + `,"area":"a","riderId":"r","reason":"x","readyAt":"2026-01-02T03:04:05.000Z","wish":"refund","causeId":"c"}`, of[order.Event],
 		"version- orderId- userId- storeId- status- attempt- lines- lines.0.product- lines.0.quantity- lines.0.name- lines.0.price+ ?total+", ""},
 	{"order deadline", `{"type":"deadline","id":"deadline/o/1","orderId":"o","version":1,"due":"2026-01-02T03:04:05.000Z"}`, of[order.Deadline], "orderId-", ""},
 	{"notification", `{"type":"paid","id":"o/3/customer","recipient":"u","audience":"customer","orderId":"o","status":"paid","message":"m"}`, of[notification.Notification],
 		"recipient- audience- orderId-", ""},
-	{"note", `{"type":"eaten","id":"o/3/food/f","key":"food/f","orderId":"o","quantity":1,"topic":"t","partition":1,"offset":1}`, of[projection.Note], "key- orderId- quantity-", ""},
-	{"verdict", `{"type":"refused","id":"o/verdict/order-commands/m/c","commandId":"c","stream":"order-commands","key":"o","digest":"d","verdict":"refused","reason":"r"}`, of[domain.Verdict], "commandId- verdict-", ""},
+	{"note", `{"type":"eaten","id":"o/3/s/f","key":"s/f","orderId":"o","quantity":1,"topic":"t","partition":1,"offset":1}`, of[projection.Note], "key- orderId- quantity-", ""},
+	{"verdict", `{"type":"refused","id":"o/verdict/order-commands/m/c","commandId":"c","stream":"order-commands","key":"o","digest":"d","verdict":"refused","code":"status","reason":"r","version":3}`, of[domain.Verdict], "commandId- verdict- code-", ""},
 },
 	each([]string{dispatch.Claim, dispatch.Decline, dispatch.PickedUp, dispatch.Delivered}, "area", `{"type":%q,"id":"r/%[1]s/m/c","orderId":"o","riderId":"r","commandId":"c","digest":"d","mark":"m","verdict":true}`, of[dispatch.Command], "orderId- riderId- commandId- mark-"),
 	each([]string{dispatch.Entered, dispatch.Left}, "rider event", `{"type":%q,"id":"r/%[1]s/1","area":"a","riderId":"r","shift":1,"commandId":"c","reason":"x"}`, of[dispatch.RiderEvent], "area- riderId- shift-"),
@@ -195,7 +197,7 @@ func (m message) overHTTP(t *testing.T, field, data string, want any, err error)
 	delete(body, "type")
 	text, _ := json.Marshal(body)
 	f := newFixture(t)
-	a := f.do(method, path, string(text))
+	a := f.later(method, path, string(text))
 	if err != nil {
 		require.Equal(t, http.StatusBadRequest, a.Code, "%s: %s", text, a.Body)
 		named, _ := domain.WrongField(err)
@@ -215,7 +217,7 @@ func (m message) overHTTP(t *testing.T, field, data string, want any, err error)
 	said, _ := codecs.Marshal(want)
 	sent := f.commands.all()[0].command
 	expected := parsed(string(said))
-	for _, made := range []string{"id", "at", "orderId", "storeId", "riderId"} {
+	for _, made := range []string{"id", "at", "verdict", "orderId", "storeId", "riderId"} {
 		if strings.Contains(path, "/v1/orders") && made == "storeId" || strings.Contains(path, "/riders/") && made == "orderId" {
 			continue
 		}
@@ -361,13 +363,13 @@ func TestBounds_OtherFields(t *testing.T) {
 		"address": map[string]any{"text": long}, "lines": []any{map[string]any{"product": long, "name": long}}})
 	for _, path := range []string{"/v1/orders/o-1/confirm", "/v1/stores/s-1/open", "/v1/riders/r-1/offline"} {
 		f := newFixture(t)
-		a := f.do("POST", path, string(junk))
+		a := f.later("POST", path, string(junk))
 		require.Equal(t, http.StatusAccepted, a.Code, a.Body)
 		sent, _ := json.Marshal(f.commands.all()[0].command)
 		require.Less(t, len(sent), 300)
 	}
 	f := newFixture(t)
-	a := f.do("POST", "/v1/orders", changed(placeBody, "lines.0.name", long, false))
+	a := f.later("POST", "/v1/orders", changed(placeBody, "lines.0.name", long, false))
 	require.Equal(t, http.StatusAccepted, a.Code, a.Body)
 	require.NotContains(t, f.commands.all()[0].command["lines"].([]any)[0], "name")
 }
@@ -397,7 +399,7 @@ func TestTimes(t *testing.T) {
 		_, err := codecs.Decode[order.Command]([]byte(changed(body, "type", order.Confirm, false)))
 		require.Equal(t, good, err == nil, "%s: %v", at, err)
 		f := newFixture(t)
-		a := f.do("POST", "/v1/orders/o-1/confirm", body)
+		a := f.later("POST", "/v1/orders/o-1/confirm", body)
 		if !good {
 			require.Equal(t, http.StatusBadRequest, a.Code, a.Body)
 			require.Equal(t, "at", a.json["field"])
@@ -429,10 +431,10 @@ func TestDotIDs(t *testing.T) {
 			}
 		}
 		f := newFixture(t)
-		f.do("POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, strconv.Quote(id), 1)).problem(t, http.StatusBadRequest, "must not be")
+		f.later("POST", "/v1/orders", strings.Replace(placeBody, `"o-7"`, strconv.Quote(id), 1)).problem(t, http.StatusBadRequest, "must not be")
 		for _, path := range []string{"/v1/orders/%s/cancel", "/v1/stores/%s/open", "/v1/riders/%s/offline", "/v1/stores/s-1/products/%s/sold-out"} {
 			escaped := strings.ReplaceAll(id, ".", "%2E")
-			a := f.do("POST", fmt.Sprintf(path, escaped), "")
+			a := f.later("POST", fmt.Sprintf(path, escaped), "")
 			require.GreaterOrEqual(t, a.Code, 400, path)
 		}
 		require.Empty(t, f.commands.all())

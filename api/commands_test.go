@@ -23,50 +23,50 @@ var commandCases = []struct {
 	command            map[string]any // without its id
 	location           string
 }{
-	{"POST", "/v1/orders/o-1/cancel", ``, "order-commands", "o-1", map[string]any{"type": "cancel"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/cancel", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "cancel"}, "/v1/orders/o-1"},
 	{"POST", "/v1/orders/o-1/cancel", `{"by":"operator","reason":"fire"}`, "order-commands", "o-1",
-		map[string]any{"type": "cancel", "by": "operator", "reason": "fire"}, "/v1/orders/o-1"},
+		map[string]any{"verdict": true, "type": "cancel", "by": "operator", "reason": "fire"}, "/v1/orders/o-1"},
 	{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"12m"}`, "order-commands", "o-1",
-		map[string]any{"type": "accept", "cookingTime": "12m"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/reject", `{"reason":"tired"}`, "order-commands", "o-1", map[string]any{"type": "reject", "reason": "tired"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/start-cooking", ``, "order-commands", "o-1", map[string]any{"type": "start_cooking"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/finish-cooking", `{}`, "order-commands", "o-1", map[string]any{"type": "finish_cooking"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/confirm", `{"verdict":true}`, "order-commands", "o-1", map[string]any{"type": "confirm", "verdict": true}, "/v1/orders/o-1"},
+		map[string]any{"verdict": true, "type": "accept", "cookingTime": "12m"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/reject", `{"reason":"tired"}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "reject", "reason": "tired"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/start-cooking", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "start_cooking"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/finish-cooking", `{}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "finish_cooking"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/confirm", `{"verdict":true}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "confirm"}, "/v1/orders/o-1"},
 	{"POST", "/v1/orders/o-1/request-refund", `{"userId":"u-1","reason":"cold","photoUrl":"https://p.example/1","wish":"refund"}`, "order-commands", "o-1",
-		map[string]any{"type": "request_refund", "userId": "u-1", "reason": "cold", "photoUrl": "https://p.example/1", "wish": "refund"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/approve-refund", ``, "order-commands", "o-1", map[string]any{"type": "approve_refund"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/deny-refund", `{"reason":"eaten"}`, "order-commands", "o-1", map[string]any{"type": "deny_refund", "reason": "eaten"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/%EC%A3%BC%20%EB%AC%B8/confirm", ``, "order-commands", "주 문", map[string]any{"type": "confirm"},
+		map[string]any{"verdict": true, "type": "request_refund", "userId": "u-1", "reason": "cold", "photoUrl": "https://p.example/1", "wish": "refund"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/approve-refund", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "approve_refund"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/deny-refund", `{"reason":"eaten"}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "deny_refund", "reason": "eaten"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/%EC%A3%BC%20%EB%AC%B8/confirm", ``, "order-commands", "주 문", map[string]any{"verdict": true, "type": "confirm"},
 		"/v1/orders/%EC%A3%BC%20%EB%AC%B8"},
 
 	{"PUT", "/v1/stores/s-1", `{"id":"s-1","name":"Mine","area":"a-1","lat":37.5,"lon":0,"autoAccept":true,"cookingTime":"5s","open":true}`, "store-commands", "s-1",
-		map[string]any{"type": "register", "name": "Mine", "area": "a-1", "lat": 37.5, "lon": 0.0, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
-	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"type": "open"}, "/v1/stores/s-1"},
-	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"type": "close"}, "/v1/stores/s-1"},
+		map[string]any{"verdict": true, "type": "register", "name": "Mine", "area": "a-1", "lat": 37.5, "lon": 0.0, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
+	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "open"}, "/v1/stores/s-1"},
+	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "close"}, "/v1/stores/s-1"},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap","price":9000}`, "store-commands", "s-1",
-		map[string]any{"type": "put_product", "product": "p-1", "name": "Bibimbap", "price": 9000.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "put_product", "product": "p-1", "name": "Bibimbap", "price": 9000.0}, "/v1/stores/s-1/stock"},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Water","price":0}`, "store-commands", "s-1",
-		map[string]any{"type": "put_product", "product": "p-1", "name": "Water", "price": 0.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "put_product", "product": "p-1", "name": "Water", "price": 0.0}, "/v1/stores/s-1/stock"},
 	{"POST", "/v1/stores/s-1/products/p-1/add", `{"quantity":50}`, "store-commands", "s-1",
-		map[string]any{"type": "add_stock", "product": "p-1", "quantity": 50.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "add_stock", "product": "p-1", "quantity": 50.0}, "/v1/stores/s-1/stock"},
 	{"POST", "/v1/stores/s-1/products/p-1/remove", `{"product":"p-1","quantity":1}`, "store-commands", "s-1",
-		map[string]any{"type": "remove_stock", "product": "p-1", "quantity": 1.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "remove_stock", "product": "p-1", "quantity": 1.0}, "/v1/stores/s-1/stock"},
 
 	{"POST", "/v1/riders/r-1/online", `{"area":"a-1","lat":37.5,"lon":127.03,"capacity":2}`, "rider-commands", "r-1",
-		map[string]any{"type": "online", "area": "a-1", "lat": 37.5, "lon": 127.03, "capacity": 2.0}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/offline", ``, "rider-commands", "r-1", map[string]any{"type": "offline"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/move", `{"lat":0,"lon":0}`, "rider-commands", "r-1", map[string]any{"type": "move", "lat": 0.0, "lon": 0.0}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "claim", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/decline", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "decline", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/picked-up", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "picked_up", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/delivered", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"type": "delivered", "orderId": "o-1"}, "/v1/riders/r-1"},
+		map[string]any{"verdict": true, "type": "online", "area": "a-1", "lat": 37.5, "lon": 127.03, "capacity": 2.0}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/offline", ``, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "offline"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/move", `{"lat":0,"lon":0}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "move", "lat": 0.0, "lon": 0.0}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "claim", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/decline", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "decline", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/picked-up", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "picked_up", "orderId": "o-1"}, "/v1/riders/r-1"},
+	{"POST", "/v1/riders/r-1/delivered", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "delivered", "orderId": "o-1"}, "/v1/riders/r-1"},
 }
 
 func TestAPI_Command(t *testing.T) {
 	for _, c := range commandCases {
 		t.Run(c.method+c.path, func(t *testing.T) {
 			f := newFixture(t)
-			a := f.do(c.method, c.path, c.body)
+			a := f.later(c.method, c.path, c.body)
 			require.Equal(t, http.StatusAccepted, a.Code, a.Body.String())
 			require.Equal(t, c.location, a.Header().Get("Location"))
 			require.Equal(t, "accepted for processing", a.json["status"])
@@ -94,7 +94,7 @@ func TestAPI_CommandsWhileDamaged(t *testing.T) {
 		t.Run(c.method+c.path, func(t *testing.T) {
 			f := newFixture(t)
 			f.damaged = errors.New("order-commands (12): take another --prefix")
-			a := f.do(c.method, c.path, c.body)
+			a := f.later(c.method, c.path, c.body)
 			a.problem(t, http.StatusServiceUnavailable, "take another --prefix")
 			require.Contains(t, a.json["detail"], "was not sent")
 			require.NotEmpty(t, a.json["id"], "to repeat it with")
@@ -110,24 +110,24 @@ func TestAPI_CommandID(t *testing.T) {
 		t.Run(c.method+c.path, func(t *testing.T) {
 			f := newFixture(t)
 			for _, key := range []string{`k-1`, `"k-1"`} {
-				require.Equal(t, "k-1", f.do(c.method, c.path, c.body, "Idempotency-Key", key).json["commandId"])
+				require.Equal(t, "k-1", f.later(c.method, c.path, c.body, "Idempotency-Key", key).json["commandId"])
 			}
 			for key, want := range map[string]string{
 				strings.Repeat("k", 201): "at most 200", "o-1/assigned/1/1": "must not contain a slash", "o-1/place": "must not contain a slash",
 			} {
-				f.do(c.method, c.path, c.body, "Idempotency-Key", key).problem(t, http.StatusBadRequest, want)
+				f.later(c.method, c.path, c.body, "Idempotency-Key", key).problem(t, http.StatusBadRequest, want)
 			}
 		})
 	}
 	t.Run("InTheBody", func(t *testing.T) {
 		f := newFixture(t)
-		require.Equal(t, "c-1", f.do("POST", "/v1/orders/o-1/confirm", `{"id":"c-1"}`, "Idempotency-Key", "k-1").json["commandId"])
+		require.Equal(t, "c-1", f.later("POST", "/v1/orders/o-1/confirm", `{"id":"c-1"}`, "Idempotency-Key", "k-1").json["commandId"])
 	})
 	t.Run("NotOfAPUT", func(t *testing.T) {
 		// The id in the body is the store's: what GET answers can be PUT back, twice.
 		f := newFixture(t)
 		store := f.get("/v1/stores/s-1").Body.String()
-		first, second := f.do("PUT", "/v1/stores/s-1", store), f.do("PUT", "/v1/stores/s-1", store)
+		first, second := f.later("PUT", "/v1/stores/s-1", store), f.later("PUT", "/v1/stores/s-1", store)
 		require.NotEqual(t, "s-1", first.json["commandId"])
 		require.NotEqual(t, first.json["commandId"], second.json["commandId"])
 	})
@@ -140,26 +140,26 @@ func TestAPI_CommandBadInput(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.method+c.path, func(t *testing.T) {
 			f := newFixture(t)
-			f.do(c.method, c.path, `{`).problem(t, http.StatusBadRequest, "the body is not as it should be")
-			f.do(c.method, c.path, `{} {}`).problem(t, http.StatusBadRequest, "the body is not as it should be")
-			f.do(c.method, c.path, `[]`).problem(t, http.StatusBadRequest, "must be a JSON object")
-			f.do(c.method, c.path, `null`).problem(t, http.StatusBadRequest, "must be a JSON object")
-			f.do(c.method, c.path, "{\"a\":\"\xff\"}").problem(t, http.StatusBadRequest, "the body is not as it should be")
-			a := f.do(c.method, c.path, `{"id":5}`)
+			f.later(c.method, c.path, `{`).problem(t, http.StatusBadRequest, "the body is not as it should be")
+			f.later(c.method, c.path, `{} {}`).problem(t, http.StatusBadRequest, "the body is not as it should be")
+			f.later(c.method, c.path, `[]`).problem(t, http.StatusBadRequest, "must be a JSON object")
+			f.later(c.method, c.path, `null`).problem(t, http.StatusBadRequest, "must be a JSON object")
+			f.later(c.method, c.path, "{\"a\":\"\xff\"}").problem(t, http.StatusBadRequest, "the body is not as it should be")
+			a := f.later(c.method, c.path, `{"id":5}`)
 			a.problem(t, http.StatusBadRequest, "id: must not be a JSON number")
 			require.Equal(t, "id", a.json["field"])
 			for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "a b"} {
-				f.do(c.method, c.path, `{}`, "Content-Type", kind).problem(t, http.StatusUnsupportedMediaType, "send application/json")
+				f.later(c.method, c.path, `{}`, "Content-Type", kind).problem(t, http.StatusUnsupportedMediaType, "send application/json")
 			}
-			f.do(c.method, c.path, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`).problem(t, http.StatusRequestEntityTooLarge, "larger than 1048576 bytes")
-			f.do(c.method, c.path+"?timeout=x", c.body).problem(t, http.StatusBadRequest, "timeout: must be a duration")
+			f.later(c.method, c.path, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`).problem(t, http.StatusRequestEntityTooLarge, "larger than 1048576 bytes")
+			f.later(c.method, c.path+"?timeout=x", c.body).problem(t, http.StatusBadRequest, "timeout: must be a duration")
 			require.Empty(t, f.commands.all())
 
-			ok := f.do(c.method, c.path, c.body, "Content-Type", "application/vnd.baedal+json; charset=UTF-8")
+			ok := f.later(c.method, c.path, c.body, "Content-Type", "application/vnd.baedal+json; charset=UTF-8")
 			require.Equal(t, http.StatusAccepted, ok.Code, ok.Body.String())
 
 			f.commands.err = errors.New("kafka: no brokers at 10.0.0.1")
-			a = f.do(c.method, c.path, c.body, "Idempotency-Key", "o-7")
+			a = f.later(c.method, c.path, c.body, "Idempotency-Key", "o-7")
 			a.problem(t, http.StatusServiceUnavailable, `send it again with the id "o-7"`)
 			require.Equal(t, "o-7", a.json["id"])
 			require.NotContains(t, a.Body.String(), "10.0.0.1")
@@ -213,7 +213,7 @@ func TestAPI_CommandWrongField(t *testing.T) {
 	} {
 		t.Run(c.method+c.path+c.body, func(t *testing.T) {
 			f := newFixture(t)
-			a := f.do(c.method, c.path, c.body)
+			a := f.later(c.method, c.path, c.body)
 			a.problem(t, http.StatusBadRequest, c.field+": ")
 			require.Equal(t, c.field, a.json["field"])
 			require.Empty(t, f.commands.all())
@@ -239,7 +239,7 @@ func TestAPI_SameWordsOnTheStream(t *testing.T) {
 		{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, `{"type":"claim","orderId":"o-1"}`},
 	} {
 		f := newFixture(t)
-		require.Equal(t, http.StatusAccepted, f.do(c.method, c.path, c.body).Code)
+		require.Equal(t, http.StatusAccepted, f.later(c.method, c.path, c.body).Code)
 		sent, err := json.Marshal(f.commands.all()[0].command)
 		require.NoError(t, err)
 		overHTTP, err := codecs.Digest(sent)

@@ -2,14 +2,17 @@ package api
 
 import (
 	"net/http"
-	"strings"
+	"time"
 
+	"baedal/domain"
 	"baedal/domain/projection"
-	"baedal/views"
 )
 
+// foodAnswer says how often a food of a store was ordered and paid for.
 type foodAnswer struct {
 	Product  string `json:"product"`
+	StoreID  string `json:"storeId"`
+	Name     string `json:"name,omitempty"` // while the store has the product
 	Orders   int64  `json:"orders"`
 	Quantity int64  `json:"quantity"`
 }
@@ -19,52 +22,52 @@ type foodPage struct {
 	Cursor string       `json:"cursor,omitempty"`
 }
 
-func foodOf(product string, m *projection.Model) foodAnswer {
-	return foodAnswer{product, m.Count, m.Quantity}
-}
-
-// listFoods lists what was ordered and paid, in order of the products' ids.
+// listFoods lists foods by store and product, all or those of one store.
 func (s *server) listFoods(w http.ResponseWriter, r *http.Request) error {
-	p, err := pageOf(r, r.URL.Query(), "foods")
+	q := r.URL.Query()
+	store, err := idFilter(q, "storeId")
 	if err != nil {
 		return err
 	}
-	from := projection.FoodPrefix
-	if p.after.Key != "" {
-		from = projection.FoodKey(p.after.Key) + "\x00" // the key after it
+	if store == "" {
+		return s.foods(w, r, "foods", "")
 	}
-	stale(w, s.Tables.Models)
-	out := foodPage{Foods: []foodAnswer{}}
-	err = s.Tables.Models.Each(from, func(key string, m *projection.Model) bool {
-		product, is := strings.CutPrefix(key, projection.FoodPrefix)
-		if !is {
-			return false
-		}
-		if n := len(out.Foods); n == p.limit {
-			out.Cursor = p.cursor(views.Entry{Key: out.Foods[n-1].Product})
-			return false
-		}
-		out.Foods = append(out.Foods, foodOf(product, m))
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	return writeList(w, r, out)
+	return s.foods(w, r, "store", store)
 }
 
+// getFood lists the stores that a product was ordered from.
 func (s *server) getFood(w http.ResponseWriter, r *http.Request) error {
 	product, err := pathID(r, "product")
 	if err != nil {
 		return err
 	}
-	stale(w, s.Tables.Models)
-	row, err := s.Tables.Models.Get(projection.FoodKey(product))
+	return s.foods(w, r, "product", product)
+}
+
+func (s *server) foods(w http.ResponseWriter, r *http.Request, index, group string) error {
+	p, err := pageOf(r, r.URL.Query(), index)
 	if err != nil {
 		return err
 	}
-	if row == nil {
-		return problemf(http.StatusNotFound, "food %q has not been ordered yet: GET /v1/foods lists those that were", product)
+	stale(w, s.Tables.Models, s.Tables.Stock)
+	out := foodPage{Foods: []foodAnswer{}}
+	out.Cursor, err = walk(r, s.Tables.Models, index, group, p, func(_ string, m *projection.Model) (bool, error) {
+		store, product, _ := m.Food()
+		a := foodAnswer{Product: product, StoreID: store, Orders: m.Count, Quantity: m.Quantity}
+		row, err := s.Tables.Stock.Get(store)
+		if err != nil {
+			return false, err
+		}
+		if row != nil {
+			if level, has := row.Level(product, domain.At(time.Now())); has {
+				a.Name = level.Name
+			}
+		}
+		out.Foods = append(out.Foods, a)
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
-	return writeList(w, r, foodOf(product, row))
+	return writeList(w, r, out)
 }

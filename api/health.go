@@ -31,6 +31,15 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *server) readyz(w http.ResponseWriter, _ *http.Request) error {
+	out, status := s.readiness(), http.StatusOK
+	if !out.Ready {
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
+	}
+	return writeJSON(w, status, out)
+}
+
+func (s *server) readiness() readiness {
 	out := readiness{Ready: true, Views: []viewState{}}
 	if s.Ready != nil {
 		if err := s.Ready(); err != nil {
@@ -49,10 +58,5 @@ func (s *server) readyz(w http.ResponseWriter, _ *http.Request) error {
 			out.Views = append(out.Views, v)
 		}
 	}
-	status := http.StatusOK
-	if !out.Ready {
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "1")
-	}
-	return writeJSON(w, status, out)
+	return out
 }

@@ -23,7 +23,7 @@ var Coming = map[string]bool{
 	"getRider": true, "goOnline": true, "goOffline": true, "move": true, "claim": true, "decline": true, "pickedUp": true,
 	"delivered": true, "followRider": true, "listAreas": true, "getAreaRiders": true, "getAreaDeliveries": true, "followArea": true,
 	"getUserOrders": true, "getMessages": true, "followUser": true, "listFoods": true, "getFood": true, "getCommand": true,
-	"asyncapi": true, "docs": true, "docsRenderer": true, "problem": true,
+	"problem": true,
 }
 
 // operation is one of the document.

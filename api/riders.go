@@ -34,8 +34,8 @@ func (s *server) getRider(w http.ResponseWriter, r *http.Request) error {
 }
 
 type riderPage struct {
-	Riders []rider.View `json:"riders"`
-	Cursor string       `json:"cursor,omitempty"`
+	Riders []*riderAnswer `json:"riders"`
+	Cursor string         `json:"cursor,omitempty"`
 }
 
 // listRiders lists the riders who were ever online by their ids, or, sorted by
@@ -65,15 +65,16 @@ func (s *server) listRiders(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	stale(w, s.Tables.Riders)
-	out := riderPage{Riders: []rider.View{}}
+	stale(w, s.Tables.Riders, s.Tables.Areas, s.Tables.Orders)
+	out := riderPage{Riders: []*riderAnswer{}}
 	out.Cursor, err = walk(r, s.Tables.Riders, index, group, p, func(_ string, row *rider.Rider) (bool, error) {
-		v := row.View()
+		v := row.View(now())
 		if !row.Known() || area != "" && v.Area != area || state != "" && v.State != state {
 			return false, nil
 		}
-		out.Riders = append(out.Riders, v)
-		return true, nil
+		a, err := s.riderWith(row, false)
+		out.Riders = append(out.Riders, a)
+		return true, err
 	})
 	if err != nil {
 		return err

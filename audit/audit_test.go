@@ -64,7 +64,11 @@ func TestRepeatsLate(t *testing.T) {
 	}
 	a.clock += 10 * linger
 	a.sweep()
+	require.Len(t, a.orders, 1, "what it has refused may be said again for an hour")
+	a.clock += rememberedFor
+	a.sweep()
 	require.Empty(t, a.orders)
+	require.Empty(t, a.refused)
 	require.Len(t, a.closed, 2)
 	require.Empty(t, a.commands)
 	for _, s := range all {
@@ -114,6 +118,10 @@ var tampered = []struct {
 	{"verdict missing", drop(verdicts, `o-1/place`), Verdicts, "o-1", "asks for a verdict and has none"},
 	{"store's verdict missing", drop(verdicts, `s:register`), Verdicts, "s", "asks for a verdict and has none"},
 	{"verdict contradicts itself", again(verdicts, `accepted`, `refused`, `o-1/place`), Verdicts, "o-1", "a second, different verdict"},
+	{"a code that nobody knows", replace(verdicts, `"code":"status"`, `"code":"mood"`), Verdicts, "o-2", `is refused with the code "mood"`},
+	{"accepted with a code", replace(verdicts, `"version":1`, `"version":1,"code":"status"`, "o-1/place"), Verdicts, "o-1", `is accepted with the code "status"`},
+	{"accepted without a version", replace(verdicts, `,"version":1`, ``, "o-1/place"), Verdicts, "o-1", "names version 0, which is not the last that it made"},
+	{"accepted with another's version", replace(verdicts, `"version":1`, `"version":2`, "o-1/place"), Verdicts, "o-1", "names version 2, which is not the last that it made"},
 	{"refused and obeyed", replace(verdicts, `"verdict":"accepted"`, `"verdict":"refused"`, `o-1/place`), Verdicts, "o-1", "it is refused, and caused version 1"},
 	{"accepted and ignored", say2(orderCommands, "o-1", `{"type":"cancel","id":"late","verdict":true}`, verdicts, ruling("order-commands", "o-1", `{"type":"cancel","id":"late"}`, "accepted")), Verdicts, "o-1", "no event says that it caused anything"},
 	{"accepted, not asked", say(verdicts, "o-1", ruling("order-commands", "o-1", `{"type":"confirm","id":"o-1:confirm"}`, "accepted")), Verdicts, "o-1", "nobody asked"},

@@ -41,7 +41,8 @@ type auditor struct {
 	riders   map[string]*rider
 	areas    map[string]*area
 	commands map[commandKey]*command // of stores and riders
-	ruled    map[uint64]uint32       // verdicts on commands that are forgotten
+	ruled    map[uint64]settled      // verdicts on commands that are forgotten
+	refused  map[uint64]*[]refusal   // by the rows of stores and riders
 	counted  map[uint64]struct{}     // commands in the sums of a store
 	dead     map[coordinates]bool    // records that are in the dead letters
 	bad      map[coordinates]string  // records that must be in the dead letters, and why
@@ -61,7 +62,7 @@ func newAuditor(topics, short [streams]string, guarantee string, slack time.Dura
 		topics: topics, short: short, once: guarantee == ExactlyOnce, grace: slack.Milliseconds(),
 		unhandled: func(group, int32) bool { return false },
 		orders:    map[string]*life{}, closed: map[uint64]tomb{}, stores: map[string]*store{}, riders: map[string]*rider{},
-		areas: map[string]*area{}, commands: map[commandKey]*command{}, ruled: map[uint64]uint32{},
+		areas: map[string]*area{}, commands: map[commandKey]*command{}, ruled: map[uint64]settled{}, refused: map[uint64]*[]refusal{},
 		starts: map[partition]int64{}, counted: map[uint64]struct{}{}, dead: map[coordinates]bool{}, bad: map[coordinates]string{},
 		rep: newReport(),
 	}
@@ -276,7 +277,11 @@ func (a *auditor) at(w where) string {
 // sweep forgets what is over.
 func (a *auditor) sweep() {
 	for _, l := range a.orders {
-		if a.clock-l.touched > linger && a.over(l) {
+		wait := linger
+		if len(l.refusals) > 0 {
+			wait = rememberedFor
+		}
+		if a.clock-l.touched > wait && a.over(l) {
 			a.close(l)
 		}
 	}
@@ -286,12 +291,13 @@ func (a *auditor) sweep() {
 			a.owedFor(c, func(*debt) { owes = true })
 			if !owes {
 				if c.verdict != "" {
-					a.ruled[k.hash()] = uint32(c.sum)
+					a.ruled[k.hash()] = settled{uint32(c.sum), c.verdict == "refused", c.ruled}
 				}
 				delete(a.commands, k)
 			}
 		}
 	}
+	a.forgets()
 	for _, r := range a.riders {
 		if a.clock-r.touched > linger {
 			r.seen = nil

@@ -144,7 +144,7 @@ func (a *auditor) dispatchCommand(r *record) error {
 		return orNoKey(err)
 	}
 	switch m.Type {
-	case "request", "ready", "give_up", "withdraw":
+	case "request", "ready", "postpone", "give_up", "withdraw":
 		l := a.life(m.OrderID, r)
 		a.seen(&l.marks, r, m.ID)
 		if t := l.trip(m.Attempt); m.Type == "request" && !t.requested {

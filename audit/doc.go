@@ -22,12 +22,15 @@
 // the topics' time, so that repeats can be compared byte for byte. Then 14 bytes of it stay: a
 // fingerprint of its id, its last version, its status, what became of its money and goods. So memory is what is
 // open, plus per store its products, per rider and area some marks, plus O(orders)
-// and O(verdicts, add_stock, remove_stock) fingerprints of 12 to 16 bytes in a map.
+// and O(verdicts, add_stock, remove_stock) fingerprints of 12 to 24 bytes in a map.
+// For an hour, and within a bound in bytes, rows remember what they refused, so that another
+// answer to a repeat is a violation: an order that refused something is kept in full for that
+// long. Beyond either bound a repeat may be decided anew, which is noted.
 // Of a later repeat only the version is judged, not its bytes.
 //
 // # What topics alone can't tell
 //
-//   - ready, give_up, withdraw and move on dispatch-commands, and replies that
+//   - ready, postpone, give_up, withdraw and move on dispatch-commands, and replies that
 //     come too late for their order, may change nothing: of those it is only known that
 //     their group has committed past them.
 //   - A store's command without "verdict": true leaves its trace in the store's

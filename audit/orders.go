@@ -38,6 +38,7 @@ var remarks = map[string][]string{
 	"reminded":       {"accepted", "cooking"},
 	"stuck":          {"picked_up"},
 	"escalated":      {"refund_requested"},
+	"rescheduled":    {"accepted", "cooking"},
 }
 
 // allowance is how long an order waits in a status where its row does not say
@@ -72,6 +73,7 @@ type life struct {
 	gone          bool // forgotten: its row is deleted
 	rowSeen       bool
 	orderCommands []*command
+	refusals      []refusal // all that its row was told to remember
 
 	marks []mark
 	goods []goods

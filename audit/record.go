@@ -146,6 +146,10 @@ type (
 		Key       string `json:"key"`
 		Digest    string `json:"digest"`
 		Verdict   string `json:"verdict"`
+		At        stamp  `json:"at"`
+		Code      string `json:"code"`
+		Reason    string `json:"reason"`
+		Version   int    `json:"version"`
 	}
 	orderEvent struct {
 		Type    string `json:"type"`
@@ -209,6 +213,7 @@ type (
 	stockRow struct {
 		Products []struct {
 			Product  string `json:"product"`
+			Gone     bool   `json:"gone"`
 			OnHand   int64  `json:"onHand"`
 			Reserved int64  `json:"reserved"`
 			Added    int64  `json:"added"`
@@ -220,9 +225,7 @@ type (
 			Attempt int    `json:"attempt"`
 			Lines   []line `json:"lines"`
 		} `json:"reservations"`
-		Decided []struct {
-			ID string `json:"id"`
-		} `json:"decided"`
+		Decided []string `json:"decided"`
 	}
 	paymentRow struct {
 		Attempts []struct {

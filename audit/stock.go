@@ -13,6 +13,7 @@ type store struct {
 	open     []*command // not yet found in its row
 	marks    ring       // of commands that its rows remember
 	newest   string     // the last of them
+	emptied  int        // times that it was unregistered
 	row      where
 	reserved []reservation // in the newest row
 }
@@ -30,6 +31,10 @@ type product struct {
 	rowAdded, rowRemoved int64
 	rowSold, rowReserved int64
 	inRow                bool
+	// emptied counts the commands that took away what was on hand, however much
+	// that was; forgotten, whether a row has lost it since, counts and all.
+	emptied   int
+	forgotten bool
 }
 
 // sum is a quantity, and how much of it came after the cut: a row may or may
@@ -134,7 +139,9 @@ func (a *auditor) storeCommand(r *record) error {
 	} else {
 		s.open = append(trimmed(s.open), c)
 	}
-	if m.Type != "add_stock" && m.Type != "remove_stock" {
+	switch m.Type {
+	case "add_stock", "remove_stock", "remove_product", "unregister":
+	default:
 		return nil
 	}
 	h := commandKey{storeCommands, r.key, id, says}.hash()
@@ -142,8 +149,14 @@ func (a *auditor) storeCommand(r *record) error {
 		return nil
 	}
 	a.counted[h] = struct{}{}
-	c.store, c.product, c.amount = s, s.product(m.Product), m.Quantity
-	if m.Type == "remove_stock" {
+	c.store = s
+	if m.Type != "unregister" {
+		c.product = s.product(m.Product)
+	}
+	switch m.Type {
+	case "add_stock":
+		c.amount = m.Quantity
+	case "remove_stock":
 		c.amount = -m.Quantity
 	}
 	if c.verdict != "refused" {
@@ -152,18 +165,23 @@ func (a *auditor) storeCommand(r *record) error {
 	return nil
 }
 
-// count puts an add_stock or remove_stock into the sums of its store, or takes it out.
+// count puts a command into the sums of its store, or takes it out.
 func (a *auditor) count(c *command, times int64) {
-	if c.amount > 0 {
+	switch {
+	case c.product == nil:
+		c.store.emptied += int(times)
+	case c.amount > 0:
 		c.product.added.add(times*c.amount, a.before(c.where))
-	} else {
+	case c.amount < 0:
 		c.product.removed.add(-times*c.amount, a.before(c.where))
+	default:
+		c.product.emptied += int(times)
 	}
 }
 
 // discount takes a refused command out of the sums.
 func (a *auditor) discount(c *command) {
-	if c.product != nil {
+	if c.store != nil {
 		a.count(c, -1)
 	}
 }
@@ -280,7 +298,9 @@ func (a *auditor) stockRow(r *record) error {
 			held[l.Product] += l.Quantity
 		}
 	}
+	there := map[string]bool{}
 	for _, w := range row.Products {
+		there[w.Product] = true
 		p := s.product(w.Product)
 		free := w.OnHand - w.Reserved
 		switch {
@@ -288,6 +308,8 @@ func (a *auditor) stockRow(r *record) error {
 			wrong(w.Product, "negative: free %d, reserved %d, sold %d, removed %d", free, w.Reserved, w.Sold, w.Removed)
 		case w.Added != free+w.Reserved+w.Sold+w.Removed:
 			wrong(w.Product, "put %d is not free %d + reserved %d + sold %d + removed %d", w.Added, free, w.Reserved, w.Sold, w.Removed)
+		case w.Gone && free != 0:
+			wrong(w.Product, "it is removed, and %d are free", free)
 		case held[w.Product] != w.Reserved:
 			wrong(w.Product, "reserved %d, and the open reservations are for %d", w.Reserved, held[w.Product])
 		case p.inRow && (w.Added < p.rowAdded || w.Sold < p.rowSold || w.Removed < p.rowRemoved):
@@ -295,28 +317,43 @@ func (a *auditor) stockRow(r *record) error {
 		}
 		p.rowAdded, p.rowRemoved, p.rowSold, p.rowReserved, p.inRow = w.Added, w.Removed, w.Sold, w.Reserved, true
 	}
+	for name, p := range s.products {
+		if p.inRow && !there[name] {
+			if p.rowReserved > 0 {
+				wrong(name, "it is gone from the row, and %d were reserved", p.rowReserved)
+			}
+			p.inRow, p.forgotten = false, true
+		}
+	}
 	// The newest decision is the last one. What is missed still may be among the older ones.
 	if n := len(row.Decided); n > 0 {
 		fresh := n - 1 // a row may tell of several since the one before
-		for fresh > 0 && row.Decided[fresh-1].ID != s.newest {
+		for fresh > 0 && row.Decided[fresh-1] != s.newest {
 			fresh--
 		}
-		if row.Decided[n-1].ID == s.newest {
+		if row.Decided[n-1] == s.newest {
 			fresh = n
 		}
 		for _, d := range row.Decided[fresh:] {
-			s.marks.add(markOf(d.ID))
+			s.marks.add(markIn(d))
 		}
-		s.newest = strings.Clone(row.Decided[n-1].ID)
+		s.newest = strings.Clone(row.Decided[n-1])
 	}
 	if s.open = trimmed(s.open); len(s.open) > 0 {
 		for _, c := range s.open {
 			for i := len(row.Decided) - 1; i >= 0 && !c.traced; i-- {
-				c.traced = row.Decided[i].ID == c.id
+				c.traced = markIn(row.Decided[i]) == c.mark
 			}
 		}
 	}
 	return nil
+}
+
+// markIn returns the mark of the command that a row's decision is about:
+// MARK/NAME/TIME/VERSION, and for a refusal /CODE/REASON.
+func markIn(decision string) string {
+	mark, _, _ := strings.Cut(decision, "/")
+	return strings.Clone(mark)
 }
 
 // owedByStore: the newest row is what the commands and the orders say.
@@ -328,11 +365,23 @@ func (a *auditor) owedByStore(id string, s *store, f func(*debt)) {
 		f(&debt{check: Stock, key: id, text: fmt.Sprintf(format, args...), from: s.row, by: stock, home: -1})
 	}
 	for name, p := range s.products {
+		emptied := p.emptied+s.emptied > 0
+		if p.forgotten {
+			if !emptied {
+				owe("%q: it is gone from the row, and nobody removed it", name)
+			}
+			continue // its counts began again
+		}
+		removed := p.removed
+		if emptied { // and what was on hand then, which no message says
+			removed.after += max(0, p.rowRemoved-removed.all)
+			removed.all = max(removed.all, p.rowRemoved)
+		}
 		for _, c := range []struct {
 			what string
 			said sum
 			row  int64
-		}{{"put", p.added, p.rowAdded}, {"removed", p.removed, p.rowRemoved}, {"sold", p.sold, p.rowSold}} {
+		}{{"put", p.added, p.rowAdded}, {"removed", removed, p.rowRemoved}, {"sold", p.sold, p.rowSold}} {
 			if !c.said.allows(c.row) {
 				owe("%q: the row says %s %d, the messages %d", name, c.what, c.row, c.said.all)
 			}

@@ -21,7 +21,7 @@ func TestStrangeCommands(t *testing.T) {
 			value := mark + `{"type":"request_refund","id":"o-1:refund","verdict":true,` + extra + `}`
 			digest, err := codecs.Digest([]byte(strings.TrimPrefix(value, mark)))
 			require.NoError(t, err)
-			verdict := `{"type":"refused","id":"o-1/verdict/order-commands/m/o-1:refund","commandId":"o-1:refund","stream":"order-commands","key":"o-1","digest":"` + digest + `","verdict":"refused"}`
+			verdict := `{"type":"refused","id":"o-1/verdict/order-commands/m/o-1:refund","commandId":"o-1:refund","stream":"order-commands","key":"o-1","digest":"` + digest + `","verdict":"refused","code":"status"}`
 			require.Empty(t, play(say2(orderCommands, "o-1", value, verdicts, verdict)(history()), "at-least-once").Violations, "%s", value)
 		}
 	}

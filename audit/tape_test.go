@@ -56,7 +56,7 @@ func (s *script) say(t stream, key, format string, args ...any) {
 func (s *script) open() {
 	register := `{"type":"register","id":"s:register","verdict":true,"name":"S","area":"a"}`
 	s.say(storeCommands, "s", "%s", register)
-	s.say(stockTable, "s", `{"storeId":"s","decided":[{"id":"s:register"}]}`)
+	s.say(stockTable, "s", `{"storeId":"s","decided":[%q]}`, decidedOn("s:register"))
 	s.say(verdicts, "s", "%s", ruling("store-commands", "s", register, "accepted"))
 	s.say(storeCommands, "s", `{"type":"add_stock","id":"s:add","product":"rice","quantity":10}`)
 	s.stock(10, 0, 0, "")
@@ -69,9 +69,12 @@ func (s *script) open() {
 
 // stock is a row of the store's table.
 func (s *script) stock(onHand, reserved, sold int, reservations string) {
-	s.say(stockTable, "s", `{"storeId":"s","products":[{"product":"rice","onHand":%d,"reserved":%d,"added":%d,"sold":%d}],"reservations":[%s],"decided":[{"id":"s:register"},{"id":"s:add"}]}`,
-		onHand, reserved, onHand+sold, sold, reservations)
+	s.say(stockTable, "s", `{"storeId":"s","products":[{"product":"rice","onHand":%d,"reserved":%d,"added":%d,"sold":%d}],"reservations":[%s],"decided":[%q,%q]}`,
+		onHand, reserved, onHand+sold, sold, reservations, decidedOn("s:register"), decidedOn("s:add"))
 }
+
+// decidedOn is how a store's row remembers a command.
+func decidedOn(id string) string { return markOf(id) + "/name/time/1" }
 
 // area is a row of the area's table: one rider, who carries one, and deliveries.
 func (s *script) area(deliveries string) {
@@ -170,8 +173,15 @@ func ruling(stream, key, command, verdict string) string {
 	if err != nil {
 		panic(err)
 	}
-	return fmt.Sprintf(`{"type":%q,"id":"%s/verdict/%s/m/%s","commandId":%q,"stream":%q,"key":%q,"digest":%q,"verdict":%q}`,
-		verdict, key, stream, c.ID, c.ID, stream, key, digest, verdict)
+	more := `,"version":10`
+	switch {
+	case verdict == "refused":
+		more = `,"code":"status","reason":"it is too late"`
+	case c.Type == "place":
+		more = `,"version":1`
+	}
+	return fmt.Sprintf(`{"type":%q,"id":"%s/verdict/%s/m/%s","at":%q,"commandId":%q,"stream":%q,"key":%q,"digest":%q,"verdict":%q%s}`,
+		verdict, key, stream, c.ID, at(0), c.ID, stream, key, digest, verdict, more)
 }
 
 // history is two lives in one store.

@@ -35,10 +35,13 @@ type command struct {
 	verdict string  // accepted, refused; "": none
 	said    where   // of the verdict
 	sum     uint64  // of the verdict
+	ruled   int64   // when it was decided, by the verdict
+	version int     // of the verdict
+	anew    bool    // refused, and then decided on anew when that was forgotten
 	times   int     // the verdict has come
 	traced  bool    // something else shows that it was decided on
 	mark    string  // under which rows remember it
-	store   *store  // add_stock, remove_stock: what it adds
+	store   *store  // of a command that changes what is on hand: where, of what, and by how much
 	product *product
 	amount  int64
 }
@@ -101,6 +104,21 @@ func (l *life) command(id string, says uint64) *command {
 	return l.orderCommands[i]
 }
 
+// made reports whether the version that a command's verdict names is the last
+// that the command has caused, as far as is known.
+func (l *life) made(c *command) bool {
+	its := func(version int) (yes, known bool) {
+		i := version - l.base - 1
+		if i < 0 || i >= len(l.events) || l.events[i].sum == 0 {
+			return false, false
+		}
+		return l.events[i].cause == digest(c.id), true
+	}
+	last, known := its(c.version)
+	more, _ := its(c.version + 1)
+	return c.version > 0 && (last || !known) && !more
+}
+
 // rival returns another command under the id of this one that is not refused.
 func (a *auditor) rival(l *life, c *command) *command {
 	for _, o := range l.orderCommands {
@@ -131,46 +149,79 @@ func (a *auditor) verdict(r *record) error {
 		a.violation(Verdicts, r.key, r.where, "the verdict on %q says that its key is %q", v.CommandID, v.Key)
 	}
 	says := digest(v.Digest)
+	switch {
+	case v.Verdict != "accepted" && v.Verdict != "refused":
+		a.violation(Verdicts, r.key, r.where, "verdict %q on %q", v.Verdict, v.CommandID)
+	case v.Verdict == "refused" && !slices.Contains(codes, v.Code):
+		a.violation(Verdicts, r.key, r.where, "%q is refused with the code %q, which nobody knows", v.CommandID, v.Code)
+	case v.Verdict == "accepted" && v.Code != "":
+		a.violation(Verdicts, r.key, r.where, "%q is accepted with the code %q", v.CommandID, v.Code)
+	}
 	var c *command
+	var refusals *[]refusal
 	switch v.Stream {
 	case a.short[orderCommands]:
 		l := a.life(r.key, r)
-		c = l.command(v.CommandID, says)
+		c, refusals = l.command(v.CommandID, says), &l.refusals
 	case a.short[storeCommands], a.short[riderCommands]:
 		s := storeCommands
 		if v.Stream == a.short[riderCommands] {
 			s = riderCommands
 		}
 		if k := (commandKey{s, r.key, v.CommandID, says}); a.commands[k] == nil {
-			if sum, ok := a.ruled[k.hash()]; ok {
-				if sum != uint32(digestBytes(r.value)) {
+			if old, ok := a.ruled[k.hash()]; ok {
+				switch {
+				case old.sum == uint32(digestBytes(r.value)):
+				case old.refused && !remembered(*a.refusals(s, r.key), old.at, int64(v.At)):
+					a.decidedAnew()
+					a.ruled[k.hash()] = settled{uint32(digestBytes(r.value)), v.Verdict == "refused", int64(v.At)}
+				default:
 					a.violation(Verdicts, r.key, r.where, "a second, different verdict on %q: %s", v.CommandID, v.Verdict)
 				}
 				return nil
 			}
 		}
-		c = a.command(s, r.key, v.CommandID, says)
+		c, refusals = a.command(s, r.key, v.CommandID, says), a.refusals(s, r.key)
 	default:
 		a.violation(Verdicts, r.key, r.where, "a verdict on stream %q", v.Stream)
 		return nil
 	}
-	if v.Verdict != "accepted" && v.Verdict != "refused" {
-		a.violation(Verdicts, r.key, r.where, "verdict %q on %q", v.Verdict, v.CommandID)
-	}
 	sum := digestBytes(r.value)
 	c.touched = max(c.touched, r.at)
 	c.times++
-	if c.verdict == "" {
-		c.verdict, c.said, c.sum = known(v.Verdict), r.where, sum
-		if c.verdict == "refused" {
+	switch {
+	case c.sum == sum && c.verdict != "":
+		return nil
+	case c.verdict == "":
+		if v.Verdict == "refused" {
 			a.discount(c)
 		}
+	case c.verdict == "refused" && !remembered(*refusals, c.ruled, int64(v.At)):
+		a.forgot(c)
+		if v.Verdict == "accepted" && c.product != nil {
+			a.count(c, 1)
+		}
+	default:
+		a.violation(Verdicts, r.key, r.where, "a second, different verdict on %q: %s, and at offset %d %s", v.CommandID, v.Verdict, c.said.offset, c.verdict)
 		return nil
 	}
-	if c.sum != sum {
-		a.violation(Verdicts, r.key, r.where, "a second, different verdict on %q: %s, and at offset %d %s", v.CommandID, v.Verdict, c.said.offset, c.verdict)
+	if one := (refusal{int64(v.At), bytesOf(&v)}); v.Verdict == "refused" && v.Code != reused {
+		if v.Stream != a.short[orderCommands] {
+			*refusals = recent(*refusals, one.at)
+		}
+		*refusals = append(*refusals, one)
 	}
+	c.verdict, c.said, c.sum = known(v.Verdict), r.where, sum
+	c.ruled, c.version = int64(v.At), v.Version
 	return nil
+}
+
+// forgot notes once that a refused command was decided on anew.
+func (a *auditor) forgot(c *command) {
+	if !c.anew {
+		c.anew = true
+		a.decidedAnew()
+	}
 }
 
 // owedForCommands judges the commands of an order: what was accepted has caused
@@ -194,10 +245,14 @@ func (a *auditor) owedForCommands(l *life, f func(*debt)) {
 		case rival != nil && c.verdict != "refused" && rival.where.offset < c.where.offset && !l.reopened:
 			owe(Verdicts, c.where, "its id names a %s, which came before, and it is not refused", rival.typ)
 		case l.reopened || l.began: // what it caused may not be known any more
+		case c.verdict == "refused" && caused != nil && rival == nil && !remembered(l.refusals, c.ruled, caused.at):
+			a.forgot(c)
 		case c.verdict == "refused" && caused != nil && rival == nil:
 			owe(Verdicts, c.said, "it is refused, and caused version %d", l.base+indexOf(l.events, caused.where)+1)
 		case c.verdict == "accepted" && caused == nil:
 			owe(Verdicts, c.said, "it is accepted, and no event says that it caused anything")
+		case c.verdict == "accepted" && !l.made(c):
+			owe(Verdicts, c.said, "it is accepted, and its verdict names version %d, which is not the last that it made", c.version)
 		case c.verdict == "" && caused == nil:
 			owe(Inputs, c.where, "nothing became of it: no event, no verdict, no dead letter")
 			continue

@@ -137,7 +137,7 @@ var commandsOf = map[string][]string{
 		`{"type!":"start_cooking"}`, `{"type!":"finish_cooking"}`, `{"type!":"confirm"}`, `{"type!":"approve_refund"}`,
 		`{"type!":"request_refund","userId!":"u","reason!":"r","photoUrl!":"https://example.com/p.jpg","wish!":"refund"}`,
 		`{"type!":"deny_refund","reason!":"r"}`,
-		`{"type!":"postpone","by":"1m"}`, `{"type!":"resolve","outcome":"lost","reason":"r"}`,
+		`{"type!":"postpone","by!":"1m"}`, `{"type!":"resolve","outcome":"lost","reason":"r"}`,
 	},
 	"store-commands": {
 		`{"type!":"register","name!":"S","area!":"AREA","lat!":37.5,"lon!":127.1,"autoAccept":true,"cookingTime":"1s"}`,

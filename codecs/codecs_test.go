@@ -235,7 +235,7 @@ func TestDigest(t *testing.T) {
 
 // Maps are written in one order, so that a row that did not change is the same bytes.
 func TestMarshal_Maps(t *testing.T) {
-	m := projection.Model{Key: "food/f", Seen: map[string]int64{}}
+	m := projection.Model{Key: "s/f", Seen: map[string]int64{}}
 	for i := range 20 {
 		m.Seen[fmt.Sprint("t/", i)] = int64(i)
 	}

@@ -15,7 +15,7 @@ import (
 const (
 	MaxID        = 200 // of a thing, and of a command as its client names it
 	MaxCommandID = 300 // of a command as it is known again: TOPIC/PARTITION/OFFSET may stand in for its id
-	MaxMadeID    = 600 // of a message that Baedal makes: it joins two things, or a thing and a command
+	MaxMadeID    = 640 // of a message that Baedal makes: it joins two things, or a thing and a command
 	MaxMark      = 11  // of a name; see Hash64
 	MaxDigest    = 64  // SHA-256 in hex
 
@@ -65,6 +65,14 @@ func CheckText(field, text string, most int) error {
 		return Wrong(field, "is not UTF-8")
 	}
 	return nil
+}
+
+// CheckPhone says what is wrong with a telephone number that may be left out.
+func CheckPhone(field, number string) error {
+	if strings.ContainsFunc(number, unicode.IsControl) {
+		return Wrong(field, "must not contain control characters")
+	}
+	return CheckText(field, number, MaxPhone)
 }
 
 // CheckMadeID says what is wrong with the id of a message that Baedal makes,

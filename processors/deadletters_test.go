@@ -46,7 +46,7 @@ var valid = map[string]string{
 	"rider-events":      `{"type":"entered","id":"%[1]s/entered/1","area":"a","shift":1,"riderId":%[1]q}`,
 	"order-events":      `{"type":"placed","status":"placed","id":"%[1]s/1","version":1,"attempt":1,"userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"orderId":%[1]q}`,
 	"notifications":     `{"type":"placed","id":"o/1/customer","audience":"customer","orderId":"o","recipient":%q}`,
-	"projections-loop":  `{"type":"ordered","id":"o/1/%[1]s","orderId":"o","key":%[1]q}`,
+	"projections-loop":  `{"type":"eaten","id":"o/1/%[1]s","orderId":"o","key":%[1]q,"quantity":1}`,
 }
 
 var wrongID = regexp.MustCompile(`"id":"[^"]*"`)

@@ -139,8 +139,10 @@ func (l *worstLife) told(out order.Out) order.Out {
 		for _, lang := range []notification.Language{notification.English, notification.Korean} {
 			allFit(l.t, notification.Of(&e, lang))
 		}
-		allFit(l.t, projection.Notes(&e))
-		allFit(l.t, projection.Foods(&e, worstSpot(0)))
+		m := &projection.Model{Key: e.OrderID, Counted: new(worstSpot(0))}
+		notes, _ := m.Event(&e, worstSpot(1))
+		allFit(l.t, notes)
+		fits(l.t, m)
 	}
 	return out
 }
@@ -165,6 +167,14 @@ func (l *worstLife) says(kind string) order.Out {
 		PhotoURL: "http://h/" + strings.Repeat("'", domain.MaxURL-9), Wish: order.WishRedelivery})
 }
 
+func (l *worstLife) postpones() {
+	l.t.Helper()
+	for range order.MaxPostponed {
+		out := l.command(order.Command{Meta: domain.Meta{Type: order.Postpone}, By: "1s", Reason: worstText(domain.MaxReason)})
+		require.Len(l.t, out.Events, 1)
+	}
+}
+
 func (l *worstLife) refused() {
 	l.t.Helper()
 	for range 40 {
@@ -172,6 +182,7 @@ func (l *worstLife) refused() {
 			PhotoURL: "http://h", Wish: order.WishRefund}).Verdicts
 		require.Equal(l.t, domain.Refused, v[0].Verdict)
 	}
+	within(l.t, l.o.Recent, domain.MaxRefusedBytes)
 }
 
 func (l *worstLife) stock(kind string, attempt int) {
@@ -239,7 +250,8 @@ func newWorstLife(t *testing.T) *worstLife {
 		l.o.Unheard += fmt.Sprintf("%0249d/%d/%d ", i, math.MaxInt64, domain.MaxCount)
 	}
 	l.command(order.Command{Meta: domain.Meta{Type: order.Place}, UserID: worstID(0), StoreID: worstID(0), Lines: worstLines(false),
-		Address: &order.Address{Text: worstText(domain.MaxText), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon}, ExpectedTotal: new(domain.MaxTotal)})
+		Address: &order.Address{Text: worstText(domain.MaxText), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon}, ExpectedTotal: new(domain.MaxTotal),
+		Note: worstText(domain.MaxText), Phone: strings.Repeat(`"`, domain.MaxPhone)})
 	require.Equal(t, order.Placed, l.o.Status)
 	l.refused()
 	return l
@@ -253,6 +265,7 @@ func TestFits_Order(t *testing.T) {
 		},
 		"Delivered": func(l *worstLife) order.Status {
 			l.stock(stock.Reserved, 2)
+			l.postpones()
 			l.riders(40)
 			l.says(order.StartCooking)
 			l.says(order.FinishCooking)
@@ -279,6 +292,7 @@ func TestFits_Order(t *testing.T) {
 			}
 			l.money(payment.Approved)
 			l.says(order.Accept)
+			l.postpones()
 			l.riders(40)
 			l.says(order.StartCooking)
 			l.riders(40)
@@ -393,7 +407,8 @@ func TestFits_Rider(t *testing.T) {
 		told(r.HandleEvent(&e, now))
 	}
 	online := func(area int) rider.Command {
-		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity)}
+		return rider.Command{Meta: domain.Meta{Type: rider.Online}, Area: worstID(area), Lat: worstPoint(0).Lat, Lon: worstPoint(0).Lon, Capacity: new(rider.MaxCapacity),
+			Name: new(worstName(0)), Until: fitsAt.Add(time.Hour)}
 	}
 	says(online(1))
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Entered}, Shift: r.Shift})
@@ -411,7 +426,12 @@ func TestFits_Rider(t *testing.T) {
 	require.Empty(t, r.Deliveries)
 	says(rider.Command{Meta: domain.Meta{Type: rider.Offline}})
 	hears(dispatch.RiderEvent{Meta: domain.Meta{Type: dispatch.Left}, Shift: r.Shift})
-	require.Equal(t, rider.StateOffline, r.View().State)
+	require.Equal(t, rider.StateOffline, r.View(now).State)
+	for range 300 {
+		v := says(rider.Command{Meta: domain.Meta{Type: rider.Claim}, OrderID: worstID(0)}).Verdicts[0]
+		require.Equal(t, domain.Refused, v.Verdict)
+		within(t, r.Recent, rider.MaxAcceptedBytes+domain.MaxRefusedBytes)
+	}
 	t.Logf("at most %d bytes", most)
 }
 
@@ -421,7 +441,7 @@ func TestFits_Model(t *testing.T) {
 		for i := range n {
 			note := note(i)
 			note.Meta = domain.Meta{Type: note.Type, ID: made(note.OrderID, domain.MaxCount, key), At: fitsAt}
-			note.Key, note.Version = key, domain.MaxCount
+			note.Key = key
 			if i%100 == 0 {
 				fits(t, &note)
 			}
@@ -430,30 +450,13 @@ func TestFits_Model(t *testing.T) {
 		t.Logf("%.10s…: %d bytes", key, fits(t, m))
 		return m
 	}
-	ordered := func(i int) projection.Note {
-		return projection.Note{Meta: domain.Meta{Type: projection.Ordered}, OrderID: worstID(i)}
-	}
-	apply(projection.UserKey(worstID(0)), 500, ordered)
-	store := apply(projection.StoreKey(worstID(0)), 3000, ordered)
-	require.Equal(t, worstID(2999), store.Orders[len(store.Orders)-1].OrderID, "the newest is listed")
-	for i := range 3000 {
-		store.Apply(&projection.Note{Meta: domain.Meta{Type: projection.Ended, At: fitsAt}, OrderID: worstID(i), Version: domain.MaxCount})
-	}
-	require.Empty(t, store.Orders)
-	usual := apply(projection.StoreKey("s"), 5000, func(i int) projection.Note {
-		return projection.Note{Meta: domain.Meta{Type: projection.Ordered}, OrderID: fmt.Sprintf("order-%d", i)}
-	})
-	require.Len(t, usual.Orders, 5000, "usual ids")
-	food := apply(projection.FoodKey(worstID(0)), 3*maxPartitions, func(i int) projection.Note { // the topic is made anew, and again
+	food := apply(projection.FoodKey(worstID(0), worstID(1)), 3*maxPartitions, func(i int) projection.Note { // the topic is made anew, and again
 		return projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: domain.MaxLineQuantity, Spot: worstSpot(i)}
 	})
 	require.EqualValues(t, 3*maxPartitions, food.Count)
 	for i := range maxPartitions {
 		require.False(t, food.Apply(&projection.Note{Meta: domain.Meta{Type: projection.Eaten}, OrderID: worstID(i), Quantity: 1, Spot: worstSpot(2*maxPartitions + i)}))
 	}
-	counted := &projection.Model{Key: worstID(0)}
-	counted.CountAt(worstSpot(0))
-	fits(t, counted)
 }
 
 // shop is a store at full length.
@@ -486,7 +489,7 @@ func (s *shop) says(c stock.Command) stock.Out {
 
 func (s *shop) put(i int, name string) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: name, Price: new(domain.MaxPrice)}).Verdict.Reason
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.PutProduct}, Product: worstID(i), Name: &name, Price: new(domain.MaxPrice)}).Verdict.Reason
 }
 
 func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
@@ -496,7 +499,7 @@ func (s *shop) reserve(i int, lines ...domain.Line) *stock.Reply {
 
 func (s *shop) register(i int) string {
 	s.t.Helper()
-	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: worstName(i), Area: worstID(i), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
+	return s.says(stock.Command{Meta: domain.Meta{Type: stock.Register}, Name: new(worstName(i)), Area: new(worstID(i)), Lat: worstPoint(i).Lat, Lon: worstPoint(i).Lon,
 		AutoAccept: new(false), CookingTime: new(domain.MaxCookingTime - 1)}).Verdict.Reason
 }
 
@@ -510,7 +513,11 @@ func TestFits_Inventory(t *testing.T) {
 			for ; s.put(products, worstName(products)) == ""; products++ {
 				add := stock.Command{Meta: domain.Meta{Type: stock.AddStock}, Product: worstID(products), Quantity: domain.MaxQuantity}
 				require.Empty(t, s.says(add).Verdict.Reason)
+				sold := stock.Command{Meta: domain.Meta{Type: stock.SoldOut}, Product: worstID(products), Until: fitsAt}
+				require.Empty(t, s.says(sold).Verdict.Reason)
 			}
+			slow := stock.Command{Meta: domain.Meta{Type: stock.Slow}, Until: fitsAt.Add(24 * time.Hour), By: new(domain.MaxCookingTime - 1)}
+			require.Empty(t, s.says(slow).Verdict.Reason)
 			require.Greater(t, products, domain.MaxLines)
 
 			orders := 0
@@ -542,7 +549,7 @@ func TestFits_Inventory(t *testing.T) {
 			}
 			within(t, s.s.Products, stock.MaxProductBytes)
 			within(t, s.s.Reservations, stock.MaxReservedBytes)
-			within(t, s.s.Decided, stock.MaxDecidedBytes)
+			within(t, s.s.Decided, stock.MaxAcceptedBytes+domain.MaxRefusedBytes)
 			within(t, s.s.Refused, stock.MaxRefusedBytes)
 
 			// What ends has room.
@@ -564,11 +571,11 @@ func TestFits_Inventory(t *testing.T) {
 // Decisions with short reasons are many.
 func TestFits_Decided(t *testing.T) {
 	s := &shop{t: t, s: stock.NewInventory("s")}
-	for range stock.MaxDecided {
+	for range 1000 {
 		require.NotEmpty(t, s.says(stock.Command{Meta: domain.Meta{Type: stock.Open}}).Verdict.Reason, "it is not registered")
-		within(t, s.s.Decided, stock.MaxDecidedBytes)
+		within(t, s.s.Decided, domain.MaxRefusedBytes)
 	}
-	require.Less(t, len(s.s.Decided), stock.MaxDecided)
+	require.Less(t, len(s.s.Decided), 1000)
 }
 
 // quarter is an area at full length.

@@ -10,10 +10,10 @@ import (
 	"baedal/topics"
 )
 
-// Projections re-keys what happens to orders: an event comes in under its
-// order, and goes to the group itself under the user, the store and the foods
-// that it is about. keep is how long the orders group keeps the row of an order
-// that has ended: as long is remembered that it was counted.
+// Projections counts foods: an event comes in under its order, and goes to the
+// group itself under the foods that it is about. keep is how long the orders group
+// keeps the row of an order that has ended: as long is remembered that it was
+// counted.
 func Projections(t *topics.Catalog, keep time.Duration) stream.Definition {
 	p := projections{t, keep}
 	return stream.Group[projection.Model]{
@@ -37,19 +37,16 @@ type projections struct {
 type modelContext = stream.Context[projection.Model]
 
 func (p projections) event(c *modelContext, e *order.Event) {
-	notes := projection.Notes(e)
-	switch {
-	case e.Type == string(order.Paid):
-		m := row(c, newModel)
-		at, changed := m.CountAt(projection.Spot{Topic: c.Incarnation(), Partition: c.Partition(), Offset: c.Offset()})
-		if changed {
-			c.Save(m)
-		}
-		notes = append(notes, projection.Foods(e, at)...)
-	case e.Type == string(e.Status) && e.Status.Final():
-		if m := row(c, newModel); m.End(e) {
-			c.Save(m)
-		}
+	switch { // what counts nothing has no row
+	case e.Type != string(e.Status):
+		return
+	case e.Status != order.Paid && !e.Status.Final():
+		return
+	}
+	m := row(c, newModel)
+	notes, changed := m.Event(e, projection.Spot{Topic: c.Incarnation(), Partition: c.Partition(), Offset: c.Offset()})
+	if changed {
+		c.Save(m)
 	}
 	for _, n := range notes {
 		stream.Loop(c, p.t.ProjectionsLoop, n.Key, &n)

@@ -13,6 +13,7 @@ import (
 	"baedal/domain/order"
 	"baedal/domain/payment"
 	"baedal/domain/projection"
+	"baedal/domain/rider"
 	"baedal/domain/stock"
 	"baedal/topics"
 )
@@ -28,7 +29,7 @@ func TestStock(t *testing.T) {
 		open := `{"type":"open","id":"early"}`
 		out := b.once(in, "s-1", open)
 		require.Equal(t, []string{"verdicts s-1"}, b.toTopics(out))
-		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), domain.Because(`store "s-1" is not registered: register it first`), 0, domain.At(b.clock)-1000)},
+		require.Equal(t, []domain.Verdict{domain.NewVerdict("store-commands", "s-1", nameOf(t, "early", open), domain.Refuse(domain.CodeUnknown, `store "s-1" is not registered: register it first`), 0, domain.At(b.clock)-1000)},
 			only(b, b.Verdicts, out))
 		out = b.once(in, "s-1", reserve("o-early", 1))
 		require.Equal(t, stock.UnknownStore, only(b, b.StockReplies, out)[0].Reason)
@@ -37,7 +38,7 @@ func TestStock(t *testing.T) {
 		b.store("")
 		out := b.once(in, "s-1", `{"type":"add_stock","id":"more","product":"bibimbap","quantity":5,"verdict":true}`)
 		require.Equal(t, "accepted", only(b, b.Verdicts, out)[0].Verdict)
-		require.Equal(t, []stock.Level{{Product: "bibimbap", Name: "Bibimbap", Price: 9000, OnHand: 15, Available: 15}}, row(b, b.StockTable, "s-1").Levels())
+		require.Equal(t, []stock.Level{{Product: "bibimbap", Name: "Bibimbap", Price: 9000, OnHand: 15, Available: 15, Version: 4}}, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock)))
 		out = b.once(in, "s-1", `{"type":"remove_stock","id":"less","product":"bibimbap","quantity":16}`)
 		require.Contains(t, only(b, b.Verdicts, out)[0].Reason, "remove 15 or less")
 	})
@@ -53,15 +54,15 @@ func TestStock(t *testing.T) {
 	})
 	t.Run("Ends", func(t *testing.T) {
 		require.Empty(t, b.once(in, "s-1", `{"type":"commit","id":"o-1/commit/1","orderId":"o-1","attempt":1}`))
-		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels()[0].OnHand)
+		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock))[0].OnHand)
 		b.once(in, "s-1", reserve("o-3", 1))
 		require.Empty(t, b.once(in, "s-1", `{"type":"release","id":"o-3/release/1","orderId":"o-3","attempt":1}`))
-		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels()[0].Available)
+		require.Equal(t, 11, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock))[0].Available)
 	})
 	t.Run("WithoutID", func(t *testing.T) {
 		add := `{"type":"add_stock","product":"bibimbap","quantity":1,"verdict":true}`
 		first, second := b.send(in, "s-1", add), b.send(in, "s-1", add)
-		require.Equal(t, 13, row(b, b.StockTable, "s-1").Levels()[0].OnHand, "two records are two commands")
+		require.Equal(t, 13, row(b, b.StockTable, "s-1").Levels(domain.At(b.clock))[0].OnHand, "two records are two commands")
 		ids := []string{only(b, b.Verdicts, first)[0].CommandID, only(b, b.Verdicts, second)[0].CommandID}
 		require.Regexp(t, `^t\.store-commands/0/\d+$`, ids[0])
 		require.NotEqual(t, ids[0], ids[1])
@@ -151,7 +152,7 @@ func TestRiders(t *testing.T) {
 	require.Equal(t, "p-1", only(b, b.DispatchCommands, out)[0].CommandID)
 
 	require.Empty(t, b.once(b.RiderEvents.Name(), "r-1", `{"type":"assigned","id":"r-1/o-1/assigned/1/1","area":"a-1","riderId":"r-1","orderId":"o-1","attempt":1}`))
-	require.Equal(t, []string{"o-1"}, row(b, b.RidersTable, "r-1").View().Deliveries)
+	require.Equal(t, []rider.InHand{{OrderID: "o-1", Attempt: 1}}, row(b, b.RidersTable, "r-1").Deliveries)
 
 	// Another area: this one is left first, and entered once it has let him go.
 	out = b.once(in, "r-1", `{"type":"online","id":"on-2","area":"a-2","lat":37.6,"lon":127}`)
@@ -248,6 +249,56 @@ func TestOrders(t *testing.T) {
 	require.Empty(t, b.rows(), "a final order is forgotten after its time")
 }
 
+// A verdict says what kind of refusal it is, and the version of the order that
+// decided: a repeat the same, however the order went on meanwhile.
+func TestOrders_Verdicts(t *testing.T) {
+	b := newBench(t, topics.Orders)
+	in := b.OrderCommands.Name()
+	verdict := func(command string) string {
+		v := only(b, b.Verdicts, b.once(in, "o-1", command))[0]
+		return fmt.Sprintf("%s %s %d", v.Verdict, v.Code, v.Version)
+	}
+	commands := []string{
+		`{"type":"confirm","id":"unknown","verdict":true}`,
+		`{"type":"place","id":"third","ifVersion":3,"userId":"u-1","storeId":"s-1","lines":[{"product":"p","quantity":1}],"address":{"lat":1,"lon":2},"verdict":true}`,
+		placeJSON("p", 2),
+		`{"type":"confirm","id":"early","verdict":true}`,
+		`{"type":"cancel","id":"other","ifVersion":0,"verdict":true}`,
+		`{"type":"confirm","id":"p","verdict":true}`,
+		`{"type":"cancel","id":"now","ifVersion":1,"verdict":true}`,
+		`{"type":"cancel","id":"again","ifVersion":2,"verdict":true}`,
+	}
+	var said []string
+	for _, c := range commands {
+		said = append(said, verdict(c))
+	}
+	require.Equal(t, []string{"refused unknown 0", "refused version 0", "accepted  1", "refused status 1", "refused version 1", "refused reused 1", "accepted  2", "refused status 2"}, said)
+	b.pass(59 * time.Minute)
+	for i, c := range commands {
+		require.Equal(t, said[i], verdict(c), c)
+	}
+}
+
+// A store that needs longer says so: its area and the customer are told.
+func TestOrders_Postponed(t *testing.T) {
+	w := newTown(t)
+	w.begin(false)
+	w.order(`{"type":"place","id":"p","userId":"u-1","storeId":"s-1","lines":[{"product":"bibimbap","quantity":2}],"address":{"text":"Home","lat":37.51,"lon":127.04},"note":"ring twice","phone":"010-1234-5678"}`)
+	w.rider(`{"type":"offline","id":"off"}`)
+	w.order(`{"type":"accept","id":"acc","cookingTime":"10m"}`)
+	readyAt := row(w.bench, w.OrdersTable, "o-1").ReadyAt
+	w.order(`{"type":"postpone","id":"later","by":"20m","verdict":true}`)
+	o := row(w.bench, w.OrdersTable, "o-1")
+	require.Equal(t, readyAt.Add(20*time.Minute), o.ReadyAt)
+	require.Equal(t, []string{"ring twice", "010-1234-5678", "Home"}, []string{o.Note, o.Phone, o.Address.Text})
+	require.Equal(t, dispatch.Millis(o.ReadyAt), row(w.bench, w.DispatchTable, "a-1").Deliveries[0].ReadyAt)
+	w.rider(`{"type":"online","id":"on again","area":"a-1","lat":37.5,"lon":127}`)
+	assigned := only(w.bench, w.DeliveryEvents, w.sent)[0]
+	require.Equal(t, o.ReadyAt, assigned.EtaPickup, "the rider is not expected before the food")
+	require.Contains(t, w.told("u-1"), "rescheduled")
+	require.Equal(t, "accepted", w.verdicts()["later"])
+}
+
 // The clock's message comes twice too.
 func TestOrders_Deadline(t *testing.T) {
 	b := newBench(t, topics.Orders)
@@ -309,33 +360,39 @@ func TestProjections(t *testing.T) {
 	}
 	in := b.OrderEvents.Name()
 	model := func(key string) *projection.Model { return row(b, b.ProjectionsTable, key) }
-	refs := func(key string) (all []string) {
-		if m := model(key); m != nil {
-			for _, r := range m.Orders {
-				all = append(all, r.OrderID)
-			}
+	counted := func(product string) (orders, pieces int64) {
+		m := model("s-1/" + product)
+		if m == nil {
+			return 0, 0
 		}
-		return all
+		return m.Count, m.Quantity
+	}
+	is := func(product string, orders, pieces int64) {
+		t.Helper()
+		o, p := counted(product)
+		require.Equal(t, []int64{orders, pieces}, []int64{o, p}, product)
 	}
 
 	b.once(in, "o-1", event("o-1", 1, "placed", order.Placed))
 	b.once(in, "o-2", event("o-2", 1, "placed", order.Placed))
-	require.Equal(t, []string{"o-1", "o-2"}, refs("user/u-1"))
-	require.Equal(t, []string{"o-1", "o-2"}, refs("store/s-1"))
-
+	require.Nil(t, model("o-1"), "nothing is counted yet")
 	b.once(in, "o-1", event("o-1", 3, "paid", order.Paid))
 	b.once(in, "o-2", event("o-2", 3, "paid", order.Paid))
 	b.once(in, "o-1", event("o-1", 3, "paid", order.Paid))
-	require.Equal(t, int64(2), model("food/bibimbap").Count)
-	require.Equal(t, int64(4), model("food/bibimbap").Quantity)
-	require.Equal(t, int64(2), model("food/kimchi").Quantity)
+	is("bibimbap", 2, 4)
+	is("kimchi", 2, 2)
 	require.NotNil(t, model("o-1"), "remembers that it was counted")
 
 	b.once(in, "o-1", event("o-1", 4, "rejected", order.Rejected))
-	require.Equal(t, []string{"o-2"}, refs("store/s-1"))
-	require.Equal(t, []string{"o-1", "o-2"}, refs("user/u-1"))
-	b.once(in, "o-1", event("o-1", 1, "placed", order.Placed))
-	require.Equal(t, []string{"o-2"}, refs("store/s-1"), "it has ended")
+	is("bibimbap", 1, 2)
+	is("kimchi", 1, 1)
+	b.once(in, "o-1", event("o-1", 3, "paid", order.Paid))
+	b.once(in, "o-1", event("o-1", 4, "rejected", order.Rejected))
+	is("bibimbap", 1, 2)
+	b.once(in, "o-2", event("o-2", 8, "completed", order.Completed))
+	is("bibimbap", 1, 2)
+	b.once(in, "o-2", event("o-2", 9, "refunded", order.Refunded))
+	is("bibimbap", 0, 0)
 }
 
 // sorted puts records' places into the order of their topics.

@@ -142,7 +142,7 @@ func (e *fakeEngine) event(o *fakeOrder, kind string, cause string) {
 	o.Version++
 	o.Type, o.ID, o.At, o.CauseID = kind, fmt.Sprintf("%s/%d", o.OrderID, o.Version), domain.At(time.Now()), cause
 	switch kind {
-	case order.RiderAssigned, order.RiderLost:
+	case order.RiderAssigned, order.RiderLost, order.Rescheduled:
 	default:
 		o.Status = order.Status(kind)
 	}
@@ -171,7 +171,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 			}
 			e.stock[c.StoreID+"/"+l.Product] -= l.Quantity
 		}
-		o.Area, o.Total, o.pickup = s.Area, new(domain.Total(o.Lines)), domain.Place{Lat: *s.Lat, Lon: *s.Lon}
+		o.Area, o.Total, o.pickup = *s.Area, new(domain.Total(o.Lines)), domain.Place{Lat: *s.Lat, Lon: *s.Lon}
 		e.event(o, "paying", c.ID)
 		e.event(o, "paid", c.ID)
 		if *s.AutoAccept {
@@ -186,7 +186,7 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		return
 	}
 	from := map[string][]order.Status{order.Cancel: {order.Placed, order.Paying, order.Paid, order.AcceptedStatus}, order.Accept: {order.Paid},
-		order.Reject: {order.Paid}, order.StartCooking: {order.AcceptedStatus}, order.FinishCooking: {order.Cooking}, order.Confirm: {order.Delivered}, order.RequestRefund: {order.Delivered}, order.ApproveRefund: {order.RefundRequested}, order.DenyRefund: {order.RefundRequested}}
+		order.Reject: {order.Paid}, order.StartCooking: {order.AcceptedStatus}, order.Postpone: {order.AcceptedStatus, order.Cooking}, order.FinishCooking: {order.Cooking}, order.Confirm: {order.Delivered}, order.RequestRefund: {order.Delivered}, order.ApproveRefund: {order.RefundRequested}, order.DenyRefund: {order.RefundRequested}}
 	allowed := false
 	for _, s := range from[c.Type] {
 		allowed = allowed || s == o.Status
@@ -208,6 +208,8 @@ func (e *fakeEngine) order(id string, c *order.Command) {
 		e.event(o, "cooking", c.ID)
 	case order.FinishCooking:
 		e.ready(o, c.ID)
+	case order.Postpone:
+		e.event(o, order.Rescheduled, c.ID)
 	case order.RequestRefund, order.ApproveRefund, order.DenyRefund:
 		o.Reason = c.Reason
 		e.event(o, map[string]string{order.RequestRefund: "refund_requested", order.ApproveRefund: "refunded", order.DenyRefund: "refund_denied"}[c.Type], c.ID)

@@ -224,7 +224,7 @@ func (t *town) place() {
 	o := &townOrder{own: true, Event: order.Event{OrderID: id}}
 	t.orders[id] = o
 	t.c.Order(id, order.Command{Meta: meta(order.Place, commandID(id, order.Place)), UserID: fmt.Sprintf("u-%d", 1+t.rnd.IntN(t.opt.Users)), StoreID: s.id,
-		Lines: lines, Address: &order.Address{Text: townAreas[s.area].id, Lat: &at.Lat, Lon: &at.Lon}})
+		Lines: lines, Address: &order.Address{Text: townAreas[s.area].id, Lat: &at.Lat, Lon: &at.Lon}, Note: "please ring", Phone: "010-0000-0000"})
 	if t.chance(0.05) {
 		t.after(t.between(0.1, 1.5), func() {
 			if !o.done {
@@ -356,6 +356,9 @@ func (t *town) react(o *townOrder) {
 		}
 	case order.Cooking:
 		if !s.auto {
+			if t.chance(0.05) {
+				while(0.1, order.Command{Meta: meta(order.Postpone, ""), By: "1s"})
+			}
 			while(s.cooks.Seconds()*t.between(0.8, 1.3), order.Command{Meta: meta(order.FinishCooking, "")})
 		}
 	case order.Delivered:

@@ -4,6 +4,7 @@ package topics
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ type Spec struct {
 	Cleanup    string        `json:"cleanup"`
 	Retention  time.Duration `json:"retention,omitzero"` // of a stream
 	Internal   bool          `json:"internal,omitzero"`  // not for clients to write to
+
+	message reflect.Type // nil: bytes
 }
 
 // Stream is a topic of messages of type M.
@@ -140,14 +143,14 @@ func New(prefix string, partitions int) *Catalog {
 
 	c.OrdersLoop = stream[order.Deadline](c, Orders+"-loop", "order id", internal)
 	c.PaymentsLoop = stream[payment.Result](c, Payments+"-loop", "order id", internal)
-	c.ProjectionsLoop = stream[projection.Note](c, Projections+"-loop", "user/ID, store/ID, food/ID", internal)
+	c.ProjectionsLoop = stream[projection.Note](c, Projections+"-loop", "STORE/PRODUCT, order id", internal)
 
 	c.OrdersTable = table[order.Order](c, Orders, "order id")
 	c.StockTable = table[stock.Inventory](c, Stock, "store id")
 	c.PaymentsTable = table[payment.Payment](c, Payments, "order id")
 	c.RidersTable = table[rider.Rider](c, Riders, "rider id")
 	c.DispatchTable = table[dispatch.Area](c, Dispatch, "area id")
-	c.ProjectionsTable = table[projection.Model](c, Projections, "user/ID, store/ID, food/ID")
+	c.ProjectionsTable = table[projection.Model](c, Projections, "STORE/PRODUCT, order id")
 	return c
 }
 
@@ -170,7 +173,7 @@ func (c *Catalog) add(s Spec) Spec {
 }
 
 func stream[M any](c *Catalog, name, key string, opts ...func(*Spec)) Stream[M] {
-	s := Spec{Topic: name, Key: key, Message: fmt.Sprintf("%T", *new(M)), Cleanup: Delete, Retention: Retention}
+	s := Spec{Topic: name, Key: key, Message: fmt.Sprintf("%T", *new(M)), Cleanup: Delete, Retention: Retention, message: reflect.TypeFor[M]()}
 	for _, o := range opts {
 		o(&s)
 	}

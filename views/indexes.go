@@ -5,6 +5,7 @@ import (
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
+	"baedal/domain/projection"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
 )
@@ -101,6 +102,24 @@ var StoreIndexes = []Index[stock.Inventory]{
 
 // AreaIndexes list the areas that dispatch knows, by id.
 var AreaIndexes = []Index[dispatch.Area]{all[dispatch.Area]()}
+
+// FoodIndexes list the foods that were ordered: all, of a store, and those of one
+// name over all stores. Rows of orders are in none.
+var FoodIndexes = []Index[projection.Model]{
+	foods("foods", func(_, _ string) string { return "" }),
+	foods("store", func(store, _ string) string { return store }),
+	foods("product", func(_, product string) string { return product }),
+}
+
+func foods(name string, group func(store, product string) string) Index[projection.Model] {
+	return Index[projection.Model]{Name: name, Version: 1, Of: func(_ string, m *projection.Model) []Place {
+		store, product, is := m.Food()
+		if !is {
+			return nil
+		}
+		return []Place{{Group: group(store, product)}}
+	}}
+}
 
 // all is every row by its key, and what changed among them.
 func all[R any]() Index[R] {

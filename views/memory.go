@@ -1,6 +1,7 @@
 package views
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/storage"
 
+	"baedal/codecs"
+	"baedal/domain"
 	"baedal/domain/notification"
 	"baedal/state"
 	"baedal/topics"
@@ -92,6 +95,10 @@ func (m *Memory[R]) Put(key string, row *R) error {
 			return err
 		}
 	}
+	return m.put(key, value, record{at: time.Now()})
+}
+
+func (m *Memory[R]) put(key string, value []byte, r record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	parts, err := m.partitions()
@@ -101,7 +108,8 @@ func (m *Memory[R]) Put(key string, row *R) error {
 	n := partitionOf(key, len(parts))
 	p, offset := parts[n], m.next[n]
 	m.next[n]++
-	if err := m.update(record{topic: m.table.Name(), partition: int32(n), offset: offset, at: time.Now()}, p, key, value); err != nil {
+	r.topic, r.partition, r.offset = m.table.Name(), int32(n), offset
+	if err := m.update(r, p, key, value); err != nil {
 		return err
 	}
 	if err := p.SetOffset(offset); err != nil {
@@ -110,6 +118,46 @@ func (m *Memory[R]) Put(key string, row *R) error {
 	m.heard(int32(n), offset+1, time.Now())
 	return nil
 }
+
+// MemoryVerdicts is Verdicts in memory, for tests.
+type MemoryVerdicts struct {
+	*Verdicts
+	said, buried *Memory[domain.Verdict]
+}
+
+// NewMemoryVerdicts returns Verdicts that know nothing yet, ready to be read.
+func NewMemoryVerdicts(c *topics.Catalog) (m *MemoryVerdicts, err error) {
+	m = &MemoryVerdicts{Verdicts: &Verdicts{catalog: c}}
+	if m.said, err = NewMemory("verdicts", topics.Table[domain.Verdict]{Spec: c.Verdicts.Spec}); err != nil {
+		return nil, err
+	}
+	if m.buried, err = NewMemory("dead-letters", topics.Table[domain.Verdict]{Spec: c.DeadLetters.Spec}); err != nil {
+		return nil, err
+	}
+	m.Verdicts.said, m.Verdicts.buried = m.said.View, m.buried.View
+	m.said.apply, m.buried.apply = m.note, m.bury
+	return m, nil
+}
+
+// Say applies a verdict whose record came at a time.
+func (m *MemoryVerdicts) Say(v *domain.Verdict, at time.Time) error {
+	value, err := codecs.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return m.said.put(v.Key, value, record{at: at})
+}
+
+// Bury applies a record of the dead letters.
+func (m *MemoryVerdicts) Bury(key string, value []byte, headers goka.Headers, at time.Time) error {
+	return m.buried.put(key, value, record{at: at, headers: headers})
+}
+
+// Close gives back the memory; nothing can be read then.
+func (m *MemoryVerdicts) Close() error { return errors.Join(m.said.Close(), m.buried.Close()) }
+
+// Restart opens it again from what it kept.
+func (m *MemoryVerdicts) Restart() error { return errors.Join(m.said.Restart(), m.buried.Restart()) }
 
 // Close gives back the memory; the view is not ready then.
 func (m *Memory[R]) Close() error {
@@ -149,10 +197,11 @@ type record struct {
 	partition int32
 	offset    int64
 	at        time.Time
+	headers   goka.Headers
 }
 
 func (r record) Topic() goka.Stream    { return goka.Stream(r.topic) }
 func (r record) Partition() int32      { return r.partition }
 func (r record) Offset() int64         { return r.offset }
-func (r record) Headers() goka.Headers { return nil }
+func (r record) Headers() goka.Headers { return r.headers }
 func (r record) Timestamp() time.Time  { return r.at }

@@ -115,7 +115,7 @@ func New(opts Options) *Set {
 		Riders:      NewView(topics.Riders, c.RidersTable, opts, RiderIndexes...),
 		Dispatch:    NewView(topics.Dispatch, c.DispatchTable, opts, AreaIndexes...),
 		Messages:    NewMessages(topics.Messenger, c.MessageLog, opts),
-		Projections: NewView(topics.Projections, c.ProjectionsTable, opts),
+		Projections: NewView(topics.Projections, c.ProjectionsTable, opts, FoodIndexes...),
 		Verdicts:    NewVerdicts("verdicts", c, opts),
 	}
 	s.Orders.brief = briefOrder

@@ -2,10 +2,8 @@ package views
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,8 +72,9 @@ func named(id, stream, key string) string { return id + "\x00" + stream + "\x00"
 
 // A verdict is kept under ID NUL STREAM NUL KEY NUL DIGEST: a command that was
 // refused because its id names another one does not stand in that one's place.
-// Before its JSON stands when its record came, as 13 digits of milliseconds. NUL
-// MILLISECONDS NUL and the key again leads from its time to it, to be swept out.
+// Before its JSON stands when its record came, as 13 digits of milliseconds. The
+// byte 1, the milliseconds, NUL and the key again lead from its time to it, to be
+// swept out.
 func (v *Verdicts) note(ctx goka.UpdateContext, s storage.Storage, _ string, value []byte) error {
 	said, err := codecs.Decode[domain.Verdict](value)
 	if value == nil || err != nil {
@@ -94,7 +93,7 @@ func (v *Verdicts) keep(ctx goka.UpdateContext, s storage.Storage, key string, v
 	if err := s.Set(key, append([]byte(at), value...)); err != nil {
 		return err
 	}
-	if err := s.Set("\x00"+at+"\x00"+key, []byte{}); err != nil {
+	if err := s.Set("\x01"+at+"\x00"+key, []byte{}); err != nil {
 		return err
 	}
 	if v.applied.Add(1)%sweepVerdicts == 0 {
@@ -112,7 +111,7 @@ func stamp(t time.Time) string { return fmt.Sprintf("%0*d", stampLen, max(0, t.U
 
 // forget removes what came before a time, unless it came again since.
 func forget(s storage.Storage, before string) error {
-	it, err := s.IteratorWithRange([]byte("\x00"), []byte("\x00"+before))
+	it, err := s.IteratorWithRange([]byte("\x01"), []byte("\x01"+before))
 	if err != nil {
 		return err
 	}
@@ -336,20 +335,4 @@ func (v *Verdicts) Watch(id, stream, key string) (woken <-chan struct{}, stop fu
 // Staleness returns how far it may lag behind its streams; see View.Staleness.
 func (v *Verdicts) Staleness() time.Duration {
 	return max(v.said.Staleness(), v.buried.Staleness())
-}
-
-// Since blocks until it holds all that was in its streams at a time, or ctx is done.
-func (v *Verdicts) Since(ctx context.Context, t time.Time) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if s := v.Staleness(); s < math.MaxInt64 && !time.Now().Add(-s).Before(t) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
 }

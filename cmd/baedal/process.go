@@ -24,6 +24,7 @@ import (
 
 	"baedal/api"
 	"baedal/broker"
+	"baedal/deadletters"
 	"baedal/internal/machine"
 	"baedal/processors"
 	"baedal/state"
@@ -195,8 +196,14 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		}
 		defer consumed.Close()
 		ready := func() error { return cmp.Or(engine.Ready(), commands.Ready()) }
+		asyncAPI, err := p.catalog.AsyncAPI()
+		if err != nil {
+			return err
+		}
 		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Verdicts: tables.Verdicts, Consumed: consumed.Wait,
-			Ready: ready, Damaged: cfg.Watch.Err, Metrics: p.registry, Registerer: p.registry, Logger: p.log})
+			Ready: ready, Damaged: cfg.Watch.Err, AsyncAPI: asyncAPI,
+			Engine:      api.Engine{Version: thisBuild().Version, Prefix: p.prefix, Partitions: p.partitions, Guarantee: string(cfg.Guarantee), Groups: p.runs, Started: time.Now()},
+			DeadLetters: deadletters.NewOffice(p.catalog, p.brokers), Metrics: p.registry, Registerer: p.registry, Logger: p.log})
 		before.Go(func() {
 			fail("HTTP", api.Serve(front, p.http, handler, listening))
 		})

@@ -7,25 +7,22 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"baedal/domain"
 )
 
-// Window is for how long decisions are remembered, by the times of the messages
-// that are decided on. Nothing is forgotten but by a new decision: those come
-// after all that a crash makes come again, however long it took.
-const Window = time.Hour
-
-// Bounds are how many bytes of decisions a row keeps within the window, as they
-// are written. What was refused has room of its own, so that a client who is
-// refused without end makes a row forget nothing that it did.
+// Bounds are how many bytes of decisions a row keeps, as they are written. What
+// was refused has room of its own, so that a client who is refused without end
+// makes a row forget nothing that it did.
 type Bounds struct{ Accepted, Refused int }
 
-// Trim drops what need not be remembered any more: what is older than the
-// window, and of the rest the oldest beyond the bounds. weigh says of an element
-// when it was decided, how many bytes it takes, and whether it is a refusal. The
-// newest is always kept.
+// Trim drops what need not be remembered any more, from elements that stand
+// oldest first: what is older than domain.RefusedFor, and of the rest the oldest
+// beyond the bounds. weigh says of one when it was decided, how many bytes it
+// takes, and whether it is a refusal. The newest is always kept.
+//
+// Nothing is forgotten but by a new decision: those come after all that a crash
+// makes come again, however long it took.
 func Trim[E any](all []E, now domain.Time, b Bounds, weigh func(*E) (at domain.Time, bytes int, refused bool)) []E {
 	if len(all) == 0 {
 		return all
@@ -39,7 +36,7 @@ func Trim[E any](all []E, now domain.Time, b Bounds, weigh func(*E) (at domain.T
 			left = &b.Refused
 		}
 		// Below zero nothing older of its kind is kept, however short it is.
-		if *left -= n; i == len(all)-1 || *left >= 0 && now.Sub(at) <= Window {
+		if *left -= n; i == len(all)-1 || *left >= 0 && now.Sub(at) <= domain.RefusedFor {
 			keep[i] = true
 			kept++
 		}

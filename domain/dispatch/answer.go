@@ -83,7 +83,7 @@ func (t *turn) entered() *RiderEvent {
 func (t *turn) left() *RiderEvent {
 	if a := t.recall(); a != nil {
 		return &RiderEvent{
-			Meta: domain.Meta{Type: Stays, ID: StaysID(t.c.ID), At: domain.Time(a.At)}, Shift: t.c.Shift, Reason: a.Reason,
+			Meta: domain.Meta{Type: Stays, ID: StaysID(t.c.ID), At: a.At}, Shift: t.c.Shift, Reason: a.Reason,
 		}
 	}
 	if g := t.gone(t.c.RiderID); g != nil && g.Shift >= t.c.Shift {
@@ -111,21 +111,22 @@ func (t *turn) verdicts() []RiderVerdict {
 	default:
 		return nil // enter, leave and move: the rider's row gives the verdict
 	}
-	reason, at := t.decided()
-	if t.c.CommandID == "" || reason == "" && !t.c.Verdict {
+	why, version, at := t.decided()
+	if t.c.CommandID == "" || !why.Is() && !t.c.Verdict {
 		return nil
 	}
-	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.RiderID, t.c.name(), domain.Because(reason), 0, at)}}
+	return []RiderVerdict{{RiderID: t.c.RiderID, Verdict: domain.NewVerdict(verdictStream, t.c.RiderID, t.c.name(), why, version, at)}}
 }
 
-// decided returns what was decided about a rider's command, and when: it has
-// left an Answer or a step.
-func (t *turn) decided() (reason string, at domain.Time) {
+// decided returns what was decided about a rider's command, the version of the
+// area that shows it, and when: it has left an Answer or a step.
+func (t *turn) decided() (why domain.Refusal, version int, at domain.Time) {
 	if a := t.recall(); a != nil {
-		return a.Reason, domain.Time(a.At)
+		return a.Refusal, a.Version, a.At
 	}
 	if told := t.told(); len(told) > 0 {
-		return "", told[0].d.Steps[told[0].i].At
+		s := told[0].d.Steps[told[0].i]
+		return why, s.Version, s.At
 	}
-	return "", t.now
+	return why, t.Version, t.now
 }

@@ -8,16 +8,25 @@ import (
 	"strconv"
 
 	"baedal/domain"
+	"baedal/domain/decided"
 )
 
 // How much an area remembers of what is over. A message that comes again after
 // as many others were remembered is taken for a new one: whoever gets an answer
-// that he does not want any more undoes it.
+// that they do not want any more undoes it.
 const (
-	KeepDone   = 32 // finished deliveries
-	KeepGone   = 32 // riders who left
-	KeepRecent = 32 // refusals, and commands that left no other trace
+	KeepDone = 32 // finished deliveries
+	KeepGone = 32 // riders who left
+
+	// MaxRefusedBytes and MaxAcceptedBytes bound what is remembered of riders'
+	// commands, for domain.RefusedFor. The row is written with every message about
+	// the area, so that is not much: of refusals some 150, of others some 150 more
+	// than those of the finished deliveries that are kept.
+	MaxRefusedBytes  = 16_000
+	MaxAcceptedBytes = 4_000
 )
+
+var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: MaxRefusedBytes}
 
 // verdictStream is the contract's name of the stream that riders' commands come
 // on (rider.Stream; rider imports this package).
@@ -26,7 +35,7 @@ const verdictStream = "rider-commands"
 // Area is the row of one area. It is hot: what is in it is kept small.
 type Area struct {
 	ID         string      `json:"id"`
-	Version    int         `json:"version,omitzero"` // counts the steps, and the changes that leave none
+	Version    int         `json:"version,omitzero"` // counts the steps, and the other changes that readers may see
 	Riders     []*Rider    `json:"riders,omitempty"`
 	Deliveries []*Delivery `json:"deliveries,omitempty"` // open and assigned, oldest request first
 	Done       []Past      `json:"done,omitempty"`       // finished, oldest end first
@@ -92,11 +101,44 @@ type Gone struct {
 	Full    bool   `json:"full,omitzero"` // never came in: there was no room
 }
 
-// Answer is what was decided about a message that left no other trace.
+// Answer is what was decided about a message that left no other trace, or whose
+// trace is forgotten.
 type Answer struct {
-	By     Mark   `json:"by"`
-	At     Millis `json:"at"`
-	Reason string `json:"reason,omitempty"` // why it was refused
+	By      Mark
+	At      domain.Time
+	Version int // of the area, once it was decided
+
+	domain.Refusal // why it was refused
+}
+
+// AppendText implements encoding.TextAppender.
+func (a Answer) AppendText(b []byte) ([]byte, error) {
+	p := pack(b)
+	p.text(string(a.By))
+	p.int(int64(a.At))
+	p.int(int64(a.Version))
+	p.text(a.Code)
+	p.text(a.Reason)
+	return p.done(), nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (a Answer) MarshalText() ([]byte, error) { return a.AppendText(nil) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *Answer) UnmarshalText(b []byte) error {
+	u := unpacker{rest: string(b)}
+	*a = Answer{By: Mark(u.text()), At: u.time(), Version: int(u.int()), Refusal: domain.Refusal{Code: u.text()}}
+	a.Reason = u.rest
+	return u.err
+}
+
+// answerBytes is what an answer takes at most beside its code and reason: its
+// mark, a time, a version and what is between them.
+const answerBytes = domain.MaxMark + 15 + 10 + 7
+
+func (a *Answer) weigh() (domain.Time, int, bool) {
+	return a.At, answerBytes + len(a.Code) + domain.Written(a.Reason) - len(`""`), a.Is()
 }
 
 // RiderVerdict is a verdict and the rider whose command it is about: its key.
@@ -121,10 +163,13 @@ type Out struct {
 // that comes again skips the decision and is answered by the same reading.
 func (a *Area) Handle(c *Command, now domain.Time, p Planner) Out {
 	t := &turn{Area: a, c: c, by: MarkOf(c.Type, c.ID), now: now, plan: p.orDefaults()}
-	changed := false
+	changed, was := false, a.Version
 	if !t.remembered() {
 		if changed = rules[c.Type](t); changed {
 			t.fill()
+		}
+		if changed && a.Version == was && !t.refused {
+			a.Version++
 		}
 	}
 	out := t.answer()
@@ -139,13 +184,15 @@ type turn struct {
 	by   Mark
 	now  domain.Time
 	plan Planner
+
+	refused bool // the row remembers that, and shows nothing of it
 }
 
 // rules says what each command does when it comes for the first time, and
 // reports whether the row changed. A rule that may leave neither a step nor an
 // Answer must find out by itself that it was applied before.
 var rules = map[string]func(*turn) bool{
-	Request: (*turn).request, Ready: (*turn).ready, GiveUp: (*turn).giveUp, Withdraw: (*turn).withdraw,
+	Request: (*turn).request, Ready: (*turn).ready, Postpone: (*turn).postpone, GiveUp: (*turn).giveUp, Withdraw: (*turn).withdraw,
 	Enter: (*turn).enter, Leave: (*turn).leave, Move: (*turn).move,
 	Claim: (*turn).fromRider, Decline: (*turn).fromRider, PickedUp: (*turn).fromRider, Delivered: (*turn).fromRider,
 }
@@ -170,8 +217,13 @@ func (t *turn) recall() *Answer {
 	return &t.Recent[i]
 }
 
-func (t *turn) remember(reason string) {
-	t.Recent = capped(append(t.Recent, Answer{By: t.by, At: Millis(t.now), Reason: reason}), KeepRecent)
+func (t *turn) remember(why domain.Refusal) {
+	t.Version++
+	t.keep(Answer{By: t.by, At: t.now, Version: t.Version, Refusal: why})
+}
+
+func (t *turn) keep(all ...Answer) {
+	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, (*Answer).weigh)
 }
 
 // capped forgets the oldest.
@@ -201,6 +253,17 @@ func (t *turn) ready() bool {
 		return false
 	}
 	d.Ready, d.ReadyAt = true, Millis(t.now)
+	return true
+}
+
+// postpone makes the food ready later. It never makes it ready sooner, so one
+// that comes again changes nothing.
+func (t *turn) postpone() bool {
+	d := t.delivery()
+	if d == nil || d.Ready || d.finished() || Millis(t.c.ReadyAt) <= d.ReadyAt {
+		return false
+	}
+	d.ReadyAt = Millis(t.c.ReadyAt)
 	return true
 }
 
@@ -253,8 +316,8 @@ func (t *turn) enter() bool {
 		r = &Rider{ID: t.c.RiderID, IdleSince: t.now}
 		t.Riders = append(t.Riders, r)
 	}
-	r.Shift, r.Capacity, r.EnteredAt, r.Leaving = t.c.Shift, max(1, t.c.Capacity), t.now, false
-	r.Place, r.PlaceAt = t.c.Place.Place(), t.said()
+	r.Shift, r.Capacity, r.EnteredAt, r.Leaving, r.Until = t.c.Shift, max(1, t.c.Capacity), t.now, false, t.c.Until
+	r.Place, r.PlaceAt = t.c.Place.Place(), cmp.Or(t.c.PlaceAt, t.said())
 	return true
 }
 
@@ -269,7 +332,7 @@ func (t *turn) leave() bool {
 	case r != nil:
 		if d := t.inHand(r.ID); len(d) > 0 {
 			r.Leaving = true
-			t.remember(fmt.Sprintf("order %q is in hand: deliver or decline it first", d[0].OrderID))
+			t.remember(domain.Refuse(domain.CodeStatus, "order %q is in hand: deliver or decline it first", d[0].OrderID))
 			return true
 		}
 		t.Riders = slices.DeleteFunc(t.Riders, func(o *Rider) bool { return o == r })
@@ -300,8 +363,12 @@ func (t *turn) said() domain.Time { return cmp.Or(t.c.At, t.now) }
 // From riders: a delivery. All of these are answered with a verdict.
 
 func (t *turn) fromRider() bool {
-	if reason, traced := t.decide(); reason != "" || !traced {
-		t.remember(reason)
+	switch why, traced := t.decide(); {
+	case why.Is():
+		t.refused = true
+		t.keep(Answer{By: t.by, At: t.now, Version: t.Version, Refusal: why})
+	case !traced:
+		t.remember(why)
 	}
 	return true
 }
@@ -315,39 +382,45 @@ var notNow = map[string]map[State]string{
 
 // decide applies the command of a rider and returns why it is refused, and
 // whether it left a step.
-func (t *turn) decide() (reason string, traced bool) {
+func (t *turn) decide() (why domain.Refusal, traced bool) {
 	order, me := strconv.Quote(t.c.OrderID), t.c.RiderID
+	status := func(format string, args ...any) (domain.Refusal, bool) {
+		return domain.Refuse(domain.CodeStatus, format, args...), false
+	}
+	no := func(format string, args ...any) (domain.Refusal, bool) {
+		return domain.Refuse(domain.CodeRefused, format, args...), false
+	}
 	r := t.rider(me)
 	if r == nil {
-		return fmt.Sprintf("rider %q is not on shift in area %q", me, t.ID), false
+		return status("rider %q is not on shift in area %q", me, t.ID)
 	}
 	d := t.latest(t.c.OrderID)
 	switch {
 	case d == nil:
-		return fmt.Sprintf("order %s has no delivery in area %q", order, t.ID), false
+		return no("order %s has no delivery in area %q", order, t.ID)
 	case d.finished():
-		return fmt.Sprintf("order %s is over: its delivery is %s", order, d.State()), false
+		return status("order %s is over: its delivery is %s", order, d.State())
 	case t.c.Type == Claim:
-		if reason := t.mayClaim(r, d); reason != "" {
-			return fmt.Sprintf("order %s %s", order, reason), false
+		if code, reason := t.mayClaim(r, d); reason != "" {
+			return domain.Refuse(code, "order %s %s", order, reason), false
 		}
 		t.assign(d, r)
-		return "", true
+		return why, true
 	case t.c.Type == Decline && d.State() == StateOpen:
 		if !d.declinedBy(me) {
 			if !t.mayAssign(me) {
-				return fmt.Sprintf("order %s can't be declined now: area %q is full", order, t.ID), false
+				return no("order %s can't be declined now: area %q is full", order, t.ID)
 			}
 			d.Declined = append(d.Declined, me)
 		}
-		return "", false
+		return why, false
 	case d.Rider() == "":
-		return fmt.Sprintf("order %s is not yours: no rider has it", order), false
+		return no("order %s is not yours: no rider has it", order)
 	case d.Rider() != me:
-		return fmt.Sprintf("order %s is not yours: rider %q has it", order, d.Rider()), false
+		return no("order %s is not yours: rider %q has it", order, d.Rider())
 	}
-	if why := notNow[t.c.Type][d.State()]; why != "" {
-		return fmt.Sprintf("order %s %s", order, why), false
+	if reason := notNow[t.c.Type][d.State()]; reason != "" {
+		return status("order %s %s", order, reason)
 	}
 	switch t.c.Type {
 	case Decline:
@@ -361,24 +434,37 @@ func (t *turn) decide() (reason string, traced bool) {
 		r.Place, r.PlaceAt = d.Drop, t.said()
 		t.finish(d, Step{Type: Delivered})
 	}
-	return "", true
+	return why, true
 }
 
-// mayClaim returns why not.
-func (t *turn) mayClaim(r *Rider, d *Delivery) string {
+// mayClaim returns why not, and the code of that.
+func (t *turn) mayClaim(r *Rider, d *Delivery) (code, reason string) {
 	switch n := len(t.inHand(r.ID)); {
 	case t.plan.Mode == Assign:
-		return "can't be claimed: deliveries are assigned here"
+		return domain.CodeRefused, "can't be claimed: deliveries are assigned here"
 	case d.Rider() != "":
-		return fmt.Sprintf("is taken: rider %q has it", d.Rider())
+		return domain.CodeStatus, fmt.Sprintf("is taken: rider %q has it", d.Rider())
 	case d.declinedBy(r.ID):
-		return "can't be claimed: you gave it back"
+		return domain.CodeRefused, "can't be claimed: you gave it back"
 	case n >= r.Capacity:
-		return fmt.Sprintf("can't be claimed: you have %d of %d in hand", n, r.Capacity)
+		return domain.CodeRefused, fmt.Sprintf("can't be claimed: you have %d of %d in hand", n, r.Capacity)
+	case !t.inTime(r, d):
+		return domain.CodeRefused, fmt.Sprintf("can't be claimed: your shift ends at %s, and it can't be picked up before", r.Until)
 	case !t.mayAssign(r.ID):
-		return "can't be claimed now: the area is full, and other deliveries must end first"
+		return domain.CodeRefused, "can't be claimed now: the area is full, and other deliveries must end first"
 	}
-	return ""
+	return "", ""
+}
+
+// inTime reports whether the rider would pick the delivery up before their shift
+// ends. One who is late all the same may pick it up: the food must leave.
+func (t *turn) inTime(r *Rider, d *Delivery) bool {
+	return r.Until == 0 || t.pickup(r, d) <= r.Until
+}
+
+// pickup is when the rider would pick the delivery up.
+func (t *turn) pickup(r *Rider, d *Delivery) domain.Time {
+	return max(t.now.Add(t.plan.Travel(r.Place, d.Pickup)), domain.Time(d.ReadyAt))
 }
 
 // What rules are made of.
@@ -390,7 +476,7 @@ func (t *turn) step(d *Delivery, s Step) {
 }
 
 func (t *turn) assign(d *Delivery, r *Rider) {
-	pickup := max(t.now.Add(t.plan.Travel(r.Place, d.Pickup)), domain.Time(d.ReadyAt))
+	pickup := t.pickup(r, d)
 	t.step(d, Step{
 		Type: Assigned, RiderID: r.ID, EtaPickup: pickup, EtaDrop: pickup.Add(t.plan.Travel(d.Pickup, d.Drop)),
 		ReadyAt: domain.Time(d.ReadyAt),
@@ -414,8 +500,23 @@ func (t *turn) finish(d *Delivery, s Step) {
 	rider := d.Rider()
 	t.step(d, s)
 	t.Deliveries = slices.DeleteFunc(t.Deliveries, func(o *Delivery) bool { return o == d })
-	t.Done = newest(capped(append(t.Done, newPast(d)), KeepDone), DoneBytes)
+	t.Done = append(t.Done, newPast(d))
+	kept := newest(t.Done[max(0, len(t.Done)-KeepDone):], DoneBytes)
+	for _, over := range t.Done[:len(t.Done)-len(kept)] {
+		t.outlive(over)
+	}
+	t.Done = slices.Delete(t.Done, 0, len(t.Done)-len(kept))
 	t.freed(rider)
+}
+
+// outlive remembers what riders said of a delivery that is forgotten.
+func (t *turn) outlive(d Past) {
+	for _, s := range d.Steps {
+		byRider := s.Type == PickedUp || s.Type == Delivered || s.Reason == Declined || s.Type == Assigned && t.plan.Mode != Assign
+		if byRider && !slices.ContainsFunc(t.Recent, func(a Answer) bool { return a.By == s.By }) {
+			t.keep(Answer{By: s.By, At: s.At, Version: s.Version})
+		}
+	}
 }
 
 func (t *turn) freed(rider string) {
@@ -474,7 +575,7 @@ func (t *turn) waits(d *Delivery) bool {
 func (t *turn) choose(d *Delivery, free []*Rider, load map[string]int) *Rider {
 	candidates := make([]Candidate, 0, len(free))
 	for _, r := range free {
-		if d.declinedBy(r.ID) {
+		if d.declinedBy(r.ID) || !t.inTime(r, d) {
 			continue
 		}
 		c := Candidate{RiderID: r.ID, Place: r.Place, ToPickup: t.plan.Travel(r.Place, d.Pickup), IdleSince: r.IdleSince, InHand: load[r.ID]}
@@ -488,7 +589,7 @@ func (t *turn) choose(d *Delivery, free []*Rider, load map[string]int) *Rider {
 	}
 	id, ok := t.plan.Policy.Choose(*d, candidates)
 	i := slices.IndexFunc(free, func(r *Rider) bool { return r.ID == id })
-	if !ok || i < 0 || d.declinedBy(id) {
+	if !ok || i < 0 || !slices.ContainsFunc(candidates, func(c Candidate) bool { return c.RiderID == id }) {
 		return nil
 	}
 	return free[i]

@@ -87,6 +87,13 @@ func ofOrder(kind, order string) dispatch.Command {
 	return dispatch.Command{Meta: meta(kind, order+"/"+kind+"/1"), OrderID: order, Attempt: 1}
 }
 
+func postpone(order string, to domain.Time) dispatch.Command {
+	c := ofOrder(dispatch.Postpone, order)
+	c.ID += "/" + to.String()
+	c.ReadyAt = to
+	return c
+}
+
 func giveUp(order, rider string) dispatch.Command {
 	c := ofOrder(dispatch.GiveUp, order)
 	c.RiderID = rider
@@ -310,14 +317,108 @@ func TestArea_Move(t *testing.T) {
 
 func TestArea_ForgetsTheOldest(t *testing.T) {
 	w := newTown(t, dispatch.Assign)
-	for i := range 2 * dispatch.KeepDone {
+	for i := range 400 {
 		w.do(ofOrder(dispatch.Withdraw, fmt.Sprint("o-", i)))
 		w.do(leave(fmt.Sprint("r-", i), 1, 1))
 		w.do(says("r-1", dispatch.Claim, fmt.Sprint("x-", i)))
 	}
 	assert.Len(t, w.area.Done, dispatch.KeepDone)
 	assert.Len(t, w.area.Gone, dispatch.KeepGone)
-	assert.Len(t, w.area.Recent, dispatch.KeepRecent)
+	size := len(mustJSON(t, w.area.Recent))
+	assert.LessOrEqual(t, size, dispatch.MaxRefusedBytes+2)
+	assert.Greater(t, size, dispatch.MaxRefusedBytes/2)
+}
+
+// What riders said of a delivery outlives the delivery: the same again, long
+// after, gets the same verdict.
+func TestArea_VerdictsOutliveDeliveries(t *testing.T) {
+	w := newTown(t, dispatch.ClaimOnly)
+	w.do(enter("r-1", 0, 1, 1))
+	const n = 2*dispatch.KeepDone - 20
+	first := map[string]dispatch.RiderVerdict{}
+	all := []string{dispatch.Claim, dispatch.PickedUp, dispatch.Delivered}
+	for i := range n {
+		o := fmt.Sprint("o-", i)
+		w.do(request(o, 1))
+		for _, kind := range all {
+			out := w.do(says("r-1", kind, o))
+			require.Equal(t, domain.Accepted, out.Verdicts[0].Verdict.Verdict)
+			require.LessOrEqual(t, out.Verdicts[0].Version, w.area.Version, "a reader need not wait for more")
+			require.Positive(t, out.Verdicts[0].Version)
+			first[kind+o] = out.Verdicts[0]
+		}
+	}
+	require.Len(t, w.area.Done, dispatch.KeepDone)
+	for i := range n {
+		for _, kind := range all {
+			c := says("r-1", kind, fmt.Sprint("o-", i))
+			out := w.area.Handle(&c, w.now.Add(time.Minute), w.plan)
+			require.False(t, out.Changed)
+			require.Equal(t, []dispatch.RiderVerdict{first[kind+fmt.Sprint("o-", i)]}, out.Verdicts)
+		}
+	}
+}
+
+// Every change has a version of its own; a repeat and a refusal have none.
+func TestArea_Version(t *testing.T) {
+	w := newTown(t, dispatch.Assign)
+	for i, c := range []dispatch.Command{
+		enter("r-1", 0, 1, 1), request("o-1", 1), ofOrder(dispatch.Ready, "o-1"), says("r-1", dispatch.Claim, "o-2"), leave("r-1", 1, 1),
+		says("r-1", dispatch.PickedUp, "o-1"), says("r-1", dispatch.Delivered, "o-1"), leave("r-1", 1, 2),
+	} {
+		was := w.area.Version
+		out := w.do(c)
+		require.True(t, out.Changed, i)
+		if len(out.Verdicts) > 0 && out.Verdicts[0].Code != "" {
+			was--
+		}
+		require.Equal(t, was+1, w.area.Version, c.Type)
+		for _, v := range out.Verdicts {
+			require.Equal(t, w.area.Version, v.Version)
+			require.NoError(t, v.Validate())
+		}
+	}
+}
+
+// A rider gets nothing that would be picked up after their shift.
+func TestArea_ShiftEnds(t *testing.T) {
+	from := func(mode dispatch.Mode, until domain.Time) *town {
+		w := newTown(t, mode)
+		c := enter("r-1", 0, 2, 1)
+		c.Until = until
+		w.do(c)
+		return w
+	}
+	pickup := from(dispatch.Assign, 0).do(request("o-1", 5)).Deliveries[0].EtaPickup
+	t.Run("InTime", func(t *testing.T) {
+		require.Equal(t, dispatch.Assigned, from(dispatch.Assign, pickup).do(request("o-1", 5)).Deliveries[0].Type)
+	})
+	t.Run("TooLate", func(t *testing.T) {
+		w := from(dispatch.Assign, pickup-1)
+		require.Empty(t, w.do(request("o-1", 5)).Deliveries)
+		c := enter("r-1", 0, 2, 2)
+		require.Equal(t, dispatch.Assigned, w.do(c).Deliveries[0].Type, "a shift without an end")
+	})
+	t.Run("Claim", func(t *testing.T) {
+		w := from(dispatch.ClaimOnly, pickup-1)
+		w.do(request("o-1", 5))
+		v := w.do(says("r-1", dispatch.Claim, "o-1")).Verdicts[0]
+		require.Equal(t, domain.CodeRefused, v.Code)
+		require.Contains(t, v.Reason, "your shift ends at")
+	})
+	t.Run("LatePickUp", func(t *testing.T) {
+		w := from(dispatch.Assign, pickup)
+		w.do(request("o-1", 5))
+		w.now = pickup.Add(time.Hour)
+		require.Equal(t, dispatch.PickedUp, w.do(says("r-1", dispatch.PickedUp, "o-1")).Deliveries[0].Type, "the food must leave")
+	})
+	t.Run("View", func(t *testing.T) {
+		w := from(dispatch.Assign, pickup)
+		require.Equal(t, "idle", w.area.RidersView(pickup - 1)[0].State)
+		require.Equal(t, "offline", w.area.RidersView(pickup)[0].State)
+		w.do(request("o-1", 5))
+		require.Equal(t, "busy", w.area.RidersView(pickup)[0].State)
+	})
 }
 
 func TestArea_Views(t *testing.T) {
@@ -332,7 +433,7 @@ func TestArea_Views(t *testing.T) {
 	w.do(request("o-4", 1))
 	w.do(says("r-2", dispatch.PickedUp, "o-1"))
 
-	riders, ds := w.area.RidersView(), w.area.DeliveriesView()
+	riders, ds := w.area.RidersView(w.now), w.area.DeliveriesView()
 	require.Len(t, riders, 2)
 	assert.Equal(t, []any{"r-1", "busy", []string{"o-2", "o-3"}}, []any{riders[0].ID, riders[0].State, riders[0].Deliveries})
 	assert.Equal(t, []any{"r-2", "busy", []string{"o-1"}}, []any{riders[1].ID, riders[1].State, riders[1].Deliveries})
@@ -340,15 +441,28 @@ func TestArea_Views(t *testing.T) {
 	assert.Equal(t, "o-4", ds.Open[0].OrderID)
 	require.Len(t, ds.Assigned, 3)
 	assert.Equal(t, []any{"o-1", dispatch.StatePickedUp, "r-2"}, []any{ds.Assigned[0].OrderID, ds.Assigned[0].State, ds.Assigned[0].RiderID})
-	assert.NotZero(t, ds.Assigned[0].EtaDrop)
+	assert.NotZero(t, ds.Assigned[0].Eta.Drop)
 	assert.JSONEq(t, `{"open":[],"assigned":[]}`, string(mustJSON(t, dispatch.NewArea("a-2").DeliveriesView())))
+}
+
+func TestAnswer_Text(t *testing.T) {
+	for _, a := range []dispatch.Answer{
+		{By: "x", At: t0, Version: 7},
+		{By: "x", At: t0, Version: 8, Refusal: domain.Refuse(domain.CodeStatus, "order \"a/b\" is / over/")},
+	} {
+		b, err := a.MarshalText()
+		require.NoError(t, err)
+		var back dispatch.Answer
+		require.NoError(t, back.UnmarshalText(b))
+		assert.Equal(t, a, back)
+	}
 }
 
 func TestStep_Text(t *testing.T) {
 	for _, s := range []dispatch.Step{
-		{Seq: 1, Type: dispatch.Unassigned, At: t0, By: "x", Reason: "late/again/"},
-		{Seq: 2, Type: dispatch.Assigned, At: t0, By: "x", RiderID: "라이더 1", EtaPickup: t0, EtaDrop: t0 + 9, ReadyAt: 5},
-		{Seq: 3, Type: dispatch.PickedUp, At: t0, By: "x"},
+		{Version: 1, Type: dispatch.Unassigned, At: t0, By: "x", Reason: "late/again/"},
+		{Version: 2, Type: dispatch.Assigned, At: t0, By: "x", RiderID: "라이더 1", EtaPickup: t0, EtaDrop: t0 + 9, ReadyAt: 5},
+		{Version: 3, Type: dispatch.PickedUp, At: t0, By: "x"},
 	} {
 		b, err := s.MarshalText()
 		require.NoError(t, err)
@@ -361,7 +475,7 @@ func TestStep_Text(t *testing.T) {
 
 // place returns where the area believes its first rider.
 func (w *town) place() domain.Place {
-	v := w.area.RidersView()[0]
+	v := w.area.RidersView(w.now)[0]
 	return domain.Place{Lat: v.Lat, Lon: v.Lon}
 }
 

@@ -27,7 +27,7 @@ const (
 	deliveryBytes = 140 // beside its places
 	stepBytes     = 75
 	assignedBytes = 55 // more
-	riderBytes    = 125
+	riderBytes    = 141
 )
 
 // written counts a delivery with the steps that it may still need: to be picked

@@ -11,12 +11,13 @@ import (
 	"baedal/domain"
 )
 
-// Command types. request, ready, give_up and withdraw come from orders, the
-// rest from riders.
+// Command types. request, ready, postpone, give_up and withdraw come from
+// orders, the rest from riders.
 const (
 	Request   = "request"
 	Ready     = "ready"
-	GiveUp    = "give_up" // the assigned rider did not come: seek another one
+	Postpone  = "postpone" // the food will be ready later, at readyAt
+	GiveUp    = "give_up"  // the assigned rider did not come: seek another one
 	Withdraw  = "withdraw"
 	Enter     = "enter"
 	Leave     = "leave"
@@ -28,7 +29,7 @@ const (
 )
 
 // CommandTypes lists the types of a Command.
-var CommandTypes = []string{Request, Ready, GiveUp, Withdraw, Enter, Leave, Move, Claim, Decline, PickedUp, Delivered}
+var CommandTypes = []string{Request, Ready, Postpone, GiveUp, Withdraw, Enter, Leave, Move, Claim, Decline, PickedUp, Delivered}
 
 // Command is a message of dispatch-commands (key: area id); internal.
 type Command struct {
@@ -72,7 +73,7 @@ func (c *Command) Validate() error {
 		return err
 	}
 	switch c.Type {
-	case Request, Ready, GiveUp, Withdraw:
+	case Request, Ready, Postpone, GiveUp, Withdraw:
 		return c.ofDelivery()
 	case Claim, Decline, PickedUp, Delivered:
 		return cmp.Or(domain.CheckID("orderId", c.OrderID), domain.CheckID("riderId", c.RiderID), c.checkAsker())
@@ -96,6 +97,10 @@ func (c *Command) ofDelivery() error {
 	switch c.Type {
 	case Request:
 		return cmp.Or(checkPoint("pickup", c.Pickup), checkPoint("drop", c.Drop))
+	case Postpone:
+		if c.ReadyAt == 0 {
+			return domain.Wrong("readyAt", "is missing")
+		}
 	case GiveUp:
 		return cmp.Or(domain.CheckID("riderId", c.RiderID), checkReason(c.Reason))
 	case Withdraw:

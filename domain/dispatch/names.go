@@ -49,7 +49,7 @@ func (c *Command) CheckName() error {
 	switch c.Type {
 	case Request:
 		return domain.CheckName(c.ID, c.OrderID, c.Type, c.Attempt)
-	case Ready:
+	case Ready, Postpone:
 		return domain.CheckName(c.ID, c.OrderID, c.Type, domain.AnyNumber)
 	case GiveUp:
 		return domain.CheckName(c.ID, c.OrderID, c.Type, c.Attempt, domain.AnyNumber)

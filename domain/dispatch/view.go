@@ -10,7 +10,7 @@ import (
 // RiderView is a rider on shift as readers see him.
 type RiderView struct {
 	ID         string      `json:"id"`
-	State      string      `json:"state"` // idle or busy
+	State      string      `json:"state"` // idle, busy, or offline when the shift has ended by itself
 	Lat        float64     `json:"lat"`
 	Lon        float64     `json:"lon"`
 	Capacity   int         `json:"capacity"`
@@ -46,12 +46,16 @@ type DeliveriesView struct {
 	Assigned []DeliveryView `json:"assigned"`
 }
 
-// RidersView returns the riders on shift in order of their ids.
-func (a *Area) RidersView() []RiderView {
+// RidersView returns the riders on shift in order of their ids, as they are now.
+// One whose shift has ended by itself is there until they leave.
+func (a *Area) RidersView(now domain.Time) []RiderView {
 	views := make([]RiderView, 0, len(a.Riders))
 	for _, r := range a.Riders {
 		v := RiderView{
 			ID: r.ID, State: "idle", Lat: r.Place.Lat, Lon: r.Place.Lon, Capacity: r.Capacity, Deliveries: []string{}, At: r.PlaceAt, Since: r.EnteredAt, Until: r.Until,
+		}
+		if r.Until != 0 && now >= r.Until {
+			v.State = "offline"
 		}
 		for _, d := range a.inHand(r.ID) {
 			v.State = "busy"

@@ -70,7 +70,7 @@ type sentence map[Language]string
 func say(en, ko string) sentence { return sentence{English: en, Korean: ko} }
 
 // sentences is who is told what at which event. {order}, {rider}, {store},
-// {reason} and {total} are filled in.
+// {reason}, {total}, {ready} and {wish} are filled in.
 var sentences = map[string]map[string]sentence{
 	string(order.Placed): {
 		Customer: say("We have your order {order} and are asking {store}.", "주문 {order}을(를) 받았습니다. {store}에 확인하고 있습니다."),
@@ -109,17 +109,24 @@ var sentences = map[string]map[string]sentence{
 	order.Delayed: {
 		Customer: say("The payment of order {order} takes longer than usual.", "주문 {order}의 결제가 지연되고 있습니다."),
 	},
+	order.Rescheduled: {
+		Customer: say("Order {order} will be ready later than we said: at {ready}.", "주문 {order}의 준비가 늦어집니다: {ready}에 준비됩니다."),
+		Rider:    say("Order {order} will be ready later: at {ready}.", "주문 {order}의 준비가 늦어집니다: {ready}에 준비됩니다."),
+	},
 	order.Reminded: {
 		Store: say("Order {order} should be ready by now.", "주문 {order}이(가) 준비될 시간입니다."),
 	},
-	string(order.RefusedStatus):   everyone("Order {order} can't be made: {reason}.", "주문 {order}을(를) 진행할 수 없습니다: {reason}.", Customer),
-	string(order.PaymentFailed):   everyone("Order {order} could not be paid: {reason}.", "주문 {order}의 결제에 실패했습니다: {reason}.", Customer),
-	string(order.Rejected):        everyone("Order {order} was not taken: {reason}. You pay nothing.", "주문 {order}이(가) 거절되었습니다: {reason}. 결제되지 않습니다.", Customer),
-	string(order.Cancelled):       everyone("Order {order} is {reason}.", "주문 {order}이(가) 취소되었습니다: {reason}.", Customer, Store, Rider),
-	string(order.DeliveryFailed):  everyone("Order {order} can't be delivered: {reason}. Nobody pays for it.", "주문 {order}을(를) 배달할 수 없습니다: {reason}.", Customer, Store, Rider),
-	string(order.RefundRequested): everyone("A refund is asked for order {order}: {reason}.", "주문 {order}의 환불이 요청되었습니다: {reason}.", Customer, Store),
-	string(order.Refunded):        everyone("Order {order} is refunded: {total}.", "주문 {order}이(가) 환불되었습니다: {total}.", Customer, Store),
-	string(order.RefundDenied):    everyone("The refund of order {order} is denied: {reason}.", "주문 {order}의 환불이 거절되었습니다: {reason}.", Customer),
+	string(order.RefusedStatus):  everyone("Order {order} can't be made: {reason}.", "주문 {order}을(를) 진행할 수 없습니다: {reason}.", Customer),
+	string(order.PaymentFailed):  everyone("Order {order} could not be paid: {reason}.", "주문 {order}의 결제에 실패했습니다: {reason}.", Customer),
+	string(order.Rejected):       everyone("Order {order} was not taken: {reason}. You pay nothing.", "주문 {order}이(가) 거절되었습니다: {reason}. 결제되지 않습니다.", Customer),
+	string(order.Cancelled):      everyone("Order {order} is {reason}.", "주문 {order}이(가) 취소되었습니다: {reason}.", Customer, Store, Rider),
+	string(order.DeliveryFailed): everyone("Order {order} can't be delivered: {reason}. Nobody pays for it.", "주문 {order}을(를) 배달할 수 없습니다: {reason}.", Customer, Store, Rider),
+	string(order.RefundRequested): {
+		Customer: say("{store} knows that you ask for {wish} for order {order}: {reason}.", "주문 {order}의 {wish} 요청을 {store}에 전달했습니다: {reason}."),
+		Store:    say("The customer of order {order} asks for {wish}: {reason}. Please decide.", "주문 {order}의 고객이 {wish}을(를) 요청했습니다: {reason}. 결정해 주세요."),
+	},
+	string(order.Refunded):     everyone("Order {order} is refunded: {total}.", "주문 {order}이(가) 환불되었습니다: {total}.", Customer, Store),
+	string(order.RefundDenied): everyone("The refund of order {order} is denied: {reason}.", "주문 {order}의 환불이 거절되었습니다: {reason}.", Customer),
 }
 
 // reasons says in words what other groups give as a reason in one.
@@ -136,6 +143,12 @@ var reasons = map[string]sentence{
 	stock.Short:          say("it is sold out", "재고가 부족합니다"),
 	stock.PriceChanged:   say("the price has changed", "가격이 변경되었습니다"),
 	stock.Busy:           say("the store has too many orders", "매장에 주문이 너무 많습니다"),
+}
+
+// wishes says in words what a customer wants instead of what came.
+var wishes = map[string]sentence{
+	order.WishRefund:     say("a refund", "환불"),
+	order.WishRedelivery: say("another delivery", "재배달"),
 }
 
 func inWords(e *order.Event, l Language) string {
@@ -178,6 +191,10 @@ func fill(s string, e *order.Event, l Language) string {
 			b = append(b, e.StoreID...)
 		case "reason":
 			b = append(b, inWords(e, l)...)
+		case "ready":
+			b, _ = e.ReadyAt.AppendText(b) // what was read can be written
+		case "wish":
+			b = append(b, wishes[e.Wish][l]...)
 		case "total":
 			if e.Total != nil {
 				b = strconv.AppendInt(b, *e.Total, 10)

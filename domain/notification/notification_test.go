@@ -13,7 +13,7 @@ import (
 	"baedal/domain/order"
 )
 
-var extra = []string{order.RiderAssigned, order.RiderLost, order.Delayed, order.Reminded, order.Stuck, order.Escalated}
+var extra = []string{order.RiderAssigned, order.RiderLost, order.Delayed, order.Reminded, order.Stuck, order.Escalated, order.Rescheduled}
 
 func types() (all []string) {
 	for _, s := range order.Statuses {
@@ -26,7 +26,7 @@ func event(typ string) *order.Event {
 	e := &order.Event{
 		Meta:    domain.Meta{Type: typ, ID: "o-7/4", At: 1_767_355_200_000},
 		Version: 4, OrderID: "o-7", UserID: "u-7", StoreID: "s-7", RiderID: "r-7", Status: order.Cooking, Attempt: 1,
-		Total: new(domain.Money(18000)), Reason: "the reason", CauseID: "c",
+		Total: new(domain.Money(18000)), Reason: "the reason", CauseID: "c", ReadyAt: 1_767_356_100_000, Wish: order.WishRefund,
 	}
 	if slices.Contains(order.Statuses, order.Status(typ)) {
 		e.Status = order.Status(typ)
@@ -47,6 +47,7 @@ var audience = map[string][]string{
 	"delivered":        {"customer", "rider"},
 	"delayed":          {"customer"},
 	"reminded":         {"store"},
+	"rescheduled":      {"customer", "rider"},
 	"refused":          {"customer"},
 	"payment_failed":   {"customer"},
 	"rejected":         {"customer"},
@@ -132,6 +133,12 @@ func TestOf_Reason(t *testing.T) {
 	require.Contains(t, said("refused", "short", notification.English), "it is sold out")
 	require.Contains(t, said("rider_lost", "late", notification.English), "not picked up in time")
 	require.Contains(t, said("rejected", "closed", notification.English), ": closed.")
+	require.Equal(t, "The customer of order o-7 asks for a refund: it is cold. Please decide.", said("refund_requested", "it is cold", notification.English))
+	again := event("refund_requested")
+	again.Wish = order.WishRedelivery
+	require.Contains(t, notification.Of(again, notification.English)[1].Message, "asks for another delivery: the reason.")
+	require.Contains(t, notification.Of(again, notification.Korean)[1].Message, "재배달을(를) 요청")
+	require.Contains(t, notification.Of(event("rescheduled"), notification.English)[0].Message, "later than we said: at 2026-01-02T12:15:00.000Z.")
 	e := event("paid")
 	e.Total = new(domain.Money(0))
 	require.Contains(t, notification.Of(e, notification.English)[0].Message, "is paid: 0.")

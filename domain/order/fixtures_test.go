@@ -54,12 +54,15 @@ func command(typ string) *order.Command {
 	case order.Place:
 		home, price := Home, Price
 		c.UserID, c.StoreID, c.Lines, c.Address, c.ExpectedTotal = customer, storeID, slices.Clone(Wanted), &home, &price
+		c.Note, c.Phone = "ring twice", "+82 10-1234-5678"
 	case order.Cancel:
 		c.By, c.Reason = order.Customer, "changed my mind"
 	case order.Reject:
 		c.Reason = "kitchen on fire"
 	case order.RequestRefund:
 		c.UserID, c.Reason, c.PhotoURL, c.Wish = customer, "it is cold", "https://photos.example/1.jpg", order.WishRefund
+	case order.Postpone:
+		c.By = "5m"
 	case order.DenyRefund:
 		c.Reason = "it was hot"
 	}

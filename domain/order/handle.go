@@ -25,11 +25,6 @@ type Out struct {
 	Forget   bool // the row is not needed any more
 }
 
-// memory is how many refused commands of an order are remembered, so that a
-// repeat gets the same answer. Beyond it the oldest is decided on anew: refused
-// commands change nothing, so that costs a second verdict, not an order.
-const memory = 32
-
 // New returns the row of an order that was not placed yet.
 func New(id string) *Order { return &Order{ID: id} }
 
@@ -55,17 +50,19 @@ func (o *Order) Command(c *Command, n domain.Name, now domain.Time, cfg Settings
 		return out
 	}
 	s := &step{o: o, cfg: cfg, now: now, out: &out, kind: c.Type, id: n.ID, reason: c.Reason, command: c}
+	refusal := domain.OtherVersion(fmt.Sprintf("order %q", o.ID), c.IfVersion, o.Version)
 	if c.Type == Cancel {
 		s.reason = strings.TrimSuffix(fmt.Sprintf("cancelled by the %s: %s", cmp.Or(c.By, Customer), c.Reason), ": ")
 	}
 	version := o.Version
-	refusal := domain.Because(s.apply())
+	if !refusal.Is() {
+		refusal = s.apply()
+	}
 	if o.Version > version {
 		o.Commands = append(o.Commands, Cause{Version: version + 1, Last: o.Version, Mark: n.Mark})
 	}
 	if refusal.Is() {
-		o.Recent = append(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Refusal: refusal, Version: o.Version, At: now})
-		o.Recent = o.Recent[max(0, len(o.Recent)-memory):]
+		o.Recent = domain.Remember(o.Recent, Answer{CommandID: n.ID, Mark: n.Mark, Refusal: refusal, Version: o.Version, At: now}, (*Answer).about)
 		if o.Status == None {
 			o.wait(now, cfg)
 		}
@@ -188,7 +185,7 @@ func (o *Order) NextDeadline() (Deadline, bool) {
 		OrderID: o.ID, Version: o.Version, Due: o.Deadline.At}, true
 }
 
-func (s *step) apply() (refusal string) {
+func (s *step) apply() (refusal domain.Refusal) {
 	r := machine[s.o.Status][s.kind]
 	switch {
 	case r != nil:
@@ -196,7 +193,7 @@ func (s *step) apply() (refusal string) {
 	case s.command != nil:
 		return s.o.refusal(s.command)
 	}
-	return ""
+	return done
 }
 
 // repeatCommand sends again what a command has caused, and reports when that was
@@ -214,8 +211,13 @@ func (o *Order) repeatCommand(n domain.Name, out *Out) (version int, at domain.T
 // caused. It reports whether there was any.
 func (o *Order) repeat(id string, out *Out) (found bool) {
 	return o.tellAgain(out, func(e *Entry) bool {
-		return e.CauseID == id && !slices.ContainsFunc(o.Commands, func(c Cause) bool { return c.caused(e) })
+		return e.CauseID == id && !o.commanded(e)
 	})
+}
+
+// commanded reports whether a client's command caused an entry.
+func (o *Order) commanded(e *Entry) bool {
+	return slices.ContainsFunc(o.Commands, func(c Cause) bool { return c.caused(e) })
 }
 
 // tellAgain sends again what was sent for entries of the timeline, as it was:
@@ -242,6 +244,12 @@ func (o *Order) Event(i int) Event {
 	if o.Store != nil {
 		ev.Area = o.Store.Area
 	}
+	switch e.Type {
+	case Rescheduled:
+		ev.ReadyAt = e.ReadyAt
+	case string(RefundRequested): // once per order
+		ev.Wish = o.Wish
+	}
 	if e.Version == 1 { // what things cost was not known yet
 		ev.Total, ev.Area = nil, ""
 		ev.Lines = make([]domain.Line, len(o.Lines))
@@ -258,6 +266,10 @@ func (o *Order) Event(i int) Event {
 func (out *Out) tell(o *Order, i int, again bool) {
 	out.Events = append(out.Events, o.Event(i))
 	e := o.Timeline[i]
+	if e.Type == Rescheduled && o.inKitchen() && o.attempt() == max(1, e.Attempt) {
+		out.Dispatch = append(out.Dispatch, o.toDispatch(dispatch.Command{ReadyAt: e.ReadyAt,
+			Meta: domain.Meta{Type: dispatch.Postpone, ID: fmt.Sprintf("%s/%s/%d", o.ID, dispatch.Postpone, e.Version), At: e.At}}))
+	}
 	if string(e.Status) != e.Type {
 		return
 	}
@@ -331,6 +343,9 @@ func (o *Order) seeksRider() bool {
 	return slices.Contains([]Status{AcceptedStatus, Cooking, Ready, Assigned}, o.Status)
 }
 
+// inKitchen reports whether the store makes the food.
+func (o *Order) inKitchen() bool { return o.Status == AcceptedStatus || o.Status == Cooking }
+
 // endedUnpaid reports whether the order ended before anything was captured.
 func (o *Order) endedUnpaid() bool {
 	return slices.Contains([]Status{RefusedStatus, PaymentFailed, Rejected, Cancelled, DeliveryFailed}, o.Status)
@@ -379,7 +394,7 @@ func (o *Order) pay(kind string, at domain.Time) payment.Request {
 
 func (o *Order) request(e Entry) dispatch.Command {
 	return o.toDispatch(dispatch.Command{Meta: domain.Meta{Type: dispatch.Request, ID: o.about("request", e), At: e.At},
-		Pickup: domain.PointAt(o.Store.Place()), Drop: domain.PointAt(o.Address.Place()), ReadyAt: o.ReadyAt})
+		Pickup: domain.PointAt(o.Store.Place()), Drop: domain.PointAt(o.Address.Place()), ReadyAt: e.ReadyAt})
 }
 
 func (o *Order) toDispatch(c dispatch.Command) dispatch.Command {

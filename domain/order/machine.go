@@ -27,8 +27,12 @@ const (
 )
 
 // rule is what a message does to an order in a status. It makes transitions by
-// enter and note, or returns why it does not.
-type rule func(*step) (refusal string)
+// enter and note, or returns why it does not. Which statuses it may lead to is
+// written down in leads, see ahead.go.
+type rule func(*step) domain.Refusal
+
+// done is what a rule returns that has refused nothing.
+var done domain.Refusal
 
 // machine is the life of an order: (status, message) → transitions. What is not
 // in it does not happen: a command is refused, anything else is ignored.
@@ -58,6 +62,7 @@ var machine = map[Status]map[string]rule{
 	AcceptedStatus: {
 		Cancel:             cancelBeforeCooking,
 		StartCooking:       startCooking,
+		Postpone:           postpone,
 		stockReserved:      reservedAgain,
 		stockRefused:       because("the store can't make it again", enter(Refunded)),
 		deliveryAssigned:   riderFound,
@@ -68,6 +73,7 @@ var machine = map[Status]map[string]rule{
 	},
 	Cooking: {
 		FinishCooking:      enter(Ready),
+		Postpone:           postpone,
 		deliveryAssigned:   riderFound,
 		deliveryUnassigned: riderLost,
 		deliveryPickedUp:   pickedUp,
@@ -219,6 +225,9 @@ func (s *step) record(typ string) {
 	if s.stock != nil {
 		e.Short = s.stock.Short
 	}
+	if typ == string(AcceptedStatus) || typ == Rescheduled {
+		e.ReadyAt = o.ReadyAt
+	}
 	o.Timeline = append(o.Timeline, e)
 	o.trim()
 	o.Updated = s.now
@@ -233,16 +242,16 @@ func (s *step) record(typ string) {
 }
 
 func enter(to Status) rule {
-	return func(s *step) string { s.enter(to); return "" }
+	return func(s *step) domain.Refusal { s.enter(to); return done }
 }
 
 func note(typ string) rule {
-	return func(s *step) string { s.record(typ); return "" }
+	return func(s *step) domain.Refusal { s.record(typ); return done }
 }
 
 // because gives a transition a reason where the message has none.
 func because(reason string, r rule) rule {
-	return func(s *step) string {
+	return func(s *step) domain.Refusal {
 		if s.reason == "" {
 			s.reason = reason
 		}
@@ -250,7 +259,7 @@ func because(reason string, r rule) rule {
 	}
 }
 
-func place(s *step) string {
+func place(s *step) domain.Refusal {
 	c := s.command
 	*s.o = Order{ID: s.o.ID, Recent: s.o.Recent, Attempt: 1, UserID: c.UserID, StoreID: c.StoreID, Address: *c.Address,
 		Expected: c.ExpectedTotal, Note: c.Note, Phone: c.Phone, PlacedAt: s.now}
@@ -258,60 +267,86 @@ func place(s *step) string {
 		s.o.Lines = append(s.o.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
 	}
 	s.enter(Placed)
-	return ""
+	return done
 }
 
 // ask asks and waits on: the deadline moves without a transition.
-func ask(s *step) string {
+func ask(s *step) domain.Refusal {
 	asks[s.o.Status](s)
 	s.o.wait(s.now, s.cfg)
 	s.out.Changed = true
-	return ""
+	return done
 }
 
 func askStockAgain(s *step) {
 	s.out.Stock = append(s.out.Stock, s.o.reserve(s.o.Timeline[len(s.o.Timeline)-1]))
 }
 
-func reserved(s *step) string {
+func reserved(s *step) domain.Refusal {
 	s.o.Lines, s.o.Total, s.o.Store, s.o.Reserved = s.stock.Lines, s.stock.Total, s.stock.Store, s.stock.Attempt
 	s.enter(Paying)
-	return ""
+	return done
 }
 
 // reservedAgain is the store's answer for a second delivery.
-func reservedAgain(s *step) string {
+func reservedAgain(s *step) domain.Refusal {
 	s.o.Reserved = s.stock.Attempt
 	s.out.Changed = true
 	if s.o.cooksAtOnce() {
 		s.enter(Cooking)
 	}
-	return ""
+	return done
 }
 
-func accept(s *step) string {
+func accept(s *step) domain.Refusal {
 	s.o.CookFor = s.command.CookingTime
 	s.enter(AcceptedStatus)
-	return ""
+	return done
 }
 
-func cancelBeforeCooking(s *step) string {
+func cancelBeforeCooking(s *step) domain.Refusal {
 	if s.o.attempt() > 1 {
-		return s.o.refuse(s.command, "a second delivery can't be cancelled")
+		return s.o.refuse(domain.CodeRefused, s.command, "a second delivery can't be cancelled")
 	}
 	s.enter(Cancelled)
-	return ""
+	return done
 }
 
-func startCooking(s *step) string {
+func startCooking(s *step) domain.Refusal {
 	if s.o.Reserved < s.o.attempt() {
-		return s.o.refuse(s.command, "the goods are not reserved yet: try again in a moment")
+		return s.o.refuse(domain.CodeRefused, s.command, "the goods are not reserved yet: try again in a moment")
 	}
 	s.enter(Cooking)
-	return ""
+	return done
 }
 
-func riderFound(s *step) string {
+// postpone moves the time at which the food is to be ready; where that has
+// passed, it counts from now.
+func postpone(s *step) domain.Refusal {
+	by := s.command.postponed()
+	at := max(s.o.ReadyAt, s.now).Add(by)
+	switch {
+	case at.Sub(s.now) > time.Duration(domain.MaxCookingTime):
+		return s.o.refuse(domain.CodeRefused, s.command, fmt.Sprintf("it would be ready at %s: at most %s from now", at, domain.MaxCookingTime))
+	case s.o.count(Rescheduled) >= MaxPostponed:
+		return s.o.refuse(domain.CodeRefused, s.command, fmt.Sprintf("it was postponed %d times, which is the most", MaxPostponed))
+	}
+	s.o.ReadyAt = at
+	s.record(Rescheduled)
+	return done
+}
+
+// count returns how often something happened in the present attempt.
+func (o *Order) count(typ string) (n int) {
+	for _, e := range o.Timeline {
+		if e.Type == typ && max(1, e.Attempt) == o.attempt() {
+			n++
+		}
+	}
+	return n
+}
+
+func riderFound(s *step) domain.Refusal {
 	s.o.RiderID = s.delivery.RiderID
 	switch s.o.Status {
 	case Ready:
@@ -319,26 +354,26 @@ func riderFound(s *step) string {
 	default:
 		s.record(RiderAssigned)
 	}
-	return ""
+	return done
 }
 
-func riderLost(s *step) string {
+func riderLost(s *step) domain.Refusal {
 	if s.o.RiderID != s.delivery.RiderID {
-		return "" // lost already
+		return done // lost already
 	}
 	s.record(RiderLost)
 	s.o.RiderID, s.reason = "", ""
 	if s.o.Status == Assigned {
 		s.enter(Ready)
 	}
-	return ""
+	return done
 }
 
 // pickedUp: a rider who picks up says thereby that the food is ready, whatever
 // the store has said so far. One who has lost the delivery says nothing.
-func pickedUp(s *step) string {
+func pickedUp(s *step) domain.Refusal {
 	if s.o.lost(s.delivery.RiderID) {
-		return ""
+		return done
 	}
 	s.o.RiderID = s.delivery.RiderID
 	switch s.o.Status {
@@ -355,7 +390,7 @@ func pickedUp(s *step) string {
 		s.record(string(Assigned))
 	}
 	s.enter(PickedUp)
-	return ""
+	return done
 }
 
 // lost reports whether a rider had this attempt and has it no more.
@@ -384,9 +419,9 @@ func giveUpDelivery(s *step) {
 }
 
 // noDelivery ends an order that nobody brings.
-func noDelivery(s *step) string {
+func noDelivery(s *step) domain.Refusal {
 	s.enter(s.o.withoutRider())
-	return ""
+	return done
 }
 
 // withoutRider is how an order ends that nobody brings. A second delivery was
@@ -398,16 +433,16 @@ func (o *Order) withoutRider() Status {
 	return DeliveryFailed
 }
 
-func delivered(s *step) string {
+func delivered(s *step) domain.Refusal {
 	if s.delivery.RiderID != s.o.RiderID {
-		return ""
+		return done
 	}
 	s.o.Delivered = s.now
 	s.enter(Delivered)
-	return ""
+	return done
 }
 
-func remind(s *step) string {
+func remind(s *step) domain.Refusal {
 	switch {
 	case s.o.Status == Cooking && s.o.Store.AutoAccept:
 		s.enter(Ready)
@@ -423,44 +458,44 @@ func remind(s *step) string {
 	default:
 		s.enter(Ready)
 	}
-	return ""
+	return done
 }
 
-func requestRefund(s *step) string {
+func requestRefund(s *step) domain.Refusal {
 	c := s.command
 	switch {
 	case c.UserID != s.o.UserID:
-		return s.o.refuse(c, fmt.Sprintf("it is not the order of user %q", c.UserID))
+		return s.o.refuse(domain.CodeRefused, c, fmt.Sprintf("it is not the order of user %q", c.UserID))
 	case slices.ContainsFunc(s.o.Timeline, func(e Entry) bool { return e.Type == string(RefundRequested) }):
-		return s.o.refuse(c, "a refund was asked for already: once per order")
+		return s.o.refuse(domain.CodeRefused, c, "a refund was asked for already: once per order")
 	case s.now.Sub(s.o.Delivered) > s.cfg.RefundWindow:
-		return s.o.refuse(c, fmt.Sprintf("it was delivered at %s: a refund can be asked for within %s", s.o.Delivered, s.cfg.RefundWindow))
+		return s.o.refuse(domain.CodeRefused, c, fmt.Sprintf("it was delivered at %s: a refund can be asked for within %s", s.o.Delivered, s.cfg.RefundWindow))
 	}
 	s.o.Wish, s.o.PhotoURL = c.Wish, c.PhotoURL
 	s.enter(RefundRequested)
-	return ""
+	return done
 }
 
 // approveRefund gives the money back or begins a second delivery: reserved and
 // cooked anew, not paid again.
-func approveRefund(s *step) string {
+func approveRefund(s *step) domain.Refusal {
 	if s.o.Wish != WishRedelivery {
 		s.enter(Refunded)
-		return ""
+		return done
 	}
 	s.o.Attempt, s.o.RiderID, s.o.ReadyAt = 2, "", 0
 	s.enter(AcceptedStatus)
-	return ""
+	return done
 }
 
-func escalate(s *step) string {
+func escalate(s *step) domain.Refusal {
 	if s.o.Deadline.Then == string(Refunded) {
 		s.reason = "nobody answered"
 		s.enter(Refunded)
-		return ""
+		return done
 	}
 	s.record(Escalated)
-	return ""
+	return done
 }
 
 func (o *Order) attempt() int { return max(1, o.Attempt) }
@@ -487,17 +522,17 @@ func (o *Order) wait(now domain.Time, cfg Settings) {
 const Forgotten = "forgotten"
 
 // refusal says why a command can't be followed in the order's status.
-func (o *Order) refusal(c *Command) string {
+func (o *Order) refusal(c *Command) domain.Refusal {
 	if o.Status == None {
-		return fmt.Sprintf("order %q is unknown: place it first", o.ID)
+		return domain.Refuse(domain.CodeUnknown, "order %q is unknown: place it first", o.ID)
 	}
 	switch {
 	case c.Type == Place:
-		return fmt.Sprintf("order %q exists already: a new order needs a new id", o.ID)
+		return domain.Refuse(domain.CodeStatus, "order %q exists already: a new order needs a new id", o.ID)
 	case o.Status.Final():
-		return fmt.Sprintf("%s: order %q is %s, and that is final", c.Type, o.ID, o.Status)
+		return domain.Refuse(domain.CodeStatus, "%s: order %q is %s, and that is final", c.Type, o.ID, o.Status)
 	case c.Type == Cancel:
-		return o.refuse(c, "it can be cancelled until cooking starts")
+		return o.refuse(domain.CodeStatus, c, "it can be cancelled until cooking starts")
 	}
 	var from []string
 	for _, st := range append([]Status{None}, Statuses...) {
@@ -505,11 +540,11 @@ func (o *Order) refusal(c *Command) string {
 			from = append(from, string(st))
 		}
 	}
-	return o.refuse(c, fmt.Sprintf("it must be %v", from))
+	return o.refuse(domain.CodeStatus, c, fmt.Sprintf("it must be %v", from))
 }
 
-func (o *Order) refuse(c *Command, why string) string {
-	return fmt.Sprintf("%s: order %q is %s: %s", c.Type, o.ID, o.Status, why)
+func (o *Order) refuse(code string, c *Command, why string) domain.Refusal {
+	return domain.Refuse(code, "%s: order %q is %s: %s", c.Type, o.ID, o.Status, why)
 }
 
 // messageOf names what came from another group.

@@ -83,6 +83,7 @@ var legal = map[order.Status]map[string][]string{
 	order.AcceptedStatus: {
 		order.Cancel:          {"event cancelled, " + byClient, release, "payment void, " + byClient, "dispatch withdraw 1, withdrawn", accepted},
 		order.StartCooking:    {"event cooking", commit, accepted},
+		order.Postpone:        {"event rescheduled while accepted", "dispatch postpone 1", accepted},
 		"delivery assigned":   {"event rider_assigned while accepted, " + Chul},
 		"delivery unassigned": {}, // nobody had it
 		"delivery picked_up": {"event cooking, " + Bora, "event ready, " + Bora, "event assigned, " + Bora, "event picked_up, " + Bora,
@@ -92,6 +93,7 @@ var legal = map[order.Status]map[string][]string{
 	},
 	order.Cooking: {
 		order.FinishCooking:   {"event ready", foodReady, accepted},
+		order.Postpone:        {"event rescheduled while cooking", "dispatch postpone 1", accepted},
 		"delivery assigned":   {"event rider_assigned while cooking, " + Chul},
 		"delivery unassigned": {},
 		"delivery picked_up":  {"event ready, " + Bora, "event assigned, " + Bora, "event picked_up, " + Bora, foodReady},
@@ -199,6 +201,8 @@ func TestOrder_EveryStatusMeetsEveryMessage(t *testing.T) {
 					require.Equal(t, domain.Refused, v.Verdict)
 					require.Equal(t, c.ID, v.CommandID)
 					require.Contains(t, v.Reason, orderID)
+					require.Equal(t, before.Version, v.Version)
+					require.Equal(t, map[bool]string{true: domain.CodeUnknown, false: domain.CodeStatus}[status == order.None], v.Code)
 					if status == order.None {
 						require.Contains(t, v.Reason, "unknown")
 					} else if c.Type != order.Place {

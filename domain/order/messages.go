@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"baedal/domain"
 )
@@ -30,7 +31,7 @@ const (
 )
 
 // CommandTypes lists the types of a Command.
-var CommandTypes = []string{Place, Cancel, Accept, Reject, StartCooking, FinishCooking, Confirm, RequestRefund, ApproveRefund, DenyRefund}
+var CommandTypes = []string{Place, Cancel, Accept, Reject, StartCooking, FinishCooking, Confirm, RequestRefund, ApproveRefund, DenyRefund, Postpone}
 
 // Who may cancel.
 const (
@@ -44,6 +45,9 @@ const (
 	WishRefund     = "refund"
 	WishRedelivery = "redelivery"
 )
+
+// MaxPostponed is how often the food of one attempt may be postponed.
+const MaxPostponed = 8
 
 // Address is where an order goes.
 type Address struct {
@@ -113,7 +117,7 @@ func (c *Command) Validate() error {
 		if err := domain.CheckLines(c.Lines); err != nil {
 			return err
 		}
-		if err := cmp.Or(domain.CheckText("note", c.Note, domain.MaxText), domain.CheckText("phone", c.Phone, domain.MaxPhone)); err != nil {
+		if err := cmp.Or(domain.CheckText("note", c.Note, domain.MaxText), domain.CheckPhone("phone", c.Phone)); err != nil {
 			return err
 		}
 		if c.Address == nil {
@@ -131,6 +135,17 @@ func (c *Command) Validate() error {
 	case Cancel:
 		if !slices.Contains([]string{"", Customer, Store, Operator}, c.By) {
 			return domain.Wrong("by", "must be customer, store or operator")
+		}
+	case Postpone:
+		var by domain.Duration
+		if c.By == "" {
+			return domain.Wrong("by", "is missing: how much later the food is ready, such as 10m")
+		}
+		if err := by.UnmarshalText([]byte(c.By)); err != nil {
+			return domain.Wrong("by", err.Error())
+		}
+		if by < domain.Duration(time.Second) || by > domain.MaxCookingTime {
+			return domain.Wrong("by", fmt.Sprintf("must be from 1s to %s", domain.MaxCookingTime))
 		}
 	case Accept:
 		if c.CookingTime != nil {
@@ -172,7 +187,7 @@ func (c *Command) Own() *Command {
 		for _, l := range c.Lines { // names and prices are the store's
 			own.Lines = append(own.Lines, domain.Line{Product: l.Product, Quantity: l.Quantity})
 		}
-	case Cancel:
+	case Cancel, Postpone:
 		own.By = c.By
 	case Accept:
 		own.CookingTime = c.CookingTime
@@ -180,6 +195,12 @@ func (c *Command) Own() *Command {
 		own.UserID, own.PhotoURL, own.Wish = c.UserID, c.PhotoURL, c.Wish
 	}
 	return own
+}
+
+// postponed returns by how much a postpone that was checked makes the food later.
+func (c *Command) postponed() time.Duration {
+	by, _ := time.ParseDuration(c.By)
+	return by
 }
 
 // Names returns the key that the message itself claims, or "".
@@ -233,9 +254,10 @@ const (
 	Reminded      = "reminded"
 	Stuck         = "stuck"
 	Escalated     = "escalated"
+	Rescheduled   = "rescheduled"
 )
 
-var asides = []string{RiderAssigned, RiderLost, Delayed, Reminded, Stuck, Escalated}
+var asides = []string{RiderAssigned, RiderLost, Delayed, Reminded, Stuck, Escalated, Rescheduled}
 
 // Event is a message of order-events: Type is the status just entered, or one
 // of the events that leave it alone.
@@ -253,6 +275,8 @@ type Event struct {
 	RiderID string            `json:"riderId,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Short   []domain.Shortage `json:"short,omitempty"`
+	ReadyAt domain.Time       `json:"readyAt,omitzero"` // of rescheduled: when the food is to be ready now
+	Wish    string            `json:"wish,omitempty"`   // of refund_requested: who decides is told it by messages made of events
 	CauseID string            `json:"causeId"`
 }
 
@@ -264,7 +288,10 @@ func (e *Event) Validate() error {
 	if !slices.Contains(Statuses, e.Status) {
 		return domain.Wrong("status", fmt.Sprintf("%q is not a status of an order", domain.Clip(string(e.Status))))
 	}
-	var lines, total error
+	var lines, total, wish error
+	if e.Wish != "" {
+		wish = domain.CheckOneOf("wish", e.Wish, WishRefund, WishRedelivery)
+	}
 	switch {
 	case e.Total != nil: // the store has reserved
 		lines, total = domain.CheckPriced(e.Lines), domain.CheckMoney("total", e.Total, domain.MaxTotal)
@@ -284,6 +311,7 @@ func (e *Event) Validate() error {
 		domain.CheckText("riderId", e.RiderID, domain.MaxID),
 		domain.CheckText("reason", e.Reason, domain.MaxTold),
 		domain.CheckShort(e.Short),
+		wish,
 		domain.CheckText("causeId", e.CauseID, domain.MaxMadeID),
 	)
 }

@@ -118,16 +118,18 @@ type Entry struct {
 	RiderID string            `json:"riderId,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
 	Short   []domain.Shortage `json:"short,omitempty"`
+	ReadyAt domain.Time       `json:"readyAt,omitzero"` // of accepted and rescheduled
 }
 
 // MaxTimeline is how many entries of a timeline are kept. It is more than twice
-// as many as there are types in all attempts, see trim.
-const MaxTimeline = 100
+// as many as there are types in all attempts, and what was postponed, see trim.
+const MaxTimeline = 120
 
 // trim forgets the oldest entry that tells nothing more: one with another of its
 // type in its attempt before it, and one after it. What comes and goes without
 // end, such as riders, keeps its beginning and its newest part, and what ever
-// happened stays in the timeline. Versions have gaps then.
+// happened stays in the timeline. What a command caused stays, too: a repeat is
+// known by it. Versions have gaps then.
 func (o *Order) trim() {
 	for len(o.Timeline) > MaxTimeline {
 		type kind struct {
@@ -143,7 +145,7 @@ func (o *Order) trim() {
 		i := slices.IndexFunc(o.Timeline, func(e Entry) bool {
 			k := of(e)
 			left[k]--
-			again := seen[k] && left[k] > 0
+			again := seen[k] && left[k] > 0 && !o.commanded(&e)
 			seen[k] = true
 			return again
 		})
@@ -162,3 +164,5 @@ type Answer struct {
 	Version   int         `json:"version,omitzero"` // of the order then
 	domain.Refusal
 }
+
+func (a *Answer) about() (domain.Time, int) { return a.At, domain.RefusedBytes(a.CommandID, a.Reason) }

@@ -12,6 +12,7 @@ import (
 	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
+	"baedal/domain/payment"
 )
 
 // undoing is sent again always; anything else only while it is still wanted. A
@@ -163,6 +164,71 @@ func TestOrder_ARefusalStaysARefusal(t *testing.T) {
 	require.Equal(t, order.Cooking, func() order.Status { l.do(again(command(order.StartCooking))); return l.o.Status }())
 }
 
+// Refusals are remembered for an hour, also over the place that comes after them.
+func TestOrder_RefusalsAreRememberedForAnHour(t *testing.T) {
+	early := command(order.Cancel)
+	l := live(t, early)
+	first := l.log[0].out.Verdicts
+	require.Equal(t, domain.CodeUnknown, first[0].Code)
+	for _, m := range toPlaced {
+		l.do(m)
+	}
+	refused := func() { l.do(again(command(order.Place))) }
+	refused()
+	l.do(later(time.Hour - 10*time.Second))
+	c := command(order.Place)
+	c.ID += "/within the hour"
+	l.do(c)
+	require.Equal(t, first, l.do(early).Verdicts)
+	l.do(later(time.Minute))
+	c = command(order.Place)
+	c.ID += "/after it"
+	l.do(c)
+	require.Equal(t, domain.Accepted, l.do(early).Verdicts[0].Verdict, "it is forgotten, and can be followed now")
+	require.Equal(t, order.Cancelled, l.o.Status)
+}
+
+// The group compares ifVersion with the order's version before its rules.
+func TestOrder_IfVersion(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before  []message
+		typ     string
+		want    int
+		code    string // "": accepted
+		reason  string
+		version int
+	}{
+		"PlaceIfNone":        {nil, order.Place, 0, "", "", 1},
+		"PlaceIfThird":       {nil, order.Place, 3, "version", `order "o-1" does not exist, and ifVersion is 3: only 0 fits`, 0},
+		"PlaceAgain":         {toPlaced, order.Place, 0, "version", `order "o-1" exists, in version 1, and ifVersion is 0: it must not exist yet`, 1},
+		"AcceptOfTheThird":   {toPaid, order.Accept, 3, "", "", 4},
+		"AcceptOfTheSecond":  {toPaid, order.Accept, 2, "version", `order "o-1" has version 3, and ifVersion is 2: read it again and decide anew`, 3},
+		"BeforeTheRules":     {toPlaced, order.Confirm, 7, "version", "has version 1, and ifVersion is 7", 1},
+		"TheRulesComeAfter":  {toPlaced, order.Confirm, 1, "status", "must be [delivered]", 1},
+		"UnknownIfNone":      {nil, order.Confirm, 0, "unknown", "is unknown", 0},
+		"SeveralTransitions": {with(toPlaced, reserved(AutoAccept, 1), paid(payment.Approved)), order.Cancel, 5, "status", "until cooking starts", 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := live(t, tt.before...)
+			c := again(command(tt.typ))
+			c.IfVersion = new(tt.want)
+			for range 2 { // the same for a repeat, whatever the version is then
+				v := l.do(c).Verdicts[0]
+				require.Equal(t, tt.code, v.Code)
+				require.Equal(t, tt.code != "", v.Verdict == domain.Refused)
+				require.Contains(t, v.Reason, tt.reason)
+				require.Equal(t, tt.version, v.Version)
+			}
+		})
+	}
+	c := command(order.Confirm)
+	c.IfVersion = new(-1)
+	require.ErrorContains(t, c.Validate(), "ifVersion: must be from 0")
+	require.Nil(t, command(order.Confirm).Own().IfVersion)
+	c.IfVersion = new(0)
+	require.Contains(t, MustJSON(t, c.Own()), `"ifVersion":0`, "0 is something else than nothing")
+}
+
 func TestOrder_RefusalsAreBounded(t *testing.T) {
 	l := live(t, toPlaced...)
 	for i := range 1000 {
@@ -170,9 +236,26 @@ func TestOrder_RefusalsAreBounded(t *testing.T) {
 		c.ID = fmt.Sprintf("client-%d", i)
 		l.do(c)
 	}
-	require.Len(t, l.o.Recent, 32)
-	require.Equal(t, "client-999", l.o.Recent[31].CommandID)
 	require.Equal(t, 1, l.o.Version)
+	n := len(l.o.Recent)
+	require.Equal(t, "client-999", l.o.Recent[n-1].CommandID)
+	row := MustJSON(t, l.o.Recent)
+	require.Greater(t, n, 100, "an order has few refusals, and all are remembered")
+	require.Less(t, len(row), domain.MaxRefusedBytes)
+	sum := 0
+	for _, a := range l.o.Recent {
+		require.Less(t, len(MustJSON(t, &a)), domain.RefusedBytes(a.CommandID, a.Reason), "it counts for more than it takes")
+		sum += domain.RefusedBytes(a.CommandID, a.Reason)
+	}
+	require.Greater(t, sum, domain.MaxRefusedBytes-400, "as many as may be are remembered")
+	verdict := func(i int) domain.Verdict {
+		c := command(order.Confirm)
+		c.ID = fmt.Sprintf("client-%d", i)
+		return handle(l.o, c, l.now, l.cfg).Verdicts[0]
+	}
+	require.Equal(t, l.log[1+1000-n].out.Verdicts[0], verdict(1000-n), "the oldest that is remembered")
+	require.Equal(t, row, MustJSON(t, l.o.Recent))
+	require.Greater(t, verdict(1000-n-1).At, l.log[1+1000-n-1].out.Verdicts[0].At, "the one before it is decided on anew")
 }
 
 // The same life told with the row sent through its JSON between any two

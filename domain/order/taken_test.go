@@ -32,6 +32,8 @@ func TestOrder_IDTaken(t *testing.T) {
 		for _, id := range []string{"c-1", "c-2"} {
 			out := l.o.Command(cancel, known(id, "cancel"), l.now, l.cfg)
 			require.Len(t, out.Verdicts, 1)
+			require.Equal(t, domain.CodeReused, out.Verdicts[0].Code)
+			require.Equal(t, map[string]int{"c-1": 4, "c-2": 4}[id], out.Verdicts[0].Version, "of when the first was decided")
 			require.Contains(t, out.Verdicts[0].Reason, `the id "`+id+`" names another command`)
 			require.Equal(t, order.Out{Verdicts: out.Verdicts}, out)
 			said = append(said, MustJSON(t, out.Verdicts))

@@ -37,7 +37,8 @@ type world struct {
 
 	told     map[string]string // every message ever sent: stream and id → bytes
 	versions map[int]string
-	verdicts map[string]string
+	verdicts map[string]*domain.Verdict
+	stages   []order.Order // where it stood so far
 	commands int
 }
 
@@ -50,7 +51,7 @@ var streamNames = []string{"commands", "stock", "payments", "deliveries", "loop"
 
 func newWorld(t *rapid.T) *world {
 	w := &world{t: t, cfg: order.DefaultSettings(), now: noon, o: order.New(orderID), streams: map[string]*stream{},
-		told: map[string]string{}, versions: map[int]string{}, verdicts: map[string]string{}}
+		told: map[string]string{}, versions: map[int]string{}, verdicts: map[string]*domain.Verdict{}}
 	for _, s := range streamNames {
 		w.streams[s] = &stream{}
 	}
@@ -100,11 +101,18 @@ func (w *world) read(name string, crash bool, keeps func() bool) {
 		w.same(w.versions, e.Version, MustJSON(w.t, e))
 	}
 	for i := range out.Verdicts {
-		same(w.t, w.verdicts, out.Verdicts[i].CommandID, MustJSON(w.t, &out.Verdicts[i]))
+		v := &out.Verdicts[i]
+		if was := w.verdicts[v.CommandID]; was != nil && (was.Verdict == domain.Accepted || v.At.Sub(was.At) <= domain.RefusedFor) {
+			require.Equal(w.t, was, v, "another verdict within the hour")
+		}
+		w.verdicts[v.CommandID] = v
+		require.LessOrEqual(w.t, v.Version, w.o.Version)
 	}
+	out.Verdicts = nil
 	for key, data := range sent(w.t, out) {
 		same(w.t, w.told, key, data)
 	}
+	w.walk()
 	// What goes to one group stays in order.
 	for i := range out.Stock {
 		if keeps() {
@@ -120,6 +128,21 @@ func (w *world) read(name string, crash bool, keeps func() bool) {
 		if keeps() {
 			w.riders.handle(&out.Dispatch[i])
 		}
+	}
+}
+
+// walk checks what was said to lie ahead against where the order has come.
+func (w *world) walk() {
+	now := *w.o
+	now.Timeline = slices.Clone(now.Timeline)
+	for _, was := range w.stages {
+		if was.Status != now.Status || was.Attempt != now.Attempt {
+			require.True(w.t, was.CanReach(now.Status), "%s in attempt %d was said not to come to %s", was.Status, was.Attempt, now.Status)
+		}
+	}
+	require.Equal(w.t, now.Status != order.None, now.Reached(now.Status))
+	if n := len(w.stages); n == 0 || w.stages[n-1].Status != now.Status || w.stages[n-1].Attempt != now.Attempt {
+		w.stages = append(w.stages, now)
 	}
 }
 
@@ -332,7 +355,7 @@ func (r *riders) act(attempt int, what string) {
 // likely are the commands that take an order on, per status.
 var likely = map[order.Status][]string{
 	order.None: {order.Place}, order.Paid: {order.Accept, order.Accept, order.Reject, order.Cancel},
-	order.AcceptedStatus: {order.StartCooking, order.StartCooking, order.Cancel}, order.Cooking: {order.FinishCooking},
+	order.AcceptedStatus: {order.StartCooking, order.StartCooking, order.Cancel}, order.Cooking: {order.FinishCooking, order.FinishCooking, order.Postpone},
 	order.Delivered: {order.RequestRefund, order.RequestRefund, order.Confirm}, order.Completed: {order.RequestRefund},
 	order.RefundRequested: {order.ApproveRefund, order.ApproveRefund, order.DenyRefund},
 }
@@ -348,6 +371,9 @@ func (w *world) command() {
 	}
 	c := command(rapid.SampledFrom(types).Draw(w.t, "command"))
 	c.ID = fmt.Sprintf("client-%d", w.commands)
+	if rapid.IntRange(0, 4).Draw(w.t, "if it has a version") == 0 {
+		c.IfVersion = new(max(0, w.o.Version-rapid.IntRange(0, 1).Draw(w.t, "versions ago")))
+	}
 	if c.Type == order.RequestRefund && rapid.Bool().Draw(w.t, "wants it again") {
 		c.Wish = order.WishRedelivery
 	}

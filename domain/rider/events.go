@@ -28,21 +28,23 @@ func (r *Rider) HandleEvent(e *dispatch.RiderEvent, now domain.Time) Out {
 	return t.out
 }
 
-// entered reaches the wish to be in that area. An area that he does not know he
-// is in is left.
+// entered reaches the wish to be in that area. An area that the rider does not know to be
+// in is left.
 func (t *turn) entered(e *dispatch.RiderEvent) {
 	switch {
 	case e.Area == t.Area && e.Shift >= t.Shift:
 		// A newer shift than ours: the row was reset, the area remembers.
 		behind := e.Shift > t.Shift
-		t.out.Changed = behind || !t.On
+		reached := t.Wish != nil && t.Wish.Area == t.Area && !t.Asked
+		if behind || !t.On || reached {
+			t.change()
+		}
 		t.Shift, t.On = e.Shift, true
 		switch {
 		case t.Asked && behind:
 			t.ask()
-		case t.Wish != nil && t.Wish.Area == t.Area && !t.Asked:
-			t.out.Changed = true
-			t.settle("")
+		case reached:
+			t.settle(domain.Refusal{})
 		default:
 			t.stale()
 		}
@@ -62,11 +64,11 @@ func (t *turn) left(e *dispatch.RiderEvent) {
 		t.stale()
 		return
 	}
-	t.out.Changed = true
+	t.change()
 	t.Shift = e.Shift
-	t.Area, t.On, t.Asked = "", false, false
+	t.Area, t.On, t.Asked, t.Until = "", false, false, 0
 	if e.Reason != "" && t.Wish != nil && t.Wish.Area == e.Area { // it had no room: asking again at once would bring the same
-		t.settle(e.Reason)
+		t.settle(domain.Because(e.Reason))
 	}
 	t.pursue()
 }
@@ -77,10 +79,10 @@ func (t *turn) stays(e *dispatch.RiderEvent) {
 		t.stale()
 		return
 	}
-	t.out.Changed = true
+	t.change()
 	t.On, t.Asked = true, false
 	if t.Wish != nil && t.Wish.Area != t.Area {
-		t.settle(e.Reason)
+		t.settle(domain.Refuse(domain.CodeStatus, "%s", e.Reason))
 	}
 	t.pursue()
 }
@@ -89,7 +91,7 @@ func (t *turn) stays(e *dispatch.RiderEvent) {
 func (t *turn) stale() {
 	for _, a := range t.Recent {
 		if a.By == t.by {
-			t.say(a.name(), a.Verdict, a.Reason, a.At)
+			t.say(a.name(), a.Verdict, a.Refusal, a.Version, a.At)
 		}
 	}
 	t.ask()
@@ -101,7 +103,7 @@ func (t *turn) assigned(d InHand) {
 	if slices.Contains(t.Deliveries, d) || slices.Contains(t.Over, d.mark()) {
 		return
 	}
-	t.out.Changed = true
+	t.change()
 	t.Deliveries = capped(append(t.Deliveries, d), KeepInHand)
 }
 
@@ -111,7 +113,7 @@ func (t *turn) over(d InHand, count int) {
 	if slices.Contains(t.Over, d.mark()) {
 		return
 	}
-	t.out.Changed = true
+	t.change()
 	t.Deliveries = slices.DeleteFunc(t.Deliveries, func(o InHand) bool { return o == d })
 	t.Over = capped(append(t.Over, d.mark()), KeepOver)
 	t.DeliveredCount += count

@@ -5,21 +5,26 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"baedal/domain"
+	"baedal/domain/decided"
 	"baedal/domain/dispatch"
 )
 
-// What a rider's row remembers. A command that comes again after as many others
-// were decided is taken for a new one.
+// What a rider's row remembers of commands, for domain.RefusedFor and within
+// these bytes; refusals within domain.MaxRefusedBytes. A command that comes again
+// beyond that is taken for a new one. The row is written with each command, so
+// this is some 40 commands: an hour of a busy rider. A location update does no
+// harm when it comes again.
 const (
-	KeepRecent = 16 // decisions about commands
-	KeepMoves  = 16 // location updates
-	KeepOver   = 32 // deliveries that are no more in hand
+	MaxAcceptedBytes = 2_000
+	MaxMoveBytes     = 700
 
+	KeepOver   = 32 // deliveries that are no more in hand
 	KeepInHand = 64 // deliveries: more than any area gives
 )
+
+var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
 
 // TellMetres is how far a rider moves before dispatch is told.
 const TellMetres = 200
@@ -60,9 +65,12 @@ type Rider struct {
 // Wish is what an online or offline command asked for and what is not reached
 // yet.
 type Wish struct {
-	Area     string        `json:"area,omitempty"`    // "" is offline
-	Place    *domain.Place `json:"place,omitempty"`   // of online
-	Capacity int           `json:"capacity,omitzero"` // of online, 1 or more
+	Area     string      `json:"area,omitempty"`    // "" is offline
+	Capacity int         `json:"capacity,omitzero"` // of online, 1 or more
+	Until    domain.Time `json:"until,omitzero"`    // of online
+	// Place is where the rider was when enter was sent.
+	Place    *domain.Place `json:"place,omitempty"`
+	PlacedAt domain.Time   `json:"placedAt,omitzero"`
 	Asker
 }
 
@@ -84,31 +92,6 @@ func (a Asker) name() domain.Name {
 	return domain.Name{ID: a.CommandID, Digest: a.Digest, Mark: a.Mark}
 }
 
-// Moved is a location update that was applied: the mark of its id, the mark of
-// its name, and when. In a row the parts stand side by side.
-type Moved struct {
-	Of   dispatch.Mark
-	Name string
-	At   domain.Time
-}
-
-// MarshalText implements encoding.TextMarshaler.
-func (m Moved) MarshalText() ([]byte, error) {
-	return strconv.AppendInt([]byte(string(m.Of)+"/"+m.Name+"/"), int64(m.At), 36), nil
-}
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *Moved) UnmarshalText(b []byte) error {
-	of, rest, _ := strings.Cut(string(b), "/")
-	name, at, _ := strings.Cut(rest, "/")
-	n, err := strconv.ParseInt(at, 36, 64)
-	*m = Moved{Of: dispatch.Mark(of), Name: name, At: domain.Time(n)}
-	if err != nil {
-		return fmt.Errorf("%q is no location update of a rider's row: %w", b, err)
-	}
-	return nil
-}
-
 // InHand is a delivery that the rider has.
 type InHand struct {
 	OrderID string `json:"orderId"`
@@ -117,19 +100,6 @@ type InHand struct {
 
 func (d InHand) mark() dispatch.Mark {
 	return dispatch.MarkOf(d.OrderID + "/" + strconv.Itoa(d.Attempt))
-}
-
-// Answer is what was decided about a command.
-type Answer struct {
-	Of   dispatch.Mark `json:"of"`             // the command's id
-	Name string        `json:"name,omitempty"` // the mark of its name
-	At   domain.Time   `json:"at"`
-	Area string        `json:"area,omitempty"` // where it was forwarded to, to be decided there
-
-	Reason string `json:"reason,omitempty"` // why it was refused here
-	// When another message brought the decision, it brings the verdict again.
-	By dispatch.Mark `json:"by,omitempty"`
-	Asker
 }
 
 // NewRider returns the row of a rider whom nothing is known about: offline.
@@ -146,9 +116,10 @@ type Out struct {
 // turn is the handling of one message.
 type turn struct {
 	*Rider
-	by  dispatch.Mark // the message
-	now domain.Time
-	out Out
+	by      dispatch.Mark // the message
+	now     domain.Time
+	counted bool // Version counts it already
+	out     Out
 }
 
 // Handle applies a valid command. The same again changes nothing, gets the same
@@ -159,13 +130,20 @@ func (r *Rider) Handle(c *Command, n domain.Name, now domain.Time) Out {
 	if t.again(c, n) || t.taken(n) {
 		return t.out
 	}
-	t.out.Changed = true
+	if why := t.mayNot(c); why.Is() {
+		t.refuse(n, why)
+		return t.out
+	}
 	switch c.Type {
 	case Online:
-		place := c.Place()
-		t.Place = &place
-		t.want(Wish{Area: c.Area, Place: &place, Capacity: c.capacity(), Asker: asker(c, n, now)})
+		t.change()
+		t.place(c)
+		if c.Name != nil {
+			t.Name = *c.Name
+		}
+		t.want(Wish{Area: c.Area, Capacity: c.capacity(), Until: c.Until, Asker: asker(c, n, now)})
 	case Offline:
+		t.change()
 		t.want(Wish{Asker: asker(c, n, now)})
 	case Move:
 		t.move(c, n)
@@ -173,6 +151,31 @@ func (r *Rider) Handle(c *Command, n domain.Name, now domain.Time) Out {
 		t.forward(c, n)
 	}
 	return t.out
+}
+
+// change counts the message in Version, once.
+func (t *turn) change() {
+	if !t.counted {
+		t.Version++
+		t.counted, t.out.Changed = true, true
+	}
+}
+
+// mayNot says what speaks against a command before its rules are asked.
+func (t *turn) mayNot(c *Command) domain.Refusal {
+	if why := domain.OtherVersion(fmt.Sprintf("rider %q", t.ID), c.IfVersion, t.Version); why.Is() {
+		return why
+	}
+	if !t.Known() && c.Type != Online {
+		return domain.Refuse(domain.CodeUnknown, "rider %q is not known: send online first", t.ID)
+	}
+	return domain.Refusal{}
+}
+
+// refuse says no, and remembers it. It changes nothing else.
+func (t *turn) refuse(n domain.Name, why domain.Refusal) {
+	t.remember(Answer{Of: dispatch.MarkOf(n.ID), Name: n.Mark, At: t.now, Version: t.Version, Refusal: why})
+	t.say(n, true, why, t.Version, t.now)
 }
 
 // commandMark is the mark of a command among the messages that bring a decision.
@@ -184,16 +187,16 @@ func eventMark(e *dispatch.RiderEvent) dispatch.Mark { return dispatch.MarkOf(e.
 // again answers a command that was decided before.
 func (t *turn) again(c *Command, n domain.Name) bool {
 	of := dispatch.MarkOf(n.ID)
-	if c.Type == Move {
-		if !slices.ContainsFunc(t.Moves, func(m Moved) bool { return m.Of == of && m.Name == n.Mark }) {
-			return false
-		}
-		if t.by == t.ToldBy && t.Area != "" {
-			t.tell(n)
-		}
-		return true
-	}
 	known := false
+	for _, m := range t.Moves {
+		if c.Type == Move && m.Of == of && m.Name == n.Mark {
+			known = true
+			t.say(n, c.Verdict, domain.Refusal{}, m.Version, m.At)
+			if t.by == t.ToldBy && t.Area != "" {
+				t.tell(n)
+			}
+		}
+	}
 	for _, a := range t.Recent {
 		switch {
 		case a.Of == of && a.Name == n.Mark && a.Area != "":
@@ -201,9 +204,9 @@ func (t *turn) again(c *Command, n domain.Name) bool {
 			t.send(c, n, a)
 		case a.Of == of && a.Name == n.Mark:
 			known = true
-			t.say(n, c.Verdict, a.Reason, a.At)
+			t.say(n, c.Verdict, a.Refusal, a.Version, a.At)
 		case a.By == t.by:
-			t.say(a.name(), a.Verdict, a.Reason, a.At)
+			t.say(a.name(), a.Verdict, a.Refusal, a.Version, a.At)
 		}
 	}
 	if t.Wish != nil && n.Is(t.Wish.CommandID, t.Wish.Mark) {
@@ -214,24 +217,26 @@ func (t *turn) again(c *Command, n domain.Name) bool {
 }
 
 // taken refuses a command whose id names another one that was decided before.
+// What is said then is the same before that one was decided, and after: it names
+// no version.
 func (t *turn) taken(n domain.Name) bool {
 	if !n.Own {
 		return false
 	}
 	of := dispatch.MarkOf(n.ID)
 	if w := t.Wish; w != nil && n.Taken(w.CommandID, w.Mark) {
-		t.say(n, false, n.Refusal().Reason, w.AskedAt)
+		t.say(n, false, n.Refusal(), 0, w.AskedAt)
 		return true
 	}
 	for _, a := range t.Recent {
 		if a.Of == of {
-			t.say(n, false, n.Refusal().Reason, cmp.Or(a.AskedAt, a.At))
+			t.say(n, false, n.Refusal(), 0, cmp.Or(a.AskedAt, a.At))
 			return true
 		}
 	}
 	for _, m := range t.Moves {
 		if m.Of == of {
-			t.say(n, false, n.Refusal().Reason, m.At)
+			t.say(n, false, n.Refusal(), 0, m.At)
 			return true
 		}
 	}
@@ -244,7 +249,7 @@ func (t *turn) taken(n domain.Name) bool {
 // sender would else wait for what does not come any more.
 func (t *turn) want(w Wish) {
 	if t.Wish != nil {
-		t.settle("superseded by command " + strconv.Quote(w.CommandID))
+		t.settle(domain.Refuse(domain.CodeRefused, "superseded by command %q", w.CommandID))
 	}
 	t.Wish = &w
 	t.pursue()
@@ -257,13 +262,15 @@ func (t *turn) pursue() {
 	case t.Asked: // nothing else before the area has answered
 		t.ask()
 	case w.Area == t.Area && w.Area == "":
-		t.settle("")
+		t.settle(domain.Refusal{})
 	case t.Area == "" || w.Area == t.Area: // in the same area: a new place and capacity
 		t.Area = w.Area
 		t.Shift++
 		t.Leave = 0
 		t.SentAt = t.now
-		t.Told, t.ToldAt, t.ToldBy = w.Place, t.now, ""
+		t.Until = w.Until
+		w.Place, w.PlacedAt = t.Place, t.PlacedAt
+		t.Told, t.ToldAt, t.ToldBy = t.Place, t.PlacedAt, ""
 		t.ask()
 	default:
 		t.Leave++
@@ -284,7 +291,8 @@ func (t *turn) ask() {
 	case t.Wish != nil && t.Wish.Area == t.Area && t.Area != "":
 		t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
 			Meta: domain.Meta{Type: dispatch.Enter, ID: dispatch.EnterID(t.ID, t.Shift), At: t.SentAt},
-			Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: domain.PointAt(*t.Wish.Place), Capacity: t.Wish.Capacity,
+			Area: t.Area, RiderID: t.ID, Shift: t.Shift, Place: domain.PointAt(*t.Wish.Place), PlaceAt: t.Wish.PlacedAt,
+			Capacity: t.Wish.Capacity, Until: t.Wish.Until,
 		})
 	}
 }
@@ -292,28 +300,48 @@ func (t *turn) ask() {
 func (t *turn) leaveID() string { return dispatch.LeaveID(t.ID, t.Shift, t.Leave) }
 
 // settle ends the wish with a verdict.
-func (t *turn) settle(reason string) {
+func (t *turn) settle(why domain.Refusal) {
 	w := t.Wish
 	t.Wish = nil
-	a := Answer{Of: dispatch.MarkOf(w.CommandID), Name: w.Mark, At: t.now, Reason: reason}
+	a := Answer{Of: dispatch.MarkOf(w.CommandID), Name: w.Mark, At: t.now, Version: t.Version, Refusal: why}
 	if commandMark(w.name()) != t.by {
 		a.By, a.Asker = t.by, w.Asker
 	}
 	t.remember(a)
-	t.say(w.name(), w.Verdict, a.Reason, a.At)
+	t.say(w.name(), w.Verdict, a.Refusal, a.Version, a.At)
 }
 
 // Places.
 
-// move tells dispatch when the rider is far from where it believes him.
-func (t *turn) move(c *Command, n domain.Name) {
+// place takes where the rider was at a time: since `at`, which can't be later
+// than now. A place never replaces one that is newer.
+func (t *turn) place(c *Command) (newer bool) {
+	at := t.now
+	if c.At != 0 {
+		at = min(at, c.At)
+	}
+	if t.Place != nil && at < t.PlacedAt {
+		return false
+	}
 	place := c.Place()
-	t.Place = &place
-	t.Moves = capped(append(t.Moves, Moved{dispatch.MarkOf(n.ID), n.Mark, t.now}), KeepMoves)
-	if t.Area == "" || t.Told != nil && dispatch.Metres(*t.Told, place) <= TellMetres {
+	t.Place, t.PlacedAt = &place, at
+	return true
+}
+
+// move tells dispatch when the rider is far from where it believes them.
+func (t *turn) move(c *Command, n domain.Name) {
+	newer := t.place(c)
+	if newer {
+		t.change()
+	}
+	t.out.Changed = true
+	t.Moves = append(t.Moves, Moved{dispatch.MarkOf(n.ID), n.Mark, t.now, t.Version})
+	t.Moves = decided.Trim(t.Moves, t.now, decided.Bounds{Accepted: MaxMoveBytes}, (*Moved).weigh)
+	t.say(n, c.Verdict, domain.Refusal{}, t.Version, t.now)
+	if !newer || t.Area == "" || t.Told != nil && dispatch.Metres(*t.Told, *t.Place) <= TellMetres {
 		return
 	}
-	t.Told, t.ToldAt, t.ToldBy = t.Place, t.now, t.by
+	t.Told, t.ToldAt, t.ToldBy = t.Place, t.PlacedAt, t.by
 	t.tell(n)
 }
 
@@ -334,13 +362,11 @@ var toDispatch = map[string]string{
 // forward lets the area decide. It is remembered which, so that a repeat is
 // answered by the same one.
 func (t *turn) forward(c *Command, n domain.Name) {
-	a := Answer{Of: dispatch.MarkOf(n.ID), Name: n.Mark, At: t.now, Area: t.Area}
-	if a.Area == "" {
-		a.Reason = fmt.Sprintf("rider %q is not on shift: send online first", t.ID)
-		t.remember(a)
-		t.say(n, c.Verdict, a.Reason, a.At)
+	if t.Area == "" {
+		t.refuse(n, domain.Refuse(domain.CodeStatus, "rider %q is not on shift: send online first", t.ID))
 		return
 	}
+	a := Answer{Of: dispatch.MarkOf(n.ID), Name: n.Mark, At: t.now, Version: t.Version, Area: t.Area}
 	t.remember(a)
 	t.send(c, n, a)
 }
@@ -355,12 +381,15 @@ func (t *turn) send(c *Command, n domain.Name, a Answer) {
 
 // Memory.
 
-func (t *turn) remember(a Answer) { t.Recent = capped(append(t.Recent, a), KeepRecent) }
+func (t *turn) remember(a Answer) {
+	t.out.Changed = true
+	t.Recent = decided.Trim(append(t.Recent, a), t.now, remembers, (*Answer).weigh)
+}
 
 // say gives a verdict: a refusal always, an acceptance when it was asked for.
-func (t *turn) say(n domain.Name, asked bool, reason string, at domain.Time) {
-	if reason != "" || asked {
-		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, t.ID, n, domain.Because(reason), 0, at))
+func (t *turn) say(n domain.Name, asked bool, why domain.Refusal, version int, at domain.Time) {
+	if why.Is() || asked {
+		t.out.Verdicts = append(t.out.Verdicts, domain.NewVerdict(Stream, t.ID, n, why, version, at))
 	}
 }
 

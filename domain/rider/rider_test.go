@@ -3,6 +3,7 @@ package rider_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -218,7 +219,7 @@ func TestRider_Handle(t *testing.T) {
 			for i, l := range story.lines {
 				require.ElementsMatch(t, l.want, said(s.do(l.m)), "line %d: %v", i, l.m)
 			}
-			v := s.r.View()
+			v := s.r.View(t0)
 			assert.Equal(t, story.want, v.Area+" "+v.State)
 		})
 	}
@@ -266,10 +267,10 @@ func TestRider_Move(t *testing.T) {
 		{"m-5", -0.1, []string{"a-1 move r-1/move/1/mark/m-5"}},
 	} {
 		assert.Equal(t, c.want, said(s.do(move(c.id, c.km))), c.id)
-		assert.Equal(t, km(c.km), *s.r.View().Lat, c.id)
+		assert.Equal(t, km(c.km), *s.r.View(t0).Lat, c.id)
 	}
 	assert.Empty(t, said(s.do(move("m-1", 0.1))), "an old place, again")
-	assert.Equal(t, km(-0.1), *s.r.View().Lat)
+	assert.Equal(t, km(-0.1), *s.r.View(t0).Lat)
 
 	// Dispatch believes him at the drop: it is told of the next move.
 	s.do(delivery(dispatch.RiderDelivered, "o-1", 1))
@@ -294,27 +295,227 @@ func TestRider_Deliveries(t *testing.T) {
 		{delivery(dispatch.RiderAssigned, "o-2", 2), []string{"o-2"}, 2},
 	} {
 		s.do(c.e)
-		v := s.r.View()
-		assert.Equal(t, c.want, v.Deliveries, c.e.ID)
+		v := s.r.View(t0)
+		ids := []string{}
+		for _, d := range v.Deliveries {
+			ids = append(ids, d.OrderID)
+		}
+		assert.Equal(t, c.want, ids, c.e.ID)
 		assert.Equal(t, c.count, v.DeliveredCount, c.e.ID)
 	}
 }
 
 func TestRider_ForgetsTheOldest(t *testing.T) {
 	s := newShift(t)
-	for i := range 2 * rider.KeepOver {
-		s.do(offline(fmt.Sprint("c-", i)))
+	s.do(online("c-on", "a-1", 0, 1))
+	s.do(entered("a-1", 1))
+	for i := range 100 {
+		s.do(says(rider.Claim, fmt.Sprint("c-", i), "o-1"))
 		s.do(move(fmt.Sprint("m-", i), float64(i)))
 		s.do(delivery(dispatch.RiderDelivered, fmt.Sprint("o-", i), 1))
 	}
-	assert.Len(t, s.r.Recent, rider.KeepRecent)
-	assert.Len(t, s.r.Moves, rider.KeepMoves)
+	size := len(mustJSON(t, s.r.Recent))
+	assert.LessOrEqual(t, size, rider.MaxAcceptedBytes+2)
+	assert.Greater(t, size, rider.MaxAcceptedBytes/2)
+	size = len(mustJSON(t, s.r.Moves))
+	assert.LessOrEqual(t, size, rider.MaxMoveBytes+2)
+	assert.Greater(t, size, rider.MaxMoveBytes/2)
 	assert.Len(t, s.r.Over, rider.KeepOver)
-	assert.Equal(t, 2*rider.KeepOver, s.r.View().DeliveredCount)
+	assert.Equal(t, 100, s.r.View(t0).DeliveredCount)
+
+	// A refusal is remembered beside them, for an hour.
+	at := s.now
+	no := s.do(ifVersion(1, offline("no"))).Verdicts[0]
+	for i := range 100 {
+		s.do(says(rider.Claim, fmt.Sprint("d-", i), "o-1"))
+	}
+	for i := range 30 {
+		s.do(ifVersion(1, offline(fmt.Sprint("no-", i))))
+	}
+	assert.Equal(t, []domain.Verdict{no}, s.r.Handle(ifVersion(1, offline("no")), named("no"), s.now).Verdicts)
+	s.now = at.Add(domain.RefusedFor + time.Minute)
+	s.do(says(rider.Claim, "e-1", "o-1"))
+	assert.NotEqual(t, no, s.do(ifVersion(1, offline("no"))).Verdicts[0], "decided anew")
+}
+
+func ifVersion(v int, c *rider.Command) *rider.Command {
+	c.IfVersion = &v
+	return c
+}
+
+// verdict is what a command got, without what is the same of all.
+type verdict struct {
+	code    string
+	version int
+}
+
+func TestRider_Verdicts(t *testing.T) {
+	s := newShift(t)
+	for i, l := range []struct {
+		m    any
+		want []verdict
+	}{
+		// Of whom nothing is known can only come online.
+		{offline("u-1"), []verdict{{domain.CodeUnknown, 0}}},
+		{move("u-2", 0), []verdict{{domain.CodeUnknown, 0}}},
+		{says(rider.Claim, "u-3", "o-1"), []verdict{{domain.CodeUnknown, 0}}},
+		{ifVersion(0, says(rider.Claim, "u-4", "o-1")), []verdict{{domain.CodeUnknown, 0}}},
+		{ifVersion(1, online("u-5", "a-1", 0, 1)), []verdict{{domain.CodeVersion, 0}}},
+
+		{ifVersion(0, online("c-1", "a-1", 0, 1)), nil},
+		{entered("a-1", 1), []verdict{{"", 2}}},
+		{ifVersion(0, online("c-2", "a-1", 0, 1)), []verdict{{domain.CodeVersion, 2}}},
+		{ifVersion(1, move("c-3", 0)), []verdict{{domain.CodeVersion, 2}}},
+		{ifVersion(1, says(rider.Claim, "c-4", "o-1")), []verdict{{domain.CodeVersion, 2}}},
+		{ifVersion(2, says(rider.Claim, "c-5", "o-1")), nil}, // dispatch decides
+		{ifVersion(2, offline("c-6")), nil},
+		{offline("c-7"), []verdict{{domain.CodeRefused, 4}}}, // of c-6
+		{stays("a-1", 1, 1), []verdict{{domain.CodeStatus, 5}}},
+		{offline("c-8"), nil},
+		{left("a-1", 1), []verdict{{"", 7}}},
+		{says(rider.Claim, "c-9", "o-1"), []verdict{{domain.CodeStatus, 7}}},
+	} {
+		var got []verdict
+		for _, v := range s.do(l.m).Verdicts {
+			require.NoError(t, v.Validate())
+			require.LessOrEqual(t, v.Version, s.r.Version, "a reader need not wait for more")
+			got = append(got, verdict{v.Code, v.Version})
+		}
+		require.Equal(t, l.want, got, "line %d: %v", i, l.m)
+	}
+	v := s.do(ifVersion(3, offline("c-10"))).Verdicts[0]
+	require.Equal(t, `rider "r-1" has version 7, and ifVersion is 3: read it again and decide anew`, v.Reason)
+}
+
+// A move says a verdict when it is asked to.
+func TestRider_MoveVerdict(t *testing.T) {
+	s := newShift(t)
+	s.do(online("c-1", "a-1", 0, 1))
+	quiet, asked := move("m-1", 1), move("m-2", 2)
+	asked.Verdict = true
+	require.Empty(t, s.do(quiet).Verdicts)
+	v := s.do(asked).Verdicts
+	require.Len(t, v, 1)
+	require.Equal(t, []any{domain.Accepted, s.r.Version}, []any{v[0].Verdict, v[0].Version})
+}
+
+// An older place never replaces a newer one, however late it comes.
+func TestRider_OlderPlace(t *testing.T) {
+	at := func(after time.Duration, c *rider.Command) *rider.Command {
+		c.At = t0.Add(after)
+		return c
+	}
+	s := newShift(t)
+	s.now = t0.Add(time.Hour)
+	enter := s.do(at(10*time.Minute, online("c-1", "a-1", 1, 1))).Dispatch[0]
+	require.Equal(t, t0.Add(10*time.Minute), enter.PlaceAt)
+	for _, m := range []struct {
+		c    *rider.Command
+		want float64
+		at   time.Duration
+		told bool
+	}{
+		{at(20*time.Minute, move("m-1", 2)), 2, 20 * time.Minute, true},
+		{at(15*time.Minute, move("m-2", 3)), 2, 20 * time.Minute, false},
+		{at(20*time.Minute, move("m-3", 4)), 4, 20 * time.Minute, true},
+		{at(5*time.Minute, online("c-2", "a-1", 9, 1)), 4, 20 * time.Minute, true}, // enters where the rider is known to be
+	} {
+		out := s.do(m.c)
+		v := s.r.View(s.now)
+		require.Equal(t, []any{km(m.want), t0.Add(m.at)}, []any{*v.Lat, v.At}, m.c.ID)
+		require.Equal(t, m.told, len(out.Dispatch) > 0, m.c.ID)
+		for _, d := range out.Dispatch {
+			require.NoError(t, d.Validate())
+			require.Equal(t, domain.Place{Lat: km(m.want), Lon: 127.03}, d.Place.Place())
+			require.Equal(t, t0.Add(m.at), max(d.PlaceAt, d.At*domain.Time(b2i(d.Type == dispatch.Move))))
+		}
+	}
+	before := s.r.Version
+	s.do(at(time.Minute, move("m-4", 5)))
+	require.Equal(t, before, s.r.Version, "what changes nothing counts for nothing")
+
+	s.do(at(100*time.Hour, move("m-5", 6)))
+	require.LessOrEqual(t, s.r.PlacedAt, s.now, "nobody knows where they will be")
+	s.do(move("m-6", 7))
+	require.Equal(t, km(7), *s.r.View(t0).Lat)
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestRider_NameAndShift(t *testing.T) {
+	s := newShift(t)
+	until := t0.Add(time.Hour)
+	c := online("c-1", "a-1", 0, 1)
+	c.Name, c.Until = new("Kim"), until
+	enter := s.do(c).Dispatch[0]
+	require.Equal(t, until, enter.Until)
+	s.do(entered("a-1", 1))
+	v := s.r.View(until - 1)
+	require.Equal(t, []any{"Kim", until, rider.StateIdle}, []any{v.Name, v.Until, v.State})
+	require.Equal(t, rider.StateOffline, s.r.View(until).State, "the shift ends by itself")
+	s.do(delivery(dispatch.RiderAssigned, "o-1", 1))
+	require.Equal(t, rider.StateBusy, s.r.View(until).State)
+	s.do(delivery(dispatch.RiderDelivered, "o-1", 1))
+
+	// A shift that could not begin leaves the one before as it is.
+	s.do(online("c-2", "a-2", 0, 1))
+	require.Equal(t, until, s.r.View(t0).Until)
+	s.do(stays("a-1", 1, 1))
+	require.Equal(t, until, s.r.View(t0).Until)
+	s.do(offline("c-3"))
+	s.do(left("a-1", 1))
+	v = s.r.View(t0)
+	require.Equal(t, []any{"Kim", domain.Time(0)}, []any{v.Name, v.Until}, "a name stays")
+}
+
+func TestRider_Shows(t *testing.T) {
+	s := newShift(t)
+	s.do(online("c-1", "a-1", 0, 2))
+	shows := func() (all []bool) {
+		for _, kind := range []string{rider.Claim, rider.PickedUp, rider.Delivered, rider.Decline} {
+			all = append(all, s.r.Shows(kind, "o-1"))
+		}
+		return all
+	}
+	require.Equal(t, []bool{false, false, false, true}, shows())
+	s.do(delivery(dispatch.RiderAssigned, "o-1", 1))
+	require.Equal(t, []bool{true, true, false, false}, shows())
+	s.do(delivery(dispatch.RiderDelivered, "o-1", 1))
+	require.Equal(t, []bool{true, true, true, true}, shows())
+	s.do(delivery(dispatch.RiderAssigned, "o-1", 2)) // a redelivery
+	require.Equal(t, []bool{true, true, false, false}, shows())
+	s.do(delivery(dispatch.RiderUnassigned, "o-1", 2))
+	require.Equal(t, []bool{true, true, true, true}, shows())
+}
+
+func TestAnswer_Text(t *testing.T) {
+	for _, a := range []rider.Answer{
+		{Of: "x", Name: "n", At: t0, Version: 7, Area: "a 1"},
+		{Of: "x", Name: "n", At: t0, Version: 7},
+		{Of: "x", Name: "n", At: t0, Refusal: domain.Refuse(domain.CodeStatus, "a/b / c/")},
+		{Of: "x", Name: "n", At: t0, Version: 7, Refusal: domain.Refuse(domain.CodeStatus, "a/b"), By: "y",
+			Asker: rider.Asker{CommandID: "t/0/7", Digest: "d", Mark: "n", Verdict: true, AskedAt: t0}},
+		{Of: "x", Name: "n", At: t0, Version: 7, By: "y", Asker: rider.Asker{CommandID: "c-1", Digest: "d", Mark: "n", AskedAt: t0}},
+	} {
+		b, err := a.MarshalText()
+		require.NoError(t, err)
+		var back rider.Answer
+		require.NoError(t, back.UnmarshalText(b), string(b))
+		require.Equal(t, a, back, string(b))
+	}
+	for _, damaged := range []string{"x/n/!", "x/n/1/2/a/c/y/v/1/d/z/short"} {
+		require.Error(t, new(rider.Answer).UnmarshalText([]byte(damaged)), damaged)
+	}
+	require.Error(t, new(rider.Moved).UnmarshalText([]byte("x/n/!")))
 }
 
 func TestRider_View(t *testing.T) {
-	assert.JSONEq(t, `{"id":"r-1","state":"offline","deliveries":[],"deliveredCount":0}`, string(mustJSON(t, rider.NewRider("r-1").View())))
+	assert.JSONEq(t, `{"id":"r-1","state":"offline","deliveries":[],"deliveredCount":0,"version":0}`, string(mustJSON(t, rider.NewRider("r-1").View(t0))))
 }
 
 // An area without room says left to who asks to come in: that is refused, and
@@ -325,7 +526,7 @@ func TestRider_AreaIsFull(t *testing.T) {
 	e := left("a-1", 1)
 	e.Reason = "full"
 	assert.Equal(t, []string{"c-1: refused (full)"}, said(s.do(e)))
-	assert.Equal(t, rider.StateOffline, s.r.View().State)
+	assert.Equal(t, rider.StateOffline, s.r.View(t0).State)
 	assert.Equal(t, []string{"a-1 enter r-1/enter/2"}, said(s.do(online("c-2", "a-1", 0, 1))), "asked again it tries again")
 
 	s = newShift(t)
@@ -344,11 +545,11 @@ func TestRider_NullIsland(t *testing.T) {
 	}
 	s.do(at(rider.Online, "c-1", 0))
 	s.do(entered("a-1", 1))
-	require.Equal(t, []float64{0, 0}, []float64{*s.r.View().Lat, *s.r.View().Lon})
+	require.Equal(t, []float64{0, 0}, []float64{*s.r.View(t0).Lat, *s.r.View(t0).Lon})
 	require.Empty(t, said(s.do(at(rider.Move, "m-1", 0.0001))), "dispatch knows where that is")
 	require.Empty(t, said(s.do(at(rider.Move, "m-2", 0))))
 	require.Len(t, said(s.do(at(rider.Move, "m-3", 1))), 1)
 	require.Len(t, said(s.do(at(rider.Move, "m-4", 0))), 1)
 	require.Empty(t, said(s.do(at(rider.Move, "m-5", 0.0001))))
-	require.Nil(t, rider.NewRider("r-2").View().Lat, "of others no place is known")
+	require.Nil(t, rider.NewRider("r-2").View(t0).Lat, "of others no place is known")
 }

@@ -29,9 +29,10 @@ type View struct {
 	Version        int         `json:"version"`
 }
 
-// View returns what readers see. A rider is offline until the area has let them
-// in, and still on shift until it has let them go.
-func (r *Rider) View() View {
+// View returns what readers see now. A rider is offline until the area has let
+// them in, and still on shift until it has let them go, or until the shift ends
+// by itself: then nothing new is given to them.
+func (r *Rider) View(now domain.Time) View {
 	v := View{
 		ID: r.ID, Name: r.Name, At: r.PlacedAt, State: StateOffline, Deliveries: append([]InHand{}, r.Deliveries...),
 		DeliveredCount: r.DeliveredCount, Version: r.Version,
@@ -41,8 +42,11 @@ func (r *Rider) View() View {
 	}
 	if r.On {
 		v.Area, v.State, v.Until = r.Area, StateIdle, r.Until
-		if len(v.Deliveries) > 0 {
+		switch {
+		case len(v.Deliveries) > 0:
 			v.State = StateBusy
+		case r.Until != 0 && now >= r.Until:
+			v.State = StateOffline
 		}
 	}
 	return v

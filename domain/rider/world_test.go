@@ -47,6 +47,8 @@ type orderLife struct {
 	rider  string
 }
 
+const mostSaid = 32
+
 var (
 	riderIDs = []string{"r-1", "r-2", "r-3"}
 	areaIDs  = []string{"a-1", "a-2"}
@@ -88,7 +90,7 @@ func (w *world) same(id string, m any) {
 // than an area remembers, so that every repeat must be recognised.
 func (w *world) client() {
 	r := w.pick(riderIDs, "rider")
-	if w.said[r]++; w.said[r] > dispatch.KeepRecent/len(riderIDs) {
+	if w.said[r]++; w.said[r] > mostSaid/len(riderIDs) {
 		return
 	}
 	id := fmt.Sprintf("%s-%d", r, w.said[r])
@@ -196,7 +198,7 @@ func (w *world) riderOut(r *rider.Rider, out rider.Out, before string, emit func
 
 func (w *world) dispatch(id string, c *dispatch.Command, lost bool, emit func(string, string, any)) {
 	a := w.areas[id]
-	before, loads, seq := string(mustJSON(w, a)), w.loads(a), a.Seq
+	before, loads, seq := string(mustJSON(w, a)), w.loads(a), a.Version
 	out := a.Handle(c, w.now, w.plan)
 	row := mustJSON(w, a)
 	require.Equal(w, out.Changed, before != string(row), "Changed must say whether the row did")
@@ -249,7 +251,7 @@ func capacity(a *dispatch.Area, id string) int {
 
 // fifo checks, after a decision, that no rider was passed an older delivery that
 // he may take, and that none with room is left waiting beside an open delivery.
-func (w *world) fifo(a *dispatch.Area, seq int64) {
+func (w *world) fifo(a *dispatch.Area, seq int) {
 	if w.plan.Mode != dispatch.Assign {
 		return
 	}
@@ -262,7 +264,7 @@ func (w *world) fifo(a *dispatch.Area, seq int64) {
 			require.True(w, r.Leaving || loads[r.ID] >= r.Capacity || slices.Contains(open.Declined, r.ID), "%s waits beside %s", open.OrderID, r.ID)
 		}
 		for _, younger := range a.Deliveries[i+1:] {
-			if younger.State() == dispatch.StateAssigned && younger.Steps[len(younger.Steps)-1].Seq > seq {
+			if younger.State() == dispatch.StateAssigned && younger.Steps[len(younger.Steps)-1].Version > seq {
 				require.Contains(w, open.Declined, younger.Rider(), "%s was passed over for %s", open.OrderID, younger.OrderID)
 			}
 		}

@@ -5,13 +5,12 @@ import "baedal/domain"
 // How many bytes the parts of a row take when it is written, numbers at their
 // longest: what changes only a number needs no room.
 const (
-	productBytes     = 180 // of a product beside its id and name
+	productBytes     = 265 // of a product beside its id and name
 	lineBytes        = 35  // of a line beside its product
 	keptBytes        = 30  // of the name and price that a line keeps, beside the name
 	storeBytes       = 160 // of the store that a reservation keeps, beside its name and area
-	reservationBytes = 80  // of a reservation beside its order and lines
-	decisionBytes    = 80  // of a decision beside its id and reason: its mark and time
-	refusalBytes     = 120
+	reservationBytes = 110 // of a reservation beside its order and lines
+	refusalBytes     = 160
 	shortageBytes    = 80 // of a shortage beside its product
 )
 
@@ -43,10 +42,6 @@ func (r *Reservation) keeping(p *Product) (n int) {
 		}
 	}
 	return n
-}
-
-func (d *Decision) written() int {
-	return decisionBytes + domain.Written(d.ID) + domain.Written(d.Reason)
 }
 
 func (r *Refusal) written() int {

@@ -28,14 +28,14 @@ func command(kind string) *stock.Command {
 
 func register(name string) *stock.Command {
 	c := command(stock.Register)
-	c.Name, c.Area, c.Lat, c.Lon = name, "mapo", new(37.5), new(127.0)
+	c.Name, c.Area, c.Lat, c.Lon = &name, new("mapo"), new(37.5), new(127.0)
 	c.AutoAccept, c.CookingTime = new(false), new(domain.Duration(10*time.Minute))
 	return c
 }
 
 func put(product, name string, price domain.Money) *stock.Command {
 	c := command(stock.PutProduct)
-	c.Product, c.Name, c.Price = product, name, &price
+	c.Product, c.Name, c.Price = product, &name, &price
 	return c
 }
 
@@ -91,13 +91,9 @@ func (s *store) as(id string, c *stock.Command) stock.Out {
 
 func (s *store) level(product string) stock.Level {
 	s.t.Helper()
-	for _, l := range s.row.Levels() {
-		if l.Product == product {
-			return l
-		}
-	}
-	require.Fail(s.t, "no product "+product)
-	return stock.Level{}
+	l, found := s.row.Level(product, s.now())
+	require.True(s.t, found, product)
+	return l
 }
 
 func encoded(t require.TestingT, v any) string {
@@ -106,32 +102,118 @@ func encoded(t require.TestingT, v any) string {
 	return string(b)
 }
 
+// slow, pause and sold_out for a minute from when they are said.
+func update(change func(*stock.Command)) *stock.Command {
+	c := command(stock.Update)
+	change(c)
+	return c
+}
+
+func until(kind string, at domain.Time) *stock.Command {
+	c := command(kind)
+	c.Until = at
+	if kind == stock.Slow {
+		c.By = new(domain.Duration(20 * time.Minute))
+	}
+	return c
+}
+
+func about(kind, product string) *stock.Command {
+	c := command(kind)
+	c.Product = product
+	return c
+}
+
+func soldOut(product string, at domain.Time) *stock.Command {
+	c := about(stock.SoldOut, product)
+	c.Until = at
+	return c
+}
+
+func named2(c *stock.Command, name *string, price *domain.Money) *stock.Command {
+	c.Name, c.Price = name, price
+	return c
+}
+
+func ifVersion(v int, c *stock.Command) *stock.Command {
+	c.IfVersion = &v
+	return c
+}
+
+const later = noon + 3_600_000
+
+// A kitchen was changed by five commands: its own version is 1, that of bibimbap
+// 4 and that of mandu 5.
 func TestInventory_Commands(t *testing.T) {
-	unknown := `store "s-1" is not registered: register it first`
+	type all = []*stock.Command
+	unregistered := `store "s-1" is not registered: register it first`
+	noSoju := `store "s-1" has no product "soju": put the product first`
 	tests := map[string]struct {
-		before  []*stock.Command // in a kitchen; nil: in an unknown store
+		before  all // in a kitchen; nil: in an unknown store
 		command *stock.Command
-		refusal string
+		version int // of the row after it
+		code    string
+		reason  string
 	}{
-		"UnknownStore/open":         {nil, command(stock.Open), unknown},
-		"UnknownStore/close":        {nil, command(stock.Close), unknown},
-		"UnknownStore/put_product":  {nil, put("mandu", "Mandu", 1), unknown},
-		"UnknownStore/add_stock":    {nil, quantity(stock.AddStock, "mandu", 1), unknown},
-		"UnknownStore/remove_stock": {nil, quantity(stock.RemoveStock, "mandu", 1), unknown},
-		"UnknownStore/register":     {nil, register("Kitchen"), ""},
+		"UnknownStore/register": {nil, register("Kitchen"), 1, "", ""},
 
-		"UnknownProduct/add_stock":    {[]*stock.Command{}, quantity(stock.AddStock, "soju", 1), `store "s-1" has no product "soju": put the product first`},
-		"UnknownProduct/remove_stock": {[]*stock.Command{}, quantity(stock.RemoveStock, "soju", 1), `store "s-1" has no product "soju": put the product first`},
+		"UnknownProduct/sold_out":       {all{}, soldOut("soju", 0), 5, domain.CodeUnknown, noSoju},
+		"UnknownProduct/add_stock":      {all{}, quantity(stock.AddStock, "soju", 1), 5, domain.CodeUnknown, noSoju},
+		"UnknownProduct/remove_stock":   {all{}, quantity(stock.RemoveStock, "soju", 1), 5, domain.CodeUnknown, noSoju},
+		"UnknownProduct/update_product": {all{}, about(stock.UpdateProduct, "soju"), 5, domain.CodeUnknown, noSoju},
+		"UnknownProduct/remove_product": {all{}, about(stock.RemoveProduct, "soju"), 5, domain.CodeUnknown, noSoju},
+		"RemovedProduct/add_stock": {all{about(stock.RemoveProduct, "mandu")}, quantity(stock.AddStock, "mandu", 1), 6, domain.CodeUnknown,
+			`store "s-1" has no product "mandu": put the product first`},
 
-		"Add/UpToTheMost": {[]*stock.Command{}, quantity(stock.AddStock, "mandu", stock.MaxQuantity-5), ""},
-		"Add/BeyondTheMost": {[]*stock.Command{}, quantity(stock.AddStock, "mandu", stock.MaxQuantity-4),
+		"Add/UpToTheMost": {all{}, quantity(stock.AddStock, "mandu", stock.MaxQuantity-5), 6, "", ""},
+		"Add/BeyondTheMost": {all{}, quantity(stock.AddStock, "mandu", stock.MaxQuantity-4), 5, domain.CodeRefused,
 			`5 of "mandu" are on hand and at most 1000000000 may be: add 999999995 or less`},
-		"Remove/AllFree": {[]*stock.Command{order(stock.Reserve, "o-1", 1, mandu)}, quantity(stock.RemoveStock, "mandu", 2), ""},
-		"Remove/Reserved": {[]*stock.Command{order(stock.Reserve, "o-1", 1, mandu)}, quantity(stock.RemoveStock, "mandu", 4),
+		"Remove/AllFree": {all{order(stock.Reserve, "o-1", 1, mandu)}, quantity(stock.RemoveStock, "mandu", 2), 6, "", ""},
+		"Remove/Reserved": {all{order(stock.Reserve, "o-1", 1, mandu)}, quantity(stock.RemoveStock, "mandu", 4), 5, domain.CodeShort,
 			`2 of "mandu" are free (5 on hand, 3 reserved): remove 2 or less, not 4`},
-		"Close":      {[]*stock.Command{}, command(stock.Close), ""},
-		"Close/Two":  {[]*stock.Command{command(stock.Close)}, command(stock.Close), ""},
-		"Open/Again": {[]*stock.Command{}, command(stock.Open), ""},
+		"Close":                 {all{}, command(stock.Close), 6, "", ""},
+		"Close/Two":             {all{command(stock.Close)}, command(stock.Close), 6, "", ""},
+		"Open/Again":            {all{}, command(stock.Open), 5, "", ""},
+		"Open/EndsAPause":       {all{until(stock.Pause, later)}, command(stock.Open), 7, "", ""},
+		"Pause":                 {all{}, until(stock.Pause, later), 6, "", ""},
+		"Slow/Two":              {all{until(stock.Slow, later)}, until(stock.Slow, later), 6, "", ""},
+		"SoldOut":               {all{}, soldOut("mandu", 0), 6, "", ""},
+		"SoldOut/Two":           {all{soldOut("mandu", 0)}, soldOut("mandu", 0), 6, "", ""},
+		"Update/Nothing":        {all{}, command(stock.Update), 5, "", ""},
+		"Update/Name":           {all{}, update(func(c *stock.Command) { c.Name = new("Bistro") }), 6, "", ""},
+		"UpdateProduct/Nothing": {all{}, about(stock.UpdateProduct, "mandu"), 5, "", ""},
+		"UpdateProduct/Price":   {all{}, named2(about(stock.UpdateProduct, "mandu"), nil, new(domain.Money(1))), 6, "", ""},
+		"Register/TheSame":      {all{}, register("Kitchen"), 5, "", ""},
+		"RemoveProduct":         {all{}, about(stock.RemoveProduct, "mandu"), 6, "", ""},
+		"Unregister":            {all{}, command(stock.Unregister), 6, "", ""},
+		"Unregister/OpenOrders": {all{order(stock.Reserve, "o-1", 1, mandu)}, command(stock.Unregister), 5, domain.CodeStatus,
+			`store "s-1" has 1 open orders, such as "o-1": let them end first, and close it so that no new ones come`},
+		"Unregister/OrdersAreOver": {all{order(stock.Reserve, "o-1", 1, mandu), order(stock.Commit, "o-1", 1)}, command(stock.Unregister), 6, "", ""},
+		"Unregister/Two":           {all{command(stock.Unregister)}, command(stock.Unregister), 6, domain.CodeUnknown, unregistered},
+		"Register/Afterwards":      {all{command(stock.Unregister)}, register("Kitchen"), 7, "", ""},
+
+		"IfVersion/Store":            {all{}, ifVersion(1, command(stock.Close)), 6, "", ""},
+		"IfVersion/Store/Other":      {all{}, ifVersion(5, command(stock.Close)), 5, domain.CodeVersion, `store "s-1" has version 1, and ifVersion is 5: read it again and decide anew`},
+		"IfVersion/Store/None":       {all{}, ifVersion(0, register("Bistro")), 5, domain.CodeVersion, `store "s-1" exists, in version 1, and ifVersion is 0: it must not exist yet`},
+		"IfVersion/NoStore":          {nil, ifVersion(0, register("Kitchen")), 1, "", ""},
+		"IfVersion/NoStore/Other":    {nil, ifVersion(3, register("Kitchen")), 0, domain.CodeVersion, `store "s-1" does not exist, and ifVersion is 3: only 0 fits`},
+		"IfVersion/NoStoreAnyMore":   {all{command(stock.Unregister)}, ifVersion(0, register("Kitchen")), 7, "", ""},
+		"IfVersion/Product":          {all{}, ifVersion(5, quantity(stock.AddStock, "mandu", 1)), 6, "", ""},
+		"IfVersion/Product/Reserved": {all{order(stock.Reserve, "o-1", 1, mandu)}, ifVersion(5, quantity(stock.AddStock, "mandu", 1)), 6, "", ""},
+		"IfVersion/Product/Other":    {all{}, ifVersion(3, quantity(stock.RemoveStock, "mandu", 100)), 5, domain.CodeVersion, `product "mandu" of store "s-1" has version 5, and ifVersion is 3: read it again and decide anew`},
+		"IfVersion/Product/None":     {all{}, ifVersion(0, put("mandu", "Mandu", 500)), 5, domain.CodeVersion, `product "mandu" of store "s-1" exists, in version 5, and ifVersion is 0: it must not exist yet`},
+		"IfVersion/NoProduct":        {all{}, ifVersion(0, put("soju", "Soju", 1)), 6, "", ""},
+		"IfVersion/Removed":          {all{about(stock.RemoveProduct, "mandu")}, ifVersion(0, put("mandu", "Mandu", 1)), 7, "", ""},
+		"IfVersion/Removed/Other":    {all{about(stock.RemoveProduct, "mandu")}, ifVersion(6, put("mandu", "Mandu", 1)), 6, domain.CodeVersion, `product "mandu" of store "s-1" does not exist, and ifVersion is 6: only 0 fits`},
+	}
+	for _, c := range []*stock.Command{
+		command(stock.Open), command(stock.Close), command(stock.Update), command(stock.Unregister), until(stock.Slow, later), until(stock.Pause, later),
+		put("mandu", "Mandu", 1), about(stock.UpdateProduct, "mandu"), about(stock.RemoveProduct, "mandu"), soldOut("mandu", 0),
+		quantity(stock.AddStock, "mandu", 1), quantity(stock.RemoveStock, "mandu", 1),
+	} {
+		tt := tests["UnknownStore/register"]
+		tt.command, tt.version, tt.code, tt.reason = c, 0, domain.CodeUnknown, unregistered
+		tests["UnknownStore/"+c.Type] = tt
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -142,14 +224,16 @@ func TestInventory_Commands(t *testing.T) {
 			for _, c := range tt.before {
 				s.do(c)
 			}
-			before := encoded(t, s.row.Products)
+			before := s.shown()
 
 			out := s.do(tt.command)
 			id := fmt.Sprintf("c-%d", s.n)
-			want := domain.NewVerdict(stock.Stream, "s-1", named(id), domain.Because(tt.refusal), 0, s.now())
+			want := domain.NewVerdict(stock.Stream, "s-1", named(id), domain.Refusal{Code: tt.code, Reason: tt.reason}, tt.version, s.now())
 			assert.Equal(t, stock.Out{Verdict: &want, Changed: true}, out)
-			if tt.refusal != "" {
-				assert.Equal(t, before, encoded(t, s.row.Products), "a refused command changes nothing")
+			assert.Equal(t, tt.version, s.row.Version)
+			require.NoError(t, want.Validate())
+			if tt.reason != "" {
+				assert.Equal(t, before, s.shown(), "a refused command changes nothing")
 			}
 
 			// The same id again, later: the same verdict, and nothing else.
@@ -159,6 +243,200 @@ func TestInventory_Commands(t *testing.T) {
 			assert.Equal(t, after, encoded(t, s.row))
 		})
 	}
+}
+
+// shown is all of the row but what it remembers.
+func (s *store) shown() string {
+	row := *s.row
+	row.Decided, row.Refused, row.Closed = nil, nil, stock.Memory{}
+	return encoded(s.t, row)
+}
+
+// An accepted command counts only where it changes what it is about: its own
+// version tells a reader whether that is still as it was read.
+func TestInventory_Versions(t *testing.T) {
+	s := kitchen(t)
+	versions := func() []int {
+		return []int{s.row.Version, s.row.StoreVersion, s.level("bibimbap").Version, s.level("mandu").Version}
+	}
+	require.Equal(t, []int{5, 1, 4, 5}, versions())
+	s.do(order(stock.Reserve, "o-1", 1, mandu))
+	s.do(order(stock.Commit, "o-1", 1))
+	require.Equal(t, []int{5, 1, 4, 5}, versions(), "orders change no version")
+	s.do(soldOut("bibimbap", 0))
+	require.Equal(t, []int{6, 1, 6, 5}, versions())
+	s.do(until(stock.Pause, later))
+	require.Equal(t, []int{7, 7, 6, 5}, versions())
+	s.do(command(stock.Unregister))
+	s.do(register("Kitchen"))
+	s.do(put("mandu", "Mandu", 500))
+	require.Equal(t, []int{10, 9, 10}, []int{s.row.Version, s.row.StoreVersion, s.level("mandu").Version}, "what begins again has a version that it never had")
+}
+
+func TestInventory_Update(t *testing.T) {
+	s := kitchen(t)
+	s.do(order(stock.Reserve, "o-1", 1, mandu))
+	s.do(update(func(c *stock.Command) { c.Area, c.Lat, c.AutoAccept = new("jongno"), new(0.0), new(true) }))
+	require.Equal(t, stock.Store{Name: "Kitchen", Area: "jongno", Lat: 0, Lon: 127, AutoAccept: true, CookingTime: domain.Duration(10 * time.Minute)}, *s.row.Store)
+	s.do(update(func(c *stock.Command) { c.CookingTime = new(domain.Duration(0)) }))
+	require.Equal(t, domain.Duration(0), s.row.Store.CookingTime, "0s means something")
+	require.Equal(t, "mapo", s.do(order(stock.Reserve, "o-1", 1, mandu)).Reply.Store.Area, "an answer stays as it was")
+
+	s.do(named2(about(stock.UpdateProduct, "mandu"), new("Wang mandu"), nil))
+	require.Equal(t, []any{"Wang mandu", domain.Money(500)}, []any{s.level("mandu").Name, s.level("mandu").Price})
+	s.do(named2(about(stock.UpdateProduct, "mandu"), nil, new(domain.Money(0))))
+	require.Equal(t, []any{"Wang mandu", domain.Money(0)}, []any{s.level("mandu").Name, s.level("mandu").Price})
+}
+
+// slow and pause hold by the time of the message that asks, and end by themselves.
+func TestInventory_SlowAndPause(t *testing.T) {
+	const end = noon + 60_000
+	ask := func(s *store, id string, at domain.Time) *stock.Reply {
+		return s.row.Handle(order(stock.Reserve, id, 1, some("mandu", 1)), named(id), at).Reply
+	}
+	t.Run("Slow", func(t *testing.T) {
+		s := kitchen(t)
+		s.do(until(stock.Slow, end))
+		before := ask(s, "o-1", end-1)
+		require.Equal(t, domain.Duration(30*time.Minute), before.Store.CookingTime)
+		require.Equal(t, domain.Duration(10*time.Minute), ask(s, "o-2", end).Store.CookingTime)
+		require.Equal(t, &stock.SlowView{Until: end, By: domain.Duration(20 * time.Minute)}, s.row.View(end-1).Slow)
+		require.Nil(t, s.row.View(end).Slow)
+		require.Equal(t, before, ask(s, "o-1", end+1), "an answer stays as it was")
+		s.do(command(stock.Open))
+		s.do(register("Bistro"))
+		require.Equal(t, before, ask(s, "o-1", end+1), "whatever is said since")
+	})
+	t.Run("Slow/NoLongerThanADay", func(t *testing.T) {
+		s := kitchen(t)
+		c := until(stock.Slow, end)
+		c.By = new(domain.MaxCookingTime)
+		s.do(c)
+		require.Equal(t, domain.MaxCookingTime, ask(s, "o-1", end-1).Store.CookingTime)
+	})
+	t.Run("Pause", func(t *testing.T) {
+		s := kitchen(t)
+		s.do(until(stock.Pause, end))
+		no := ask(s, "o-1", end-1)
+		require.Equal(t, []any{stock.Refused, stock.Closed, end}, []any{no.Type, no.Reason, no.Until})
+		require.Equal(t, []any{false, end}, []any{s.row.View(end - 1).Open, s.row.View(end - 1).PausedUntil})
+		require.Equal(t, []any{true, domain.Time(0)}, []any{s.row.View(end).Open, s.row.View(end).PausedUntil})
+		require.Equal(t, stock.Reserved, ask(s, "o-2", end).Type)
+		require.Equal(t, no, ask(s, "o-1", end), "an answer stays as it was")
+	})
+	t.Run("Pause/OfAClosedStore", func(t *testing.T) {
+		s := kitchen(t)
+		s.do(command(stock.Close))
+		s.do(until(stock.Pause, end))
+		require.Zero(t, ask(s, "o-1", end-1).Until, "nobody knows when it opens")
+		require.Equal(t, stock.Closed, ask(s, "o-2", end).Reason)
+	})
+	for _, kind := range []string{stock.Slow, stock.Pause} {
+		t.Run(kind+"/OpenEndsIt", func(t *testing.T) {
+			s := kitchen(t)
+			s.do(until(kind, end))
+			s.do(command(stock.Open))
+			r := ask(s, "o-1", end-1)
+			require.Equal(t, stock.Reserved, r.Type)
+			require.Equal(t, domain.Duration(10*time.Minute), r.Store.CookingTime)
+		})
+		t.Run(kind+"/OneThatHasPassedEndsIt", func(t *testing.T) {
+			s := kitchen(t)
+			s.do(until(kind, end))
+			s.do(until(kind, noon))
+			require.Equal(t, domain.Duration(10*time.Minute), ask(s, "o-1", end-1).Store.CookingTime)
+		})
+	}
+}
+
+func TestInventory_SoldOut(t *testing.T) {
+	const end = noon + 60_000
+	add := quantity(stock.AddStock, "mandu", 1)
+	for name, tt := range map[string]struct {
+		said      []*stock.Command
+		at        domain.Time
+		available int
+	}{
+		"Until":             {[]*stock.Command{soldOut("mandu", end)}, end - 1, 0},
+		"Until/Ends":        {[]*stock.Command{soldOut("mandu", end)}, end, 5},
+		"Until/Add":         {[]*stock.Command{soldOut("mandu", end), add}, end - 1, 0},
+		"Until/Add/Ends":    {[]*stock.Command{soldOut("mandu", end), add}, end, 6},
+		"Until/Shorter":     {[]*stock.Command{soldOut("mandu", end), soldOut("mandu", noon)}, end - 1, 5},
+		"Until/ThenWithout": {[]*stock.Command{soldOut("mandu", noon+30_000), soldOut("mandu", 0)}, end, 0},
+		"Without":           {[]*stock.Command{soldOut("mandu", 0)}, later, 0},
+		"Without/Add":       {[]*stock.Command{soldOut("mandu", 0), add}, end, 6},
+		"Without/Remove":    {[]*stock.Command{soldOut("mandu", 0), quantity(stock.RemoveStock, "mandu", 1)}, end, 0},
+		"Removed/PutAgain":  {[]*stock.Command{soldOut("mandu", 0), about(stock.RemoveProduct, "mandu"), put("mandu", "Mandu", 1), add}, end, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := kitchen(t)
+			for _, c := range tt.said {
+				require.Equal(t, domain.Accepted, s.do(c).Verdict.Verdict)
+			}
+			l, _ := s.row.Level("mandu", tt.at)
+			require.Equal(t, []any{tt.available, tt.available == 0}, []any{l.Available, l.SoldOut})
+			r := s.row.Handle(order(stock.Reserve, "o-1", 1, bibimbap, some("mandu", 7)), named("o-1"), tt.at).Reply
+			require.Equal(t, []domain.Shortage{{Product: "mandu", Wanted: 7, Available: tt.available}}, r.Short)
+		})
+	}
+}
+
+// What is reserved of a removed product can still be cooked; what is released
+// counts as removed. Its counts hold for good.
+func TestInventory_RemoveProduct(t *testing.T) {
+	remove, commit, release := about(stock.RemoveProduct, "mandu"), order(stock.Commit, "o-1", 1), order(stock.Release, "o-1", 1)
+	counts := func(s *store) []int {
+		for _, p := range s.row.Products {
+			if p.ID == "mandu" {
+				require.Equal(t, p.Added, p.OnHand+p.Sold+p.Removed)
+				return []int{p.OnHand, p.Reserved, p.Added, p.Sold, p.Removed}
+			}
+		}
+		return nil
+	}
+	for name, tt := range map[string]struct {
+		said []*stock.Command
+		want []int
+	}{
+		"Reserved":       {[]*stock.Command{remove}, []int{3, 3, 5, 0, 2}},
+		"Committed":      {[]*stock.Command{remove, commit}, []int{0, 0, 5, 3, 2}},
+		"Released":       {[]*stock.Command{remove, release}, []int{0, 0, 5, 0, 5}},
+		"PutAgain":       {[]*stock.Command{remove, put("mandu", "Gun mandu", 7), quantity(stock.AddStock, "mandu", 4)}, []int{7, 3, 9, 0, 2}},
+		"PutAgain/Ended": {[]*stock.Command{remove, put("mandu", "Gun mandu", 7), quantity(stock.AddStock, "mandu", 4), release}, []int{7, 0, 9, 0, 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := kitchen(t)
+			first := s.do(order(stock.Reserve, "o-1", 1, mandu)).Reply
+			for i, c := range tt.said {
+				s.do(c)
+				if i == 0 {
+					require.Equal(t, stock.UnknownProduct, s.do(order(stock.Reserve, "o-2", 1, some("mandu", 1))).Reply.Reason)
+					_, found := s.row.Level("mandu", s.now())
+					require.False(t, found)
+					require.Len(t, s.row.Levels(s.now()), 1)
+				}
+				if tt.want[1] > 0 {
+					require.Equal(t, first, s.do(order(stock.Reserve, "o-1", 1, mandu)).Reply, "an answer stays as it was")
+				}
+			}
+			require.Equal(t, tt.want, counts(s))
+		})
+	}
+}
+
+func TestInventory_Unregister(t *testing.T) {
+	s := kitchen(t)
+	s.do(command(stock.Close))
+	s.do(until(stock.Pause, later))
+	s.do(command(stock.Unregister))
+	require.Nil(t, s.row.View(s.now()))
+	require.Equal(t, stock.UnknownStore, s.do(order(stock.Reserve, "o-1", 1, mandu)).Reply.Reason)
+	require.Empty(t, s.row.Levels(s.now()))
+	s.do(register("Kitchen"))
+	require.True(t, s.row.View(s.now()).Open, "a new store is open")
+	require.Empty(t, s.row.Levels(s.now()), "and has no products yet")
+	s.do(put("mandu", "Mandu", 1))
+	require.Zero(t, s.level("mandu").OnHand)
 }
 
 func TestInventory_VerdictOnAcceptanceOnlyWhenAskedFor(t *testing.T) {
@@ -194,9 +472,9 @@ func TestInventory_PutProductAgainKeepsStock(t *testing.T) {
 	s := kitchen(t)
 	s.do(put("mandu", "Wang mandu", 700))
 	assert.Equal(t, []stock.Level{
-		{Product: "bibimbap", Name: "Bibimbap", Price: 9000, OnHand: 10, Available: 10},
-		{Product: "mandu", Name: "Wang mandu", Price: 700, OnHand: 5, Available: 5},
-	}, s.row.Levels())
+		{Product: "bibimbap", Name: "Bibimbap", Price: 9000, OnHand: 10, Available: 10, Version: 4},
+		{Product: "mandu", Name: "Wang mandu", Price: 700, OnHand: 5, Available: 5, Version: 6},
+	}, s.row.Levels(s.now()))
 }
 
 func TestInventory_TooManyProducts(t *testing.T) {
@@ -204,8 +482,13 @@ func TestInventory_TooManyProducts(t *testing.T) {
 	for i := len(s.row.Products); i < stock.MaxProducts; i++ {
 		require.Equal(t, domain.Accepted, s.do(put(fmt.Sprintf("p-%d", i), "P", 1)).Verdict.Verdict)
 	}
-	assert.Equal(t, `store "s-1" has 1000 products, which is the most: put "soju" into another store`, s.do(put("soju", "Soju", 1)).Verdict.Reason)
+	assert.Equal(t, `store "s-1" has 1000 products, which is the most: remove one, or put "soju" into another store`, s.do(put("soju", "Soju", 1)).Verdict.Reason)
 	assert.Equal(t, domain.Accepted, s.do(put("mandu", "Mandu", 1)).Verdict.Verdict, "one that is there may change")
+	s.do(about(stock.RemoveProduct, "p-7"))
+	s.do(about(stock.RemoveProduct, "p-5"))
+	assert.Equal(t, domain.Accepted, s.do(put("soju", "Soju", 1)).Verdict.Verdict, "the longest gone makes room")
+	assert.Equal(t, domain.Accepted, s.do(put("p-5", "P", 1)).Verdict.Verdict, "this one's counts were kept")
+	assert.Len(t, s.row.Products, stock.MaxProducts)
 }
 
 func TestInventory_Reserve(t *testing.T) {
@@ -339,7 +622,7 @@ func TestInventory_End(t *testing.T) {
 				out = s.do(c)
 				assert.Nil(t, out.Verdict, "orders is not told verdicts")
 			}
-			tt.want.Product, tt.want.Name, tt.want.Price = "mandu", "Mandu", 500
+			tt.want.Product, tt.want.Name, tt.want.Price, tt.want.Version = "mandu", "Mandu", 500, 5
 			assert.Equal(t, tt.want, s.level("mandu"))
 			assert.Equal(t, !tt.unchanged, out.Changed)
 			if tt.unchanged {
@@ -361,39 +644,66 @@ func TestInventory_ReleaseOfARefusedReservationKeepsItRefused(t *testing.T) {
 func TestInventory_RemembersWhatWasDecidedLately(t *testing.T) {
 	add := quantity(stock.AddStock, "mandu", 1)
 
+	// commands are handled at noon; the last comes again after as many others.
+	burst := func(s *store, c *stock.Command, n int, every time.Duration) (last domain.Time) {
+		for i := range n {
+			last = noon.Add(time.Duration(i) * every)
+			require.True(t, s.row.Handle(c, named(fmt.Sprintf("burst-%d", i)), last).Changed)
+		}
+		return last
+	}
+	again := func(s *store, c *stock.Command, i int) bool {
+		row := stock.NewInventory("")
+		require.NoError(t, json.Unmarshal([]byte(encoded(t, s.row)), row))
+		return !row.Handle(c, named(fmt.Sprintf("burst-%d", i)), noon.Add(24*time.Hour)).Changed
+	}
+	refused := quantity(stock.RemoveStock, "mandu", 1000)
 	t.Run("ABurst", func(t *testing.T) {
 		s := kitchen(t)
-		for i := range stock.MaxDecided {
-			s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon)
-		}
-		for i := range stock.MaxDecided {
-			require.False(t, s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon.Add(time.Hour)).Changed, "however late the crash is over")
+		burst(s, add, 500, 0)
+		for i := range 500 {
+			require.True(t, again(s, add, i), "however late the crash is over")
 		}
 	})
-	t.Run("NoMoreThanTheMost", func(t *testing.T) {
+	t.Run("NoMoreBytesThanTheMost", func(t *testing.T) {
 		s := kitchen(t)
-		for i := range 2 * stock.MaxDecided {
-			s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon)
-		}
-		assert.Len(t, s.row.Decided, stock.MaxDecided)
+		burst(s, add, 5000, 0)
+		size := len(encoded(t, s.row.Decided))
+		assert.LessOrEqual(t, size, stock.MaxAcceptedBytes+2)
+		assert.Greater(t, size, stock.MaxAcceptedBytes/2)
+		assert.False(t, again(s, add, 0))
+		assert.True(t, again(s, add, 4999))
 	})
-	t.Run("NoLongerThanNeeded", func(t *testing.T) {
-		s := kitchen(t)
-		for i := range stock.MaxDecided {
-			s.row.Handle(add, named(fmt.Sprintf("burst-%d", i)), noon)
+	t.Run("AnHour", func(t *testing.T) {
+		for name, c := range map[string]*stock.Command{"Accepted": add, "Refused": refused} {
+			t.Run(name, func(t *testing.T) {
+				s := kitchen(t)
+				burst(s, c, 70, time.Minute)
+				for i := range 70 {
+					assert.Equal(t, i >= 9, again(s, c, i), "minute %d of 69", i)
+				}
+			})
 		}
-		s.row.Handle(order(stock.Reserve, "o-1", 1, mandu), named("r"), noon.Add(2*stock.DecidedWindow))
-		assert.Len(t, s.row.Decided, stock.KeepDecided)
 	})
-	t.Run("TheLastFew", func(t *testing.T) {
+	// What was accepted would be done twice: refusals push it out never.
+	t.Run("RefusalsHaveRoomOfTheirOwn", func(t *testing.T) {
 		s := kitchen(t)
-		for i := range 2 * stock.MaxDecided {
-			s.row.Handle(add, named(fmt.Sprintf("slow-%d", i)), noon.Add(time.Duration(i)*time.Hour))
+		s.row.Handle(add, named("burst-0"), noon)
+		for i := range 2000 {
+			s.row.Handle(refused, named(fmt.Sprintf("refused-%d", i)), noon)
 		}
-		assert.Len(t, s.row.Decided, stock.KeepDecided)
-		for i := range stock.KeepDecided {
-			require.False(t, s.row.Handle(add, named(fmt.Sprintf("slow-%d", 2*stock.MaxDecided-1-i)), noon).Changed)
+		assert.True(t, again(s, add, 0))
+		assert.LessOrEqual(t, len(encoded(t, s.row.Decided)), domain.MaxRefusedBytes+200)
+		// All within the bound as an audit counts it, which can't see the row.
+		left, kept := domain.MaxRefusedBytes, 0
+		for i := 1999; i >= 0; i-- {
+			if left -= domain.RefusedBytes(fmt.Sprintf("refused-%d", i), s.row.Decided[1].Reason); left < 0 {
+				break
+			}
+			assert.False(t, s.row.Handle(refused, named(fmt.Sprintf("refused-%d", i)), noon).Changed)
+			kept++
 		}
+		assert.Greater(t, kept, 50)
 	})
 	t.Run("EndedReservations", func(t *testing.T) {
 		for name, every := range map[string]time.Duration{"Burst": 0, "Fast": 50 * time.Millisecond, "Slow": time.Hour} {

@@ -9,13 +9,12 @@ import (
 	"baedal/domain"
 )
 
-// How much of its past a row remembers. A message comes again after a crash, or
-// because its sender repeats it. After a crash the part of the partition comes
-// again, in order, whose offsets were not committed: the messages of one commit
-// interval (100ms) and of a stalled commit. So whatever was decided within the
-// window is kept (up to a limit that bounds the row), and of older times only
-// the last few, for senders that repeat late. Nothing is forgotten but by a new
-// decision; those come after all repeats of a crash, however long it took.
+// How much of its past a row remembers of orders; of clients' commands see
+// package decided. A message comes again after a crash, or because its sender
+// repeats it. After a crash the part of the partition comes again, in order,
+// whose offsets were not committed: the messages of one commit interval (100ms)
+// and of a stalled commit. So whatever was ended within the window is kept (up to
+// a limit that bounds the row), and of older times only the last few.
 //
 // Beyond that: a refused reservation that comes again may be granted; its order
 // is final and releases it. A reservation that was ended may come alive again,
@@ -25,33 +24,12 @@ import (
 // store uncommitted, or with commits stalled for more than ClosedWindow;
 // exactly-once has no such repeats.
 const (
-	KeepDecided   = 16
-	MaxDecided    = 256
-	DecidedWindow = 10 * time.Minute // of handling: longer than a stall of the brokers that clients sit out
-
 	KeepRefused = 32
 
 	KeepClosed   = 32
 	MaxClosed    = 512
 	ClosedWindow = 10 * time.Second
 )
-
-// Decision is what was decided about a command of the store.
-type Decision struct {
-	ID     string      `json:"id"`
-	Mark   string      `json:"mark,omitempty"` // see domain.Name
-	At     domain.Time `json:"at"`
-	Reason string      `json:"reason,omitempty"` // why it was refused
-}
-
-// recent drops the decisions that need not be remembered any more.
-func recent(all []Decision, now domain.Time) []Decision {
-	n := 0
-	for rest := len(all); rest > KeepDecided && (rest > MaxDecided || now.Sub(all[n].At) > DecidedWindow); rest-- {
-		n++
-	}
-	return newest(all[n:], KeepDecided, MaxDecidedBytes, (*Decision).written)
-}
 
 // Refusal is the answer to a reservation that was refused.
 type Refusal struct {
@@ -60,6 +38,7 @@ type Refusal struct {
 	At      domain.Time       `json:"at"`
 	Reason  string            `json:"reason"`
 	Short   []domain.Shortage `json:"short,omitempty"`
+	Until   domain.Time       `json:"until,omitzero"`
 }
 
 // Memory is a set of the keys that were added last, in two generations: when

@@ -20,7 +20,8 @@ func TestInventory_Promises(t *testing.T) {
 	products := []string{"a", "b", "c"}
 	kinds := []string{
 		stock.Reserve, stock.Reserve, stock.Reserve, stock.Commit, stock.Release,
-		stock.AddStock, stock.RemoveStock, stock.PutProduct, stock.Register, stock.Open, stock.Close,
+		stock.AddStock, stock.AddStock, stock.RemoveStock, stock.PutProduct, stock.Register, stock.Open, stock.Close,
+		stock.Update, stock.Unregister, stock.Slow, stock.Pause, stock.UpdateProduct, stock.RemoveProduct, stock.SoldOut,
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		type said struct {
@@ -35,6 +36,7 @@ func TestInventory_Promises(t *testing.T) {
 			added    = map[string]int{} // by product
 			removed  = map[string]int{}
 			sold     = map[string]int{}
+			gone     = map[string]bool{}
 			reserved = map[string][]domain.Line{} // open, by order and attempt
 			granted  = map[string]bool{}          // ever
 			ended    = map[string]bool{}
@@ -50,11 +52,15 @@ func TestInventory_Promises(t *testing.T) {
 					held[l.Product] += l.Quantity
 				}
 			}
-			for i, p := range row.Products {
-				l := row.Levels()[i]
-				require.Equal(t, added[p.ID], l.Available+l.Reserved+sold[p.ID]+removed[p.ID], "conservation of %s", p.ID)
-				require.Equal(t, held[p.ID], l.Reserved, "reserved of %s", p.ID)
-				require.GreaterOrEqual(t, l.Available, 0)
+			for _, p := range row.Products {
+				require.Equal(t, added[p.ID], p.Free()+p.Reserved+sold[p.ID]+removed[p.ID], "conservation of %s", p.ID)
+				require.Equal(t, held[p.ID], p.Reserved, "reserved of %s", p.ID)
+				require.GreaterOrEqual(t, p.Free(), 0)
+				if l, found := row.Level(p.ID, now); found {
+					require.LessOrEqual(t, l.Available, p.Free())
+				} else {
+					require.Zero(t, p.Free(), "nothing is free of a product that is gone")
+				}
 				require.Equal(t, []int{added[p.ID], sold[p.ID], removed[p.ID]}, []int{p.Added, p.Sold, p.Removed}, "counters of %s", p.ID)
 				require.Equal(t, p.Added, p.OnHand+p.Sold+p.Removed)
 			}
@@ -71,6 +77,15 @@ func TestInventory_Promises(t *testing.T) {
 			}
 			now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "ms")) * time.Millisecond)
 			out := row.Handle(c, named(id), now)
+			version := 0
+			if v := out.Verdict; v != nil && out.Changed {
+				require.NoError(t, v.Validate())
+				require.Equal(t, row.Version, v.Version)
+			}
+			require.NoError(t, json.Unmarshal([]byte(before), &struct {
+				Version *int `json:"version"`
+			}{&version}))
+			require.True(t, row.Version == version || row.Version == version+1, "a command counts once")
 			if !out.Changed {
 				require.Equal(t, before, encoded(t, row), "the row changes only when it says so")
 			}
@@ -79,7 +94,7 @@ func TestInventory_Promises(t *testing.T) {
 
 		for n := range rapid.IntRange(1, 60).Draw(t, "commands") {
 			if len(history) > 0 && rapid.IntRange(0, 2).Draw(t, "again") == 0 {
-				h := rapid.SampledFrom(history[max(0, len(history)-stock.KeepDecided):]).Draw(t, "which")
+				h := rapid.SampledFrom(history).Draw(t, "which")
 				out := handle(h.id, h.command)
 				require.False(t, out.Changed)
 				if key := fmt.Sprint(h.command.OrderID, h.command.Attempt); h.command.Type == stock.Reserve && ended[key] {
@@ -94,12 +109,19 @@ func TestInventory_Promises(t *testing.T) {
 			c := &stock.Command{Meta: domain.Meta{Type: rapid.SampledFrom(kinds).Draw(t, "type")}, Verdict: rapid.Bool().Draw(t, "verdict")}
 			key := ""
 			switch c.Type {
-			case stock.Register:
-				c.Name, c.Area = rapid.SampledFrom([]string{"X", "Y"}).Draw(t, "name"), "mapo"
+			case stock.Register, stock.Update:
+				c.Name, c.Area = new(rapid.SampledFrom([]string{"X", "Y"}).Draw(t, "name")), new("mapo")
 				c.Lat, c.Lon, c.AutoAccept, c.CookingTime = new(0.0), new(0.0), new(false), new(domain.Duration(0))
-			case stock.PutProduct, stock.AddStock, stock.RemoveStock:
+			case stock.Slow, stock.Pause:
+				c.Until, c.By = now.Add(time.Duration(rapid.IntRange(-1, 2).Draw(t, "until"))*time.Second), new(domain.Duration(time.Second))
+			case stock.SoldOut:
 				c.Product = rapid.SampledFrom(products).Draw(t, "product")
-				c.Name = rapid.SampledFrom([]string{"X", "Y"}).Draw(t, "name")
+				if n := rapid.IntRange(-1, 2).Draw(t, "until"); n != 0 {
+					c.Until = now.Add(time.Duration(n) * time.Second)
+				}
+			case stock.PutProduct, stock.AddStock, stock.RemoveStock, stock.UpdateProduct, stock.RemoveProduct:
+				c.Product = rapid.SampledFrom(products).Draw(t, "product")
+				c.Name = new(rapid.SampledFrom([]string{"X", "Y"}).Draw(t, "name"))
 				c.Price = new(domain.Money(rapid.IntRange(0, 2).Draw(t, "price")))
 				c.Quantity = rapid.IntRange(1, 9).Draw(t, "quantity")
 			case stock.Reserve, stock.Commit, stock.Release:
@@ -121,15 +143,45 @@ func TestInventory_Promises(t *testing.T) {
 					}
 				}
 			}
+			if rapid.IntRange(0, 5).Draw(t, "conditional") == 0 {
+				c.IfVersion = new(rapid.IntRange(0, row.Version+1).Draw(t, "ifVersion"))
+			}
+			c = c.Own()
 			require.NoError(t, c.Validate())
+			free := func(p string) int {
+				n := added[p] - sold[p] - removed[p]
+				for _, lines := range reserved {
+					for _, l := range lines {
+						if l.Product == p {
+							n -= l.Quantity
+						}
+					}
+				}
+				return n
+			}
 			id := fmt.Sprintf("m-%d", n)
 			out := handle(id, c)
 			history = append(history, said{id, c, answer(out)})
 
+			accepted := out.Verdict == nil || out.Verdict.Verdict == domain.Accepted
 			switch c.Type {
+			case stock.Unregister:
+				for _, p := range products {
+					if accepted {
+						removed[p] += free(p)
+						gone[p] = true
+					}
+				}
+			case stock.RemoveProduct:
+				if accepted {
+					removed[c.Product] += free(c.Product)
+					gone[c.Product] = true
+				}
+			case stock.PutProduct:
+				gone[c.Product] = gone[c.Product] && !accepted
 			case stock.AddStock, stock.RemoveStock:
 				count := map[string]map[string]int{stock.AddStock: added, stock.RemoveStock: removed}[c.Type]
-				if out.Verdict == nil || out.Verdict.Verdict == domain.Accepted {
+				if accepted {
 					count[c.Product] += c.Quantity
 				}
 			case stock.Reserve:
@@ -149,6 +201,11 @@ func TestInventory_Promises(t *testing.T) {
 				if c.Type == stock.Commit {
 					for _, l := range reserved[key] {
 						sold[l.Product] += l.Quantity
+					}
+				}
+				for _, l := range reserved[key] {
+					if c.Type == stock.Release && gone[l.Product] {
+						removed[l.Product] += l.Quantity
 					}
 				}
 				delete(reserved, key)

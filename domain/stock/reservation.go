@@ -16,6 +16,8 @@ type Reservation struct {
 	At      domain.Time   `json:"at"`
 	Lines   []domain.Line `json:"lines"`          // without a name: as the product is
 	Store   *Store        `json:"store,omitzero"` // nil: as the store is
+	// Slow is how much longer cooking takes, as was said then.
+	Slow domain.Duration `json:"slow,omitzero"`
 }
 
 func (r *Reservation) keepStore(was *Store) {
@@ -54,8 +56,15 @@ func (s *Inventory) reserve(c *Command, now domain.Time) Out {
 		lines[i] = domain.Line{Product: l.Product, Quantity: l.Quantity}
 	}
 	r := Reservation{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Lines: lines}
+	if now < s.SlowUntil {
+		r.Slow = s.SlowBy
+	}
 	if reason, short := s.refuses(&r, c.ExpectedTotal); reason != "" {
-		s.Refused = append(s.Refused, Refusal{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Reason: reason, Short: short})
+		no := Refusal{OrderID: c.OrderID, Attempt: c.Attempt, At: now, Reason: reason, Short: short}
+		if reason == Closed && s.Open { // paused
+			no.Until = s.PausedUntil
+		}
+		s.Refused = append(s.Refused, no)
 		s.Refused = newest(s.Refused[max(0, len(s.Refused)-KeepRefused):], 1, MaxRefusedBytes, (*Refusal).written)
 		return Out{Reply: s.refusedReply(&s.Refused[len(s.Refused)-1]), Changed: true}
 	}
@@ -73,18 +82,18 @@ func (s *Inventory) refuses(r *Reservation, expected *domain.Money) (reason stri
 	switch {
 	case s.Store == nil:
 		return UnknownStore, nil
-	case !s.Open:
+	case !s.Open, s.paused(r.At):
 		return Closed, nil
 	}
 	var total domain.Money
 	for _, l := range r.Lines {
 		i, found := s.find(l.Product)
-		if !found {
+		if !found || s.Products[i].Gone {
 			return UnknownProduct, nil
 		}
 		p := &s.Products[i]
-		if l.Quantity > p.Free() {
-			short = append(short, domain.Shortage{Product: p.ID, Wanted: l.Quantity, Available: p.Free()})
+		if can := p.available(r.At); l.Quantity > can {
+			short = append(short, domain.Shortage{Product: p.ID, Wanted: l.Quantity, Available: can})
 		}
 		total += domain.Money(l.Quantity) * p.Price
 	}
@@ -119,10 +128,15 @@ func (s *Inventory) end(c *Command, now domain.Time) Out {
 		j, _ := s.find(l.Product)
 		p := &s.Products[j]
 		p.Reserved -= l.Quantity
-		if c.Type == Commit {
+		switch {
+		case c.Type == Commit:
 			p.OnHand -= l.Quantity
 			p.Sold += l.Quantity
+		case p.Gone: // nobody can have it any more
+			p.OnHand -= l.Quantity
+			p.Removed += l.Quantity
 		}
+		p.forget()
 	}
 	s.Reservations = slices.Delete(s.Reservations, i, i+1)
 	s.Closed.add(attemptKey(c), now)
@@ -151,12 +165,17 @@ func (s *Inventory) reservedReply(r *Reservation) *Reply {
 	if reply.Store == nil {
 		reply.Store = s.Store
 	}
+	if r.Slow > 0 {
+		slowed := *reply.Store
+		slowed.CookingTime = min(slowed.CookingTime+r.Slow, domain.MaxCookingTime)
+		reply.Store = &slowed
+	}
 	return reply
 }
 
 func (s *Inventory) refusedReply(r *Refusal) *Reply {
 	reply := s.reply(Refused, r.OrderID, r.Attempt, r.At)
-	reply.Reason, reply.Short = r.Reason, r.Short
+	reply.Reason, reply.Short, reply.Until = r.Reason, r.Short, r.Until
 	return reply
 }
 

@@ -248,16 +248,11 @@ func (w *town) projections(c *context) {
 		return
 	}
 	e := message[order.Event](c)
-	notes := projection.Notes(e)
-	switch {
-	case e.Type == string(order.Paid):
-		at, changed := m.CountAt(projection.Spot{Partition: int32(c.lane.partition), Offset: c.record.offset})
-		save(c, m, changed)
-		notes = append(notes, projection.Foods(e, at)...)
-	case e.Type == string(e.Status) && e.Status.Final():
-		changed := m.End(e)
-		save(c, m, changed)
+	if e.Type != string(e.Status) || e.Status != order.Paid && !e.Status.Final() {
+		return
 	}
+	notes, changed := m.Event(e, projection.Spot{Partition: int32(c.lane.partition), Offset: c.record.offset})
+	save(c, m, changed)
 	for i := range notes {
 		c.send(projectionsLoop, notes[i].Key, &notes[i])
 	}

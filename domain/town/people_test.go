@@ -127,6 +127,9 @@ func (w *town) customerOrders() {
 	for i := range 1 + w.upTo("more foods", 1) {
 		c.Lines = append(c.Lines, domain.Line{Product: foods[(first+i)%len(foods)], Quantity: 1 + w.upTo("more pieces", 2)})
 	}
+	if w.rarely("note") {
+		c.Note, c.Phone = "ring twice", "+82 10-1234-5678"
+	}
 	if w.rarely("expects") {
 		total := domain.Money(c.Lines[0].Quantity) * 1000
 		c.ExpectedTotal = &total
@@ -150,9 +153,14 @@ func (w *town) anyOrderCommand() {
 		c.StoreID, c.Address, c.Lines = stores[0], &order.Address{Lat: new(0.0), Lon: new(0.0)}, []domain.Line{{Product: foods[0], Quantity: 1}}
 	case order.Cancel:
 		c.By = order.Customer
+	case order.Postpone:
+		c.By = w.pick("later by", []string{"1m", "10m"})
 	case order.RequestRefund:
 		w.asksRefund(id, c.UserID)
 		return
+	}
+	if w.rarely("of a version") {
+		c.IfVersion = new(w.upTo("version", 5))
 	}
 	w.orderSays(id, c)
 }
@@ -221,13 +229,28 @@ func (w *town) addStock(store, food string, n int) {
 func (w *town) anyStoreCommand() {
 	store := w.pick("store", stores)
 	food := w.pick("food", foods)
-	switch kind := w.pick("store says", []string{stock.AddStock, stock.RemoveStock, stock.PutProduct, stock.Register, stock.Close, stock.Open}); kind {
+	kind := w.pick("store says", []string{stock.AddStock, stock.RemoveStock, stock.PutProduct, stock.Register, stock.Close, stock.Open})
+	if w.rarely("another thing") {
+		kind = w.pick("a store says", []string{stock.Update, stock.Unregister, stock.Slow, stock.Pause, stock.UpdateProduct, stock.RemoveProduct, stock.SoldOut})
+	}
+	until := w.now.Add(time.Duration(w.upTo("minutes", 20)) * time.Minute)
+	switch kind {
+	case stock.Update:
+		w.storeSays(store, stock.Command{Meta: typed(kind), AutoAccept: new(w.upTo("auto", 1) == 1)})
+	case stock.Slow, stock.Pause:
+		w.storeSays(store, stock.Command{Meta: typed(kind), Until: until, By: new(domain.Duration(5 * time.Minute))})
+	case stock.SoldOut:
+		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Until: until})
 	case stock.Register:
 		w.register(store, w.pick("area", areas), w.upTo("auto", 1) == 1)
-	case stock.PutProduct:
+	case stock.PutProduct, stock.UpdateProduct:
 		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Name: &food, Price: new(domain.Money(1000 + w.upTo("price", 2)))})
 	default:
-		w.storeSays(store, stock.Command{Meta: typed(kind), Product: food, Quantity: 1 + w.upTo("quantity", 4)})
+		c := stock.Command{Meta: typed(kind), Product: food, Quantity: 1 + w.upTo("quantity", 4)}
+		if w.rarely("of a version") {
+			c.IfVersion = new(w.upTo("version", 3))
+		}
+		w.storeSays(store, c)
 	}
 }
 
@@ -243,6 +266,9 @@ func (w *town) anyRiderCommand() {
 	}
 	if row := one[rider.Rider](w.bus, "riders", r); row != nil && len(row.Deliveries) > 0 && !w.rarely("of another order") {
 		c.OrderID = row.Deliveries[0].OrderID
+	}
+	if w.rarely("of a version") {
+		c.IfVersion = new(w.upTo("version", 3))
 	}
 	w.riderSays(r, c)
 }
