@@ -5,13 +5,14 @@ CI_ORDERS ?= 500
 ROUNDS   ?= 6
 DAY      ?= sim/testdata/day
 BROKERS  ?= 127.0.0.1:9092
+API      ?= http://127.0.0.1:8080
 CHAOS    ?=
 
 # The packages whose tests use a broker. One after another: they would slow each other down on few cores.
 WITH_BROKER = $(shell $(GO) list -f '{{$$p := .ImportPath}}{{range .XTestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}{{range .TestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}' ./...)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint integration kafka load replay bench bench-rounds chaos chaos-short chaos-long chaos-planted chaos-build ci clean
+.PHONY: help run build test race lint integration kafka load load-http schemathesis generate replay bench bench-rounds chaos chaos-short chaos-long chaos-planted chaos-build ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,15 @@ kafka: ## The same against a real Kafka, which is started and stopped (needs Jav
 
 load: build ## Simulated people place CI_ORDERS orders at BROKERS (make run first)
 	$(BIN) load --brokers $(BROKERS) --orders $(CI_ORDERS)
+
+load-http: build ## The same over HTTP at API
+	$(BIN) load --over-http $(API) --orders $(CI_ORDERS)
+
+schemathesis: ## Let schemathesis look for a minute for what API does otherwise than openapi.yaml says (needs Python)
+	deploy/schemathesis/run.sh $(API)
+
+generate: ## Make the client from openapi.yaml anew
+	$(GO) generate ./client
 
 replay: build ## Replay the recorded day in DAY at BROKERS (make run first)
 	$(BIN) replay $(DAY) --brokers $(BROKERS) --speed 1000

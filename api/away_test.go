@@ -33,14 +33,6 @@ func TestAPI_BrokersAway(t *testing.T) {
 			require.Empty(t, f.log.String(), "the brokers are away: that is said once, not for each request")
 		})
 	}
-	t.Run("AnotherOrderAfterOneThatWasNotSent", func(t *testing.T) {
-		f := newFixture(t)
-		f.commands.err = api.ErrNotSent
-		f.do("POST", "/v1/orders", placeBody).problem(t, http.StatusServiceUnavailable, "was not sent")
-		f.commands.err = nil
-		require.Equal(t, http.StatusAccepted, f.do("POST", "/v1/orders", otherBody).Code, "the id is free still")
-		f.do("POST", "/v1/orders", placeBody).problem(t, http.StatusConflict, "another content")
-	})
 }
 
 // deafCommands are those of brokers that do not answer.
@@ -58,9 +50,9 @@ func TestAPI_Limit(t *testing.T) {
 		want          time.Duration
 	}{
 		{"", "", 5 * time.Second},
-		{"timeout=1s", "", time.Second},
-		{"timeout=1s", "wait=20", time.Second},
-		{"timeout=0s", "", 100 * time.Millisecond},
+		{"", "wait=1", time.Second},
+		{"", "wait=0", 100 * time.Millisecond},
+		{"", "respond-async", 5 * time.Second},
 		{"", "wait=2", 2 * time.Second},
 		{"", "Wait=2", 2 * time.Second},
 		{"", "respond-async, wait=7; x=1", 7 * time.Second},
@@ -94,7 +86,7 @@ func TestAPI_Limit(t *testing.T) {
 			f := newFixture(t)
 			slow := f.with(slowCommands{&f.commands})
 			began := time.Now()
-			require.Equal(t, http.StatusAccepted, slow.do("POST", "/v1/orders?wait=paid&timeout=3s", placeBody).Code)
+			require.Equal(t, http.StatusAccepted, slow.do("POST", "/v1/orders?wait=paid", placeBody, "Prefer", "wait=3").Code)
 			require.Equal(t, 3*time.Second, time.Since(began))
 		})
 	})

@@ -120,7 +120,10 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 			// Taken for the command's, it would make every later one a repeat of the first.
 			c.ID = ""
 		}
-		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("storeId", c.StoreID, id), contradicts("product", c.Product, product)); err != nil {
+		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("storeId", c.StoreID, id)); err != nil {
+			return err
+		}
+		if err := contradicts("product", c.Product, product); product != "" && err != nil {
 			return err
 		}
 		if c.ID, err = commandID(r, c.ID); err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -21,45 +22,53 @@ var commandCases = []struct {
 	method, path, body string
 	stream, key        string
 	command            map[string]any // without its id
-	location           string
 }{
-	{"POST", "/v1/orders/o-1/cancel", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "cancel"}, "/v1/orders/o-1"},
+	{"POST", "/v1/orders/o-1/cancel", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "cancel"}},
 	{"POST", "/v1/orders/o-1/cancel", `{"by":"operator","reason":"fire"}`, "order-commands", "o-1",
-		map[string]any{"verdict": true, "type": "cancel", "by": "operator", "reason": "fire"}, "/v1/orders/o-1"},
+		map[string]any{"verdict": true, "type": "cancel", "by": "operator", "reason": "fire"}},
 	{"POST", "/v1/orders/o-1/accept", `{"cookingTime":"12m"}`, "order-commands", "o-1",
-		map[string]any{"verdict": true, "type": "accept", "cookingTime": "12m"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/reject", `{"reason":"tired"}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "reject", "reason": "tired"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/start-cooking", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "start_cooking"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/finish-cooking", `{}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "finish_cooking"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/confirm", `{"verdict":true}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "confirm"}, "/v1/orders/o-1"},
+		map[string]any{"verdict": true, "type": "accept", "cookingTime": "12m"}},
+	{"POST", "/v1/orders/o-1/postpone", `{"by":"5m","ifVersion":3}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "postpone", "by": "5m", "ifVersion": 3.0}},
+	{"POST", "/v1/orders/o-1/reject", `{"reason":"tired"}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "reject", "reason": "tired"}},
+	{"POST", "/v1/orders/o-1/start-cooking", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "start_cooking"}},
+	{"POST", "/v1/orders/o-1/finish-cooking", `{}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "finish_cooking"}},
+	{"POST", "/v1/orders/o-1/confirm", `{"verdict":true}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "confirm"}},
 	{"POST", "/v1/orders/o-1/request-refund", `{"userId":"u-1","reason":"cold","photoUrl":"https://p.example/1","wish":"refund"}`, "order-commands", "o-1",
-		map[string]any{"verdict": true, "type": "request_refund", "userId": "u-1", "reason": "cold", "photoUrl": "https://p.example/1", "wish": "refund"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/approve-refund", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "approve_refund"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/o-1/deny-refund", `{"reason":"eaten"}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "deny_refund", "reason": "eaten"}, "/v1/orders/o-1"},
-	{"POST", "/v1/orders/%EC%A3%BC%20%EB%AC%B8/confirm", ``, "order-commands", "주 문", map[string]any{"verdict": true, "type": "confirm"},
-		"/v1/orders/%EC%A3%BC%20%EB%AC%B8"},
+		map[string]any{"verdict": true, "type": "request_refund", "userId": "u-1", "reason": "cold", "photoUrl": "https://p.example/1", "wish": "refund"}},
+	{"POST", "/v1/orders/o-1/approve-refund", ``, "order-commands", "o-1", map[string]any{"verdict": true, "type": "approve_refund"}},
+	{"POST", "/v1/orders/o-1/deny-refund", `{"reason":"eaten"}`, "order-commands", "o-1", map[string]any{"verdict": true, "type": "deny_refund", "reason": "eaten"}},
+	{"POST", "/v1/orders/%EC%A3%BC%20%EB%AC%B8/confirm", ``, "order-commands", "주 문", map[string]any{"verdict": true, "type": "confirm"}},
 
 	{"PUT", "/v1/stores/s-1", `{"id":"s-1","name":"Mine","area":"a-1","lat":37.5,"lon":0,"autoAccept":true,"cookingTime":"5s","open":true}`, "store-commands", "s-1",
-		map[string]any{"verdict": true, "type": "register", "name": "Mine", "area": "a-1", "lat": 37.5, "lon": 0.0, "autoAccept": true, "cookingTime": "5s"}, "/v1/stores/s-1"},
-	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "open"}, "/v1/stores/s-1"},
-	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "close"}, "/v1/stores/s-1"},
+		map[string]any{"verdict": true, "type": "register", "name": "Mine", "area": "a-1", "lat": 37.5, "lon": 0.0, "autoAccept": true, "cookingTime": "5s"}},
+	{"POST", "/v1/stores/s-1/open", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "open"}},
+	{"POST", "/v1/stores/s-1/close", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "close"}},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Bibimbap","price":9000}`, "store-commands", "s-1",
-		map[string]any{"verdict": true, "type": "put_product", "product": "p-1", "name": "Bibimbap", "price": 9000.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "put_product", "product": "p-1", "name": "Bibimbap", "price": 9000.0}},
 	{"PUT", "/v1/stores/s-1/products/p-1", `{"name":"Water","price":0}`, "store-commands", "s-1",
-		map[string]any{"verdict": true, "type": "put_product", "product": "p-1", "name": "Water", "price": 0.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "put_product", "product": "p-1", "name": "Water", "price": 0.0}},
 	{"POST", "/v1/stores/s-1/products/p-1/add", `{"quantity":50}`, "store-commands", "s-1",
-		map[string]any{"verdict": true, "type": "add_stock", "product": "p-1", "quantity": 50.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "add_stock", "product": "p-1", "quantity": 50.0}},
 	{"POST", "/v1/stores/s-1/products/p-1/remove", `{"product":"p-1","quantity":1}`, "store-commands", "s-1",
-		map[string]any{"verdict": true, "type": "remove_stock", "product": "p-1", "quantity": 1.0}, "/v1/stores/s-1/stock"},
+		map[string]any{"verdict": true, "type": "remove_stock", "product": "p-1", "quantity": 1.0}},
+	{"PATCH", "/v1/stores/s-1", `{"id":"s-1","name":"Ours"}`, "store-commands", "s-1", map[string]any{"verdict": true, "type": "update", "name": "Ours"}},
+	{"DELETE", "/v1/stores/s-1", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "unregister"}},
+	{"POST", "/v1/stores/s-1/slow", `{"until":"2026-01-02T03:04:05Z","by":"5m"}`, "store-commands", "s-1",
+		map[string]any{"verdict": true, "type": "slow", "until": "2026-01-02T03:04:05.000Z", "by": "5m"}},
+	{"POST", "/v1/stores/s-1/pause", `{"until":"2026-01-02T03:04:05Z"}`, "store-commands", "s-1",
+		map[string]any{"verdict": true, "type": "pause", "until": "2026-01-02T03:04:05.000Z"}},
+	{"PATCH", "/v1/stores/s-1/products/p-1", `{"price":5}`, "store-commands", "s-1", map[string]any{"verdict": true, "type": "update_product", "product": "p-1", "price": 5.0}},
+	{"DELETE", "/v1/stores/s-1/products/p-1", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "remove_product", "product": "p-1"}},
+	{"POST", "/v1/stores/s-1/products/p-1/sold-out", ``, "store-commands", "s-1", map[string]any{"verdict": true, "type": "sold_out", "product": "p-1"}},
 
 	{"POST", "/v1/riders/r-1/online", `{"area":"a-1","lat":37.5,"lon":127.03,"capacity":2}`, "rider-commands", "r-1",
-		map[string]any{"verdict": true, "type": "online", "area": "a-1", "lat": 37.5, "lon": 127.03, "capacity": 2.0}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/offline", ``, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "offline"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/move", `{"lat":0,"lon":0}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "move", "lat": 0.0, "lon": 0.0}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "claim", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/decline", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "decline", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/picked-up", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "picked_up", "orderId": "o-1"}, "/v1/riders/r-1"},
-	{"POST", "/v1/riders/r-1/delivered", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "delivered", "orderId": "o-1"}, "/v1/riders/r-1"},
+		map[string]any{"verdict": true, "type": "online", "area": "a-1", "lat": 37.5, "lon": 127.03, "capacity": 2.0}},
+	{"POST", "/v1/riders/r-1/offline", ``, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "offline"}},
+	{"POST", "/v1/riders/r-1/move", `{"lat":0,"lon":0}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "move", "lat": 0.0, "lon": 0.0}},
+	{"POST", "/v1/riders/r-1/claim", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "claim", "orderId": "o-1"}},
+	{"POST", "/v1/riders/r-1/decline", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "decline", "orderId": "o-1"}},
+	{"POST", "/v1/riders/r-1/picked-up", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "picked_up", "orderId": "o-1"}},
+	{"POST", "/v1/riders/r-1/delivered", `{"orderId":"o-1"}`, "rider-commands", "r-1", map[string]any{"verdict": true, "type": "delivered", "orderId": "o-1"}},
 }
 
 func TestAPI_Command(t *testing.T) {
@@ -68,15 +77,17 @@ func TestAPI_Command(t *testing.T) {
 			f := newFixture(t)
 			a := f.later(c.method, c.path, c.body)
 			require.Equal(t, http.StatusAccepted, a.Code, a.Body.String())
-			require.Equal(t, c.location, a.Header().Get("Location"))
-			require.Equal(t, "accepted for processing", a.json["status"])
+			require.Equal(t, "/v1/commands/"+a.json["id"].(string)+"?"+url.Values{"stream": {c.stream}, "key": {c.key}}.Encode(), a.Header().Get("Location"))
+			require.Equal(t, "respond-async", a.Header().Get("Preference-Applied"))
+			require.Equal(t, "pending", a.json["verdict"])
+			require.Equal(t, a.json["id"], f.get(a.Header().Get("Location")).json["id"], "that can be asked")
 
 			all := f.commands.all()
 			require.Len(t, all, 1)
 			require.Equal(t, c.stream, all[0].stream)
 			require.Equal(t, c.key, all[0].key)
 			id := all[0].command["id"]
-			require.Equal(t, id, a.json["commandId"])
+			require.Equal(t, id, a.json["id"])
 			parsed, err := uuid.Parse(id.(string))
 			require.NoError(t, err)
 			require.EqualValues(t, 7, parsed.Version())
@@ -110,7 +121,7 @@ func TestAPI_CommandID(t *testing.T) {
 		t.Run(c.method+c.path, func(t *testing.T) {
 			f := newFixture(t)
 			for _, key := range []string{`k-1`, `"k-1"`} {
-				require.Equal(t, "k-1", f.later(c.method, c.path, c.body, "Idempotency-Key", key).json["commandId"])
+				require.Equal(t, "k-1", f.later(c.method, c.path, c.body, "Idempotency-Key", key).json["id"])
 			}
 			for key, want := range map[string]string{
 				strings.Repeat("k", 201): "at most 200", "o-1/assigned/1/1": "must not contain a slash", "o-1/place": "must not contain a slash",
@@ -121,15 +132,19 @@ func TestAPI_CommandID(t *testing.T) {
 	}
 	t.Run("InTheBody", func(t *testing.T) {
 		f := newFixture(t)
-		require.Equal(t, "c-1", f.later("POST", "/v1/orders/o-1/confirm", `{"id":"c-1"}`, "Idempotency-Key", "k-1").json["commandId"])
+		require.Equal(t, "c-1", f.later("POST", "/v1/orders/o-1/confirm", `{"id":"c-1"}`, "Idempotency-Key", "k-1").json["id"])
+		for _, key := range []string{strings.Repeat("k", 201), "a/b", `""`} {
+			a := f.later("POST", "/v1/orders/o-1/confirm", `{"id":"c-1"}`, "Idempotency-Key", key)
+			a.problem(t, http.StatusBadRequest, "Idempotency-Key: ")
+		}
 	})
 	t.Run("NotOfAPUT", func(t *testing.T) {
 		// The id in the body is the store's: what GET answers can be PUT back, twice.
 		f := newFixture(t)
 		store := f.get("/v1/stores/s-1").Body.String()
 		first, second := f.later("PUT", "/v1/stores/s-1", store), f.later("PUT", "/v1/stores/s-1", store)
-		require.NotEqual(t, "s-1", first.json["commandId"])
-		require.NotEqual(t, first.json["commandId"], second.json["commandId"])
+		require.NotEqual(t, "s-1", first.json["id"])
+		require.NotEqual(t, first.json["id"], second.json["id"])
 	})
 }
 
@@ -152,7 +167,8 @@ func TestAPI_CommandBadInput(t *testing.T) {
 				f.later(c.method, c.path, `{}`, "Content-Type", kind).problem(t, http.StatusUnsupportedMediaType, "send application/json")
 			}
 			f.later(c.method, c.path, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`).problem(t, http.StatusRequestEntityTooLarge, "larger than 1048576 bytes")
-			f.later(c.method, c.path+"?timeout=x", c.body).problem(t, http.StatusBadRequest, "timeout: must be a duration")
+			f.later(c.method, c.path+"?timeout=5s", c.body).problem(t, http.StatusBadRequest, "timeout: is not ")
+			f.later(c.method, c.path, `{"type":"dance"}`).problem(t, http.StatusBadRequest, `type: is "dance" and the path says`)
 			require.Empty(t, f.commands.all())
 
 			ok := f.later(c.method, c.path, c.body, "Content-Type", "application/vnd.baedal+json; charset=UTF-8")

@@ -58,7 +58,7 @@ func TestServe(t *testing.T) {
 		url, stop := f.serve()
 		status := make(chan string, 1)
 		go func() {
-			r, err := http.Get(url + "/v1/orders/o-1?wait=delivered&timeout=60s")
+			r, err := http.Get(url + "/v1/orders/o-1?wait=delivered")
 			if err != nil {
 				status <- err.Error()
 				return

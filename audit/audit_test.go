@@ -419,12 +419,60 @@ func TestDeadLetters(t *testing.T) {
 	require.Empty(t, play(append(history(), mark), AtLeastOnce).Violations, "one was put back")
 }
 
-// Nobody hears that a move was accepted, also who asks.
-func TestMove_NoAcceptance(t *testing.T) {
-	move := say(riderCommands, "r", `{"type":"move","id":"r:move","verdict":true}`)
-	kept := say(ridersTable, "r", fmt.Sprintf(`{"id":"r","moves":["%s/x/1"]}`, markOf("r:move")))
-	require.Empty(t, play(kept(move(history())), AtLeastOnce).Violations)
-	require.NotEmpty(t, play(move(history()), AtLeastOnce).Violations, "no row knows of it")
+// A move is answered when it asks.
+func TestMove(t *testing.T) {
+	asks := `{"type":"move","id":"r:move","verdict":true}`
+	quiet := say(riderCommands, "r", `{"type":"move","id":"r:move"}`)
+	kept := say(ridersTable, "r", fmt.Sprintf(`{"id":"r","moves":["%s/x/1/1"]}`, markOf("r:move")))
+	told := say(verdicts, "r", ruling("rider-commands", "r", asks, "accepted"))
+	require.Empty(t, play(kept(quiet(history())), AtLeastOnce).Violations)
+	require.NotEmpty(t, play(quiet(history()), AtLeastOnce).Violations, "no row knows of it")
+	asked := kept(say(riderCommands, "r", asks)(history()))
+	require.Empty(t, play(told(asked), AtLeastOnce).Violations)
+	require.NotEmpty(t, play(asked, AtLeastOnce).Violations, "it asks, and has no verdict")
+}
+
+// What a product's removal takes away no message says; its counts hold all the same.
+func TestRemovedProducts(t *testing.T) {
+	history := history()
+	row := func(products, decided string) edit {
+		return say(stockTable, "s", fmt.Sprintf(`{"storeId":"s","products":[%s],"decided":[%q]}`, products, decidedOn(decided)))
+	}
+	remove := say(storeCommands, "s", `{"type":"remove_product","id":"s:remove","product":"rice"}`)
+	unregister := say(storeCommands, "s", `{"type":"unregister","id":"s:remove"}`)
+	refused := say(verdicts, "s", ruling("store-commands", "s", `{"type":"remove_product","id":"s:remove","product":"rice"}`, "refused"))
+	nothing := func(all []said) []said { return all }
+	gone := row(`{"product":"rice","gone":true,"onHand":0,"added":10,"sold":1,"removed":9}`, "s:remove")
+	again := say(storeCommands, "s", `{"type":"add_stock","id":"s:again","product":"rice","quantity":5}`)
+	for name, tt := range map[string]struct {
+		edits  []edit
+		expect string
+	}{
+		"Removed":             {[]edit{remove, gone}, ""},
+		"Unregistered":        {[]edit{unregister, gone}, ""},
+		"PutAgain":            {[]edit{remove, gone, again, row(`{"product":"rice","onHand":5,"added":15,"sold":1,"removed":9}`, "s:again")}, ""},
+		"Forgotten":           {[]edit{remove, gone, row(``, "s:remove"), again, row(`{"product":"rice","onHand":5,"added":5}`, "s:again")}, ""},
+		"NobodyRemovedIt":     {[]edit{nothing, gone}, "the row says removed 9, the messages 0"},
+		"RefusedAndRemoved":   {[]edit{remove, refused, gone}, "the row says removed 9, the messages 0"},
+		"NobodyForgotIt":      {[]edit{nothing, row(``, "s:add")}, "it is gone from the row, and nobody removed it"},
+		"GoneAndFree":         {[]edit{remove, row(`{"product":"rice","gone":true,"onHand":2,"added":10,"sold":1,"removed":7}`, "s:remove")}, "it is removed, and 2 are free"},
+		"PutAgain/CountsLost": {[]edit{remove, gone, again, row(`{"product":"rice","onHand":5,"added":5}`, "s:again")}, "put, sold or removed goes down"},
+		"SoldOfAGoneOne":      {[]edit{remove, row(`{"product":"rice","gone":true,"onHand":0,"added":10,"sold":2,"removed":8}`, "s:remove")}, "the row says sold 2, the messages 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := slices.Clone(history)
+			for _, e := range tt.edits {
+				all = e(all)
+			}
+			r := play(all, AtLeastOnce)
+			if tt.expect == "" {
+				require.Empty(t, r.Violations)
+				return
+			}
+			require.NotEmpty(t, r.Violations)
+			require.Contains(t, fmt.Sprint(r.Violations), tt.expect)
+		})
+	}
 }
 
 // A record in the wrong partition is accounted for by its copy, also one without an id.

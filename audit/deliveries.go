@@ -89,8 +89,7 @@ func (a *auditor) riderCommand(r *record) error {
 		return err
 	}
 	c := a.command(riderCommands, r.key, a.idOf(r, m.ID), says)
-	asked := m.Verdict && m.Type != "move" // whose acceptance is never said
-	if !c.comes(r, m.Type, asked) {
+	if !c.comes(r, m.Type, m.Verdict) {
 		return nil
 	}
 	d := a.rider(r.key, r)
@@ -113,11 +112,11 @@ func (a *auditor) riderRow(r *record) error {
 	d := a.rider(r.key, r)
 	var marks []string
 	if n := len(row.Recent); n > 0 {
-		marks = append(marks, row.Recent[n-1].Of)
+		marks = append(marks, markIn(row.Recent[n-1]))
 	}
 	moves := make([]string, len(row.Moves))
-	for i, packed := range row.Moves { // id, name, time
-		moves[i], _, _ = strings.Cut(packed, "/")
+	for i, packed := range row.Moves {
+		moves[i] = markIn(packed)
 	}
 	if n := len(moves); n > 0 {
 		marks = append(marks, moves[n-1])
@@ -132,7 +131,7 @@ func (a *auditor) riderRow(r *record) error {
 	for _, c := range d.open {
 		c.traced = slices.Contains(marks, c.mark) || slices.Contains(moves, c.mark)
 		for _, v := range row.Recent {
-			c.traced = c.traced || v.Of == c.mark
+			c.traced = c.traced || markIn(v) == c.mark
 		}
 	}
 	return nil
@@ -370,7 +369,7 @@ func (a *auditor) areaRow(r *record) error {
 	}
 	ar.seq = seq
 	if n := len(row.Recent); n > 0 {
-		marks = append(marks, row.Recent[n-1].By)
+		marks = append(marks, markIn(row.Recent[n-1]))
 	}
 	for _, m := range marks {
 		ar.marks.add(m)
@@ -379,7 +378,7 @@ func (a *auditor) areaRow(r *record) error {
 	for _, c := range ar.open {
 		c.traced = slices.Contains(marks, c.mark)
 		for _, v := range row.Recent {
-			c.traced = c.traced || v.By == c.mark
+			c.traced = c.traced || markIn(v) == c.mark
 		}
 	}
 	return nil

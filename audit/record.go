@@ -238,18 +238,14 @@ type (
 		Wish *struct {
 			CommandID string `json:"commandId"`
 		} `json:"wish"`
-		Recent []struct {
-			Of string `json:"of"`
-		} `json:"recent"`
-		Moves []string `json:"moves"`
+		Recent []string `json:"recent"` // each begins with the mark of its command
+		Moves  []string `json:"moves"`
 	}
 	areaRow struct {
 		Riders     []string `json:"riders"`
 		Deliveries []areaDelivery
 		Done       []pastDelivery
-		Recent     []struct {
-			By string `json:"by"`
-		} `json:"recent"`
+		Recent     []string `json:"recent"` // each begins with the mark of its command
 	}
 	areaDelivery struct {
 		Order   string   `json:"o"`

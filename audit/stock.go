@@ -335,7 +335,7 @@ func (a *auditor) stockRow(r *record) error {
 			fresh = n
 		}
 		for _, d := range row.Decided[fresh:] {
-			s.marks.add(markIn(d))
+			s.marks.add(strings.Clone(markIn(d)))
 		}
 		s.newest = strings.Clone(row.Decided[n-1])
 	}
@@ -349,11 +349,11 @@ func (a *auditor) stockRow(r *record) error {
 	return nil
 }
 
-// markIn returns the mark of the command that a row's decision is about:
-// MARK/NAME/TIME/VERSION, and for a refusal /CODE/REASON.
+// markIn returns the mark of the command that a row's decision is about, which
+// it begins with.
 func markIn(decision string) string {
 	mark, _, _ := strings.Cut(decision, "/")
-	return strings.Clone(mark)
+	return mark
 }
 
 // owedByStore: the newest row is what the commands and the orders say.

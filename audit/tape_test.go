@@ -124,7 +124,7 @@ func (s *script) completed(o string, sold int) {
 	for i, did := range []string{"picked_up", "delivered"} {
 		id := o + ":" + did + "-it"
 		s.say(riderCommands, "r", `{"type":%q,"id":%q,"orderId":%q}`, did, id, o)
-		s.say(ridersTable, "r", `{"id":"r","recent":[{"of":%q}]}`, markOf(id))
+		s.say(ridersTable, "r", `{"id":"r","recent":[%q]}`, markOf(id)+"/name/time/1")
 		s.say(dispatchCommands, "a", `{"type":%q,"id":"r/%s/m/%s","orderId":%q,"riderId":"r","commandId":%q}`, did, did, id, o, id)
 		steps := []string{fmt.Sprintf("%d/a/%d/xx/r", 3*sold+1, start.UnixMilli()+1), fmt.Sprintf("%d/p/%d/%s", 3*sold+2, start.UnixMilli()+2, markOf("picked_up", "r/picked_up/m/"+o+":picked_up-it"))}
 		if i == 0 {

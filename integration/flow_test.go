@@ -172,11 +172,15 @@ func TestLife_WaysOut(t *testing.T) {
 			w.order("o-late", `{"type":"cancel","id":"late","by":"customer"}`)
 			v := w.verdict("late")
 			assert.Equal(t, domain.Refused, v.Verdict)
+			assert.Equal(t, domain.CodeStatus, v.Code)
 			assert.Contains(t, v.Reason, "until cooking starts")
+			assert.Positive(t, v.Version)
 		})
 		w.run(t, "CancelUnknown", func(t *testing.T) {
 			w.order("o-never", `{"type":"cancel","id":"never","by":"customer"}`)
-			assert.Contains(t, w.verdict("never").Reason, "unknown")
+			v := w.verdict("never")
+			assert.Contains(t, v.Reason, "unknown")
+			assert.Equal(t, []any{domain.CodeUnknown, 0}, []any{v.Code, v.Version})
 			w.get("/v1/orders/o-never", http.StatusNotFound, nil)
 		})
 		w.run(t, "RiderIsLate", func(t *testing.T) {

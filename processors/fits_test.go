@@ -604,6 +604,7 @@ func (q *quarter) look() {
 	within(q.t, q.a.Deliveries, dispatch.DeliveryBytes)
 	within(q.t, q.a.Riders, dispatch.RiderBytes)
 	within(q.t, q.a.Done, dispatch.DoneBytes)
+	within(q.t, q.a.Recent, dispatch.MaxAcceptedBytes+domain.MaxRefusedBytes)
 }
 
 func (q *quarter) says(c dispatch.Command) dispatch.Out {
@@ -664,7 +665,8 @@ func (q *quarter) request(i int) bool {
 // enter reports whether the area lets a rider in.
 func (q *quarter) enter(i int) bool {
 	q.t.Helper()
-	out := q.says(dispatch.Command{Meta: domain.Meta{Type: dispatch.Enter}, RiderID: q.who(i), Shift: domain.MaxCount - 1, Place: worstPoint(i), Capacity: dispatch.MaxCapacity})
+	out := q.says(dispatch.Command{Meta: domain.Meta{Type: dispatch.Enter}, RiderID: q.who(i), Shift: domain.MaxCount - 1, Place: worstPoint(i), Capacity: dispatch.MaxCapacity,
+		Until: 253_402_300_799_999})
 	if out.Riders[0].Type == dispatch.Left {
 		require.Contains(q.t, out.Riders[0].Reason, "as many riders as it can take")
 		return false

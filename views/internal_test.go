@@ -1,12 +1,12 @@
 package views
 
 import (
+	"baedal/domain"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"baedal/codecs"
-	"baedal/domain"
 	"baedal/domain/order"
 	"baedal/domain/stock"
 )
@@ -14,7 +14,7 @@ import (
 // The indexes see the same in a brief row as in a whole one.
 func TestBriefOrder(t *testing.T) {
 	for _, o := range []*order.Order{
-		{ID: "o-1", Recent: []order.Answer{{CommandID: "c", Refusal: domain.Refuse(domain.CodeRefused, "no")}}},
+		{ID: "o-1", Recent: []order.Answer{{CommandID: "c", Refusal: domain.Because("no")}}},
 		{ID: "o-1", Status: order.Placed, UserID: "u-1", StoreID: "s-1", PlacedAt: 5},
 		{ID: "o-1", Status: order.PickedUp, UserID: "u-1", StoreID: "s-1", RiderID: "r-1", PlacedAt: 1_767_225_600_000, Store: &stock.Store{Name: "Mine", Area: "a-1"}},
 		{ID: "o-1", Status: order.Completed, UserID: "u-1", StoreID: "s-1", RiderID: "r-1", PlacedAt: 1_767_225_600_000, Store: &stock.Store{Area: "a-1"}},

@@ -153,6 +153,12 @@ func (m *MemoryVerdicts) Bury(key string, value []byte, headers goka.Headers, at
 	return m.buried.put(key, value, record{at: at, headers: headers})
 }
 
+// Staleness is none: what was said is there.
+func (m *MemoryVerdicts) Staleness() time.Duration { return 0 }
+
+// Waiting returns how many watch.
+func (m *MemoryVerdicts) Waiting() int { return int(m.said.waiters.n.Load()) }
+
 // Close gives back the memory; nothing can be read then.
 func (m *MemoryVerdicts) Close() error { return errors.Join(m.said.Close(), m.buried.Close()) }
 

@@ -114,11 +114,14 @@ func (p *program) eventually(what string, limit time.Duration, ok func() bool) {
 }
 
 // call answers with the status, and the body where it is JSON.
-func (p *program) call(method, path, body string) (int, map[string]any, http.Header) {
+func (p *program) call(method, path, body string, headers ...string) (int, map[string]any, http.Header) {
 	req, err := http.NewRequest(method, p.http+path, strings.NewReader(body))
 	if err != nil {
 		p.t.Error(err)
 		return 0, nil, nil
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	if err != nil {
@@ -141,9 +144,9 @@ func TestUp_BrokersAway(t *testing.T) {
 			b, gate := kafkatest.Gated(t)
 			prefix := b.Prefix(t)
 			p := launch(t, "up", "--brokers", b.Addr, "--prefix", prefix, "--partitions", "4", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0").up()
-			place := func(id, query string) (int, map[string]any, http.Header) {
+			place := func(id, query string, headers ...string) (int, map[string]any, http.Header) {
 				return p.call("POST", "/v1/orders"+query, fmt.Sprintf(
-					`{"id":"%s","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, id))
+					`{"id":"%s","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, id), headers...)
 			}
 			code, _, _ := place("before", "?wait=refused")
 			require.Equal(t, http.StatusCreated, code)
@@ -157,7 +160,7 @@ func TestUp_BrokersAway(t *testing.T) {
 			for i := range 40 {
 				clients.Go(func() {
 					id, sent := fmt.Sprintf("early-%d", i), time.Now()
-					code, body, header := place(id, "?timeout=1s")
+					code, body, header := place(id, "", "Prefer", "wait=1")
 					if took := time.Since(sent); took > 1500*time.Millisecond {
 						t.Errorf("it took %s with a limit of 1s", took)
 					}
@@ -238,8 +241,8 @@ func TestUp_StoppedWhileBrokersAway(t *testing.T) {
 			p := launch(t, "up", "--brokers", b.Addr, "--prefix", b.Prefix(t), "--partitions", "4", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0").up()
 			shut(gate)
 			for i := range 8 { // in flight
-				p.call("POST", "/v1/orders?timeout=1s", fmt.Sprintf(
-					`{"id":"o%d","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, i))
+				p.call("POST", "/v1/orders", fmt.Sprintf(
+					`{"id":"o%d","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, i), "Prefer", "wait=1")
 			}
 			told := time.Now()
 			p.stop()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -260,6 +261,18 @@ var rules = []struct {
 	{"cooking-time timeout", func(s *settings, _ *pflag.FlagSet) error {
 		if most := cmp.Or(s.load.Timeout, 30*time.Second); s.load.CookingTime >= most {
 			return fmt.Errorf("--cooking-time %s must be shorter than --timeout %s, after which the run is given up", s.load.CookingTime, most)
+		}
+		return nil
+	}},
+	{"over-http", func(s *settings, _ *pflag.FlagSet) error {
+		if s.overHTTP == "" {
+			return nil
+		}
+		if u, err := url.Parse(s.overHTTP); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return fmt.Errorf("--over-http %q is no address of an API such as http://127.0.0.1:8080", s.overHTTP)
+		}
+		if s.load.Rate != 0 || s.load.ManualShare != 0 || s.load.CancelShare != 0 {
+			return errors.New("--over-http knows no --rate, --manual-share and --cancel-rate: leave them out")
 		}
 		return nil
 	}},

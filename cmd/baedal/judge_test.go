@@ -128,6 +128,8 @@ var mistakes = []struct {
 	{[]string{l}, "--stores 2 --areas 2 --riders 1", "--riders must be at least 2"},
 	{[]string{l}, "--riders 9223372036854775807", "--riders"},
 	{[]string{l}, "--in-flight -1", "--in-flight"},
+	{[]string{l}, "--over-http 127.0.0.1:8080", "--over-http"},
+	{[]string{l}, "--over-http http://127.0.0.1:8080 --rate 5", "--over-http knows no --rate"},
 	{[]string{l}, "--capacity 21", "--capacity"},
 	{[]string{l}, "--manual-share NaN", "--manual-share"},
 	{[]string{l}, "--cancel-rate 2", "--cancel-rate"},

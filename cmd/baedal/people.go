@@ -20,7 +20,13 @@ func loadCommand() *cobra.Command {
 		Short: "Simulated customers, stores and riders; a report of how they fared",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := sim.Load(cmd.Context(), s.catalog(), s.brokers, s.load, cmd.ErrOrStderr())
+			var r *sim.LoadReport
+			var err error
+			if s.overHTTP != "" {
+				r, err = sim.LoadOverHTTP(cmd.Context(), s.overHTTP, s.load, cmd.ErrOrStderr())
+			} else {
+				r, err = sim.Load(cmd.Context(), s.catalog(), s.brokers, s.load, cmd.ErrOrStderr())
+			}
 			if r == nil {
 				return err
 			}
@@ -34,6 +40,7 @@ func loadCommand() *cobra.Command {
 	f.DurationVar(&s.load.Duration, "duration", 0, "place orders for so long")
 	f.Float64Var(&s.load.Rate, "rate", 0, "orders a second; 0 is as fast as --in-flight lets")
 	f.IntVar(&s.load.InFlight, "in-flight", 0, "orders under way at once (default 2000, or no bound with --rate)")
+	f.StringVar(&s.overHTTP, "over-http", "", "address of an API: everybody talks to it over HTTP, and nobody to the brokers")
 	f.IntVar(&s.load.Stores, "stores", 0, "stores (default 100)")
 	f.IntVar(&s.load.Areas, "areas", 0, "areas (default one for two stores)")
 	f.IntVar(&s.load.Riders, "riders", 0, "riders (default three for each area)")

@@ -56,15 +56,16 @@ type settings struct {
 	pprof     string
 
 	// Of those who visit an installation.
-	format  string
-	formats []string // that there are
-	load    sim.LoadOptions
-	replay  sim.ReplayOptions
-	audit   audit.Options
-	only    []string
-	limit   int
-	letters deadletters.ReplayOptions
-	all     bool
+	format   string
+	formats  []string // that there are
+	load     sim.LoadOptions
+	overHTTP string // load talks to the API there
+	replay   sim.ReplayOptions
+	audit    audit.Options
+	only     []string
+	limit    int
+	letters  deadletters.ReplayOptions
+	all      bool
 }
 
 // role is how a command needs brokers.

@@ -26,14 +26,14 @@ import (
 
 // child is baedal as a process of its own.
 type child struct {
-	t        *testing.T
+	t        testing.TB
 	cmd      *exec.Cmd
 	out, err output
 	ended    chan struct{}
 }
 
 // spawn starts baedal. A prefix such as a shell that sets limits may stand before it.
-func spawn(t *testing.T, prefix []string, args ...string) *child {
+func spawn(t testing.TB, prefix []string, args ...string) *child {
 	t.Helper()
 	all := append(append([]string{}, prefix...), append([]string{os.Args[0]}, args...)...)
 	c := &child{t: t, cmd: exec.Command(all[0], all[1:]...), ended: make(chan struct{})}

@@ -93,17 +93,21 @@ func (d *Decision) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// decisionBytes is what a decision takes at most beside its code and reason:
-// its marks, its time and version, and what is between them.
-const decisionBytes = 2*domain.MaxMark + 9 + 6 + 8
+// decisionBytes is what an accepted one takes at most: its marks, its time and
+// version, and what is between them.
+const decisionBytes = 2*domain.MaxMark + 10 + 6 + 6
 
 func (d *Decision) weigh() (domain.Time, int, bool) {
-	n := decisionBytes + len(d.Code)
-	if d.Reason != "" {
-		n += domain.Written(d.Reason)
+	if d.Is() {
+		return d.At, RefusalBytes(d.Reason), true
 	}
-	return d.At, n, d.Is()
+	return d.At, decisionBytes, false
 }
+
+// RefusalBytes is what a refusal counts for that is remembered without the id of
+// its command: no more than domain.RefusedBytes, so that all is remembered that
+// a reader of the verdicts expects, and no less than it takes.
+func RefusalBytes(reason string) int { return domain.RefusedBytes("", reason) }
 
 // Memory is the decisions of a row, the oldest first.
 type Memory []Decision

@@ -18,15 +18,14 @@ const (
 	KeepDone = 32 // finished deliveries
 	KeepGone = 32 // riders who left
 
-	// MaxRefusedBytes and MaxAcceptedBytes bound what is remembered of riders'
-	// commands, for domain.RefusedFor. The row is written with every message about
-	// the area, so that is not much: of refusals some 150, of others some 150 more
-	// than those of the finished deliveries that are kept.
-	MaxRefusedBytes  = 16_000
+	// MaxAcceptedBytes bounds what is remembered of riders' commands beyond those
+	// of the deliveries that are kept: some 90. Refusals are remembered for
+	// domain.RefusedFor and within domain.MaxRefusedBytes, of all riders together,
+	// which is some 100.
 	MaxAcceptedBytes = 4_000
 )
 
-var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: MaxRefusedBytes}
+var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
 
 // verdictStream is the contract's name of the stream that riders' commands come
 // on (rider.Stream; rider imports this package).
@@ -133,13 +132,9 @@ func (a *Answer) UnmarshalText(b []byte) error {
 	return u.err
 }
 
-// answerBytes is what an answer takes at most beside its code and reason: its
-// mark, a time, a version and what is between them.
-const answerBytes = domain.MaxMark + 15 + 10 + 7
-
-func (a *Answer) weigh() (domain.Time, int, bool) {
-	return a.At, answerBytes + len(a.Code) + domain.Written(a.Reason) - len(`""`), a.Is()
-}
+// answerBytes is what an accepted one takes at most: its mark, a time, a version
+// and what is between them.
+const answerBytes = domain.MaxMark + 15 + 10 + 5
 
 // RiderVerdict is a verdict and the rider whose command it is about: its key.
 type RiderVerdict struct {
@@ -223,7 +218,12 @@ func (t *turn) remember(why domain.Refusal) {
 }
 
 func (t *turn) keep(all ...Answer) {
-	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, (*Answer).weigh)
+	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, func(a *Answer) (domain.Time, int, bool) {
+		if a.Is() {
+			return a.At, decided.RefusalBytes(a.Reason), true
+		}
+		return t.now, answerBytes, false
+	})
 }
 
 // capped forgets the oldest.

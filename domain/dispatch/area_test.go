@@ -325,8 +325,8 @@ func TestArea_ForgetsTheOldest(t *testing.T) {
 	assert.Len(t, w.area.Done, dispatch.KeepDone)
 	assert.Len(t, w.area.Gone, dispatch.KeepGone)
 	size := len(mustJSON(t, w.area.Recent))
-	assert.LessOrEqual(t, size, dispatch.MaxRefusedBytes+2)
-	assert.Greater(t, size, dispatch.MaxRefusedBytes/2)
+	assert.LessOrEqual(t, size, domain.MaxRefusedBytes+2)
+	assert.Greater(t, size, domain.MaxRefusedBytes/3)
 }
 
 // What riders said of a delivery outlives the delivery: the same again, long

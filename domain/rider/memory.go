@@ -39,9 +39,7 @@ func (m *Moved) UnmarshalText(b []byte) error {
 
 // movedBytes is what a location update takes at most: two marks, a time, a
 // version and what is between them.
-const movedBytes = 2*domain.MaxMark + 9 + 6 + 6
-
-func (m *Moved) weigh() (domain.Time, int, bool) { return m.At, movedBytes, false }
+const movedBytes = 2*domain.MaxMark + 10 + 6 + 6
 
 // Answer is what was decided about a command.
 type Answer struct {
@@ -92,19 +90,17 @@ func (a *Answer) UnmarshalText(b []byte) error {
 
 // answerBytes is what an answer takes at most beside its texts: three marks, two
 // times, a version, a length and what is between them.
-const answerBytes = 3*domain.MaxMark + 2*9 + 6 + 3 + 14
+const answerBytes = 3*domain.MaxMark + 2*10 + 6 + 3 + 14
 
-func (a *Answer) weigh() (domain.Time, int, bool) {
-	n := answerBytes - domain.MaxMark - 9 // of one that was forwarded
-	for _, text := range []string{a.Area, a.Reason, a.CommandID} {
-		if text != "" {
-			n += domain.Written(text) - len(`""`)
-		}
+// weigh returns how many bytes it takes at most, and whether it is a refusal.
+func (a *Answer) weigh() (bytes int, refused bool) {
+	switch {
+	case a.Is():
+		return domain.RefusedBytes(a.CommandID, a.Reason), true
+	case a.By != "":
+		return answerBytes + len(a.Digest) + domain.Written(a.CommandID), false
 	}
-	if a.By != "" || a.Is() {
-		n += domain.MaxMark + 9 + len(a.Code) + len(a.Digest)
-	}
-	return a.At, n, a.Is()
+	return answerBytes - domain.MaxMark - 10 + domain.Written(a.Area), false
 }
 
 // joined appends fields with slashes between them.

@@ -11,13 +11,13 @@ import (
 	"baedal/domain/dispatch"
 )
 
-// What a rider's row remembers of commands, for domain.RefusedFor and within
-// these bytes; refusals within domain.MaxRefusedBytes. A command that comes again
-// beyond that is taken for a new one. The row is written with each command, so
-// this is some 40 commands: an hour of a busy rider. A location update does no
-// harm when it comes again.
+// What a rider's row remembers of commands, in bytes: some 40 of them, which is
+// an hour of a busy rider, and 16 location updates, which do no harm when they
+// come again. The row is written with each command, so it is not more. Refusals
+// are remembered beside them, for domain.RefusedFor and within
+// domain.MaxRefusedBytes. What comes again beyond that is taken for a new command.
 const (
-	MaxAcceptedBytes = 2_000
+	MaxAcceptedBytes = 2_500
 	MaxMoveBytes     = 700
 
 	KeepOver   = 32 // deliveries that are no more in hand
@@ -336,7 +336,7 @@ func (t *turn) move(c *Command, n domain.Name) {
 	}
 	t.out.Changed = true
 	t.Moves = append(t.Moves, Moved{dispatch.MarkOf(n.ID), n.Mark, t.now, t.Version})
-	t.Moves = decided.Trim(t.Moves, t.now, decided.Bounds{Accepted: MaxMoveBytes}, (*Moved).weigh)
+	t.Moves = decided.Trim(t.Moves, t.now, decided.Bounds{Accepted: MaxMoveBytes}, func(*Moved) (domain.Time, int, bool) { return t.now, movedBytes, false })
 	t.say(n, c.Verdict, domain.Refusal{}, t.Version, t.now)
 	if !newer || t.Area == "" || t.Told != nil && dispatch.Metres(*t.Told, *t.Place) <= TellMetres {
 		return
@@ -371,10 +371,12 @@ func (t *turn) forward(c *Command, n domain.Name) {
 	t.send(c, n, a)
 }
 
+// send forwards a command. It says no time, so that it is the same message also
+// when it comes again that late that it is not remembered any more.
 func (t *turn) send(c *Command, n domain.Name, a Answer) {
 	kind := toDispatch[c.Type]
 	t.out.Dispatch = append(t.out.Dispatch, dispatch.Command{
-		Meta: domain.Meta{Type: kind, ID: dispatch.CommandID(t.ID, kind, n), At: a.At},
+		Meta: domain.Meta{Type: kind, ID: dispatch.CommandID(t.ID, kind, n)},
 		Area: a.Area, RiderID: t.ID, OrderID: c.OrderID, CommandID: n.ID, Digest: n.Digest, Mark: n.Mark, Verdict: c.Verdict,
 	})
 }
@@ -383,7 +385,13 @@ func (t *turn) send(c *Command, n domain.Name, a Answer) {
 
 func (t *turn) remember(a Answer) {
 	t.out.Changed = true
-	t.Recent = decided.Trim(append(t.Recent, a), t.now, remembers, (*Answer).weigh)
+	t.Recent = decided.Trim(append(t.Recent, a), t.now, remembers, func(a *Answer) (domain.Time, int, bool) {
+		n, refused := a.weigh()
+		if !refused {
+			return t.now, n, false
+		}
+		return a.At, n, true
+	})
 }
 
 // say gives a verdict: a refusal always, an acceptance when it was asked for.

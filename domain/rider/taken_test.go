@@ -66,6 +66,6 @@ func TestRider_ForwardedVerdict(t *testing.T) {
 	n := domain.Name{ID: "c-1", Own: true, Digest: "digest", Mark: "mark"}
 	c := r.Handle(says(rider.Claim, "c-1", "o-1"), n, t0).Dispatch[0]
 	v := dispatch.NewArea("a-1").Handle(&c, t0, dispatch.Planner{}).Verdicts[0]
-	require.Equal(t, domain.NewVerdict(rider.Stream, "r-1", n, domain.Refuse(domain.CodeStatus, "%s", v.Reason), 1, t0), v.Verdict)
+	require.Equal(t, domain.NewVerdict(rider.Stream, "r-1", n, domain.Refuse(domain.CodeStatus, "%s", v.Reason), 0, t0), v.Verdict)
 	require.NotEmpty(t, v.Reason)
 }

@@ -21,10 +21,10 @@ import (
 	"baedal/views"
 )
 
-// town decides on commands as the groups do: with the rules of the domain, from
+// groups decide on commands as the groups do: with the rules of the domain, from
 // the bytes that a stream would carry. What it decides shows in the tables and the
 // verdicts of any number of instances.
-type town struct {
+type groups struct {
 	t  *testing.T
 	mu sync.Mutex
 
@@ -42,12 +42,12 @@ type town struct {
 	instances []*fixture
 }
 
-func newTown(t *testing.T) *town {
-	return &town{t: t, orders: map[string][]byte{}, stores: map[string][]byte{}, riders: map[string][]byte{}, areas: map[string][]byte{}}
+func newGroups(t *testing.T) *groups {
+	return &groups{t: t, orders: map[string][]byte{}, stores: map[string][]byte{}, riders: map[string][]byte{}, areas: map[string][]byte{}}
 }
 
 // instance returns one more instance of the API, whose views are empty so far.
-func (w *town) instance() *fixture {
+func (w *groups) instance() *fixture {
 	f := emptyFixture(w.t)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,12 +55,12 @@ func (w *town) instance() *fixture {
 	return f.with(w)
 }
 
-func (w *town) now() domain.Time { return domain.At(time.Now()) }
+func (w *groups) now() domain.Time { return domain.At(time.Now()) }
 
 // stop keeps commands in their streams; goOn decides on them.
-func (w *town) stop() { w.mu.Lock(); w.stopped = true; w.mu.Unlock() }
+func (w *groups) stop() { w.mu.Lock(); w.stopped = true; w.mu.Unlock() }
 
-func (w *town) goOn() {
+func (w *groups) goOn() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = false
@@ -68,9 +68,9 @@ func (w *town) goOn() {
 }
 
 // hide keeps what is decided from the tables; the verdicts show at once.
-func (w *town) hide() { w.mu.Lock(); w.blind = true; w.mu.Unlock() }
+func (w *groups) hide() { w.mu.Lock(); w.blind = true; w.mu.Unlock() }
 
-func (w *town) show() {
+func (w *groups) show() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.blind = false
@@ -81,7 +81,7 @@ func (w *town) show() {
 }
 
 // send puts a message into a stream, as its bytes.
-func send[M any](w *town, ctx context.Context, m *M, handle func(*M)) error {
+func send[M any](w *groups, ctx context.Context, m *M, handle func(*M)) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
@@ -97,7 +97,7 @@ func send[M any](w *town, ctx context.Context, m *M, handle func(*M)) error {
 	return nil
 }
 
-func pass[M any](w *town, m *M, handle func(*M)) {
+func pass[M any](w *groups, m *M, handle func(*M)) {
 	data, err := codecs.Marshal(m)
 	require.NoError(w.t, err)
 	w.queue = append(w.queue, func() {
@@ -107,7 +107,7 @@ func pass[M any](w *town, m *M, handle func(*M)) {
 	})
 }
 
-func (w *town) run() {
+func (w *groups) run() {
 	for len(w.queue) > 0 {
 		next := w.queue[0]
 		w.queue = w.queue[1:]
@@ -115,7 +115,7 @@ func (w *town) run() {
 	}
 }
 
-func read[R any](w *town, rows map[string][]byte, key string, fresh func(string) *R) *R {
+func read[R any](w *groups, rows map[string][]byte, key string, fresh func(string) *R) *R {
 	data := rows[key]
 	if data == nil {
 		return fresh(key)
@@ -125,7 +125,7 @@ func read[R any](w *town, rows map[string][]byte, key string, fresh func(string)
 	return row
 }
 
-func save[R any](w *town, rows map[string][]byte, key string, row *R, table func(*fixture) *fakeTable[R]) {
+func save[R any](w *groups, rows map[string][]byte, key string, row *R, table func(*fixture) *fakeTable[R]) {
 	data, err := codecs.Marshal(row)
 	require.NoError(w.t, err)
 	rows[key] = data
@@ -139,13 +139,13 @@ func save[R any](w *town, rows map[string][]byte, key string, row *R, table func
 	}
 }
 
-func (w *town) say(v *domain.Verdict) {
+func (w *groups) say(v *domain.Verdict) {
 	for _, f := range w.instances {
 		require.NoError(w.t, f.verdicts.Say(v, time.Now()))
 	}
 }
 
-func (w *town) SendOrder(ctx context.Context, key string, c *order.Command) error {
+func (w *groups) SendOrder(ctx context.Context, key string, c *order.Command) error {
 	return send(w, ctx, c, func(c *order.Command) {
 		w.decided++
 		w.order(key, func(o *order.Order) order.Out {
@@ -154,7 +154,7 @@ func (w *town) SendOrder(ctx context.Context, key string, c *order.Command) erro
 	})
 }
 
-func (w *town) order(key string, do func(*order.Order) order.Out) {
+func (w *groups) order(key string, do func(*order.Order) order.Out) {
 	o := read(w, w.orders, key, order.New)
 	out := do(o)
 	if out.Changed {
@@ -180,14 +180,14 @@ func (w *town) order(key string, do func(*order.Order) order.Out) {
 	}
 }
 
-func (w *town) SendStore(ctx context.Context, key string, c *stock.Command) error {
+func (w *groups) SendStore(ctx context.Context, key string, c *stock.Command) error {
 	return send(w, ctx, c, func(c *stock.Command) {
 		w.decided++
 		w.store(key, c)
 	})
 }
 
-func (w *town) store(key string, c *stock.Command) {
+func (w *groups) store(key string, c *stock.Command) {
 	row := read(w, w.stores, key, stock.NewInventory)
 	out := row.Handle(c, domain.NameOf(c.ID, c.Digest, "t/0/0", ""), w.now())
 	if out.Changed {
@@ -203,7 +203,7 @@ func (w *town) store(key string, c *stock.Command) {
 	}
 }
 
-func (w *town) SendRider(ctx context.Context, key string, c *rider.Command) error {
+func (w *groups) SendRider(ctx context.Context, key string, c *rider.Command) error {
 	return send(w, ctx, c, func(c *rider.Command) {
 		w.decided++
 		w.rider(key, func(r *rider.Rider) rider.Out {
@@ -212,7 +212,7 @@ func (w *town) SendRider(ctx context.Context, key string, c *rider.Command) erro
 	})
 }
 
-func (w *town) rider(key string, do func(*rider.Rider) rider.Out) {
+func (w *groups) rider(key string, do func(*rider.Rider) rider.Out) {
 	row := read(w, w.riders, key, rider.NewRider)
 	out := do(row)
 	if out.Changed {
@@ -227,7 +227,7 @@ func (w *town) rider(key string, do func(*rider.Rider) rider.Out) {
 	}
 }
 
-func (w *town) area(key string, c *dispatch.Command) {
+func (w *groups) area(key string, c *dispatch.Command) {
 	row := read(w, w.areas, key, dispatch.NewArea)
 	out := row.Handle(c, w.now(), dispatch.Planner{Mode: dispatch.ClaimOnly})
 	if out.Changed {
