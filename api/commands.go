@@ -70,6 +70,7 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if err != nil {
 				return false, err
 			}
+			stale(w, s.Tables.Orders)
 			return true, writeThing(w, r, http.StatusOK, a)
 		})
 	}
@@ -155,6 +156,7 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 				}
 				return false, p
 			}
+			stale(w, s.Tables.Stock)
 			if product == "" {
 				a, err := s.storeAnswer(row)
 				if err != nil || a == nil {
@@ -223,6 +225,7 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if refused {
 				return false, t.refusal(out)
 			}
+			stale(w, s.Tables.Riders)
 			a, err := s.riderAnswer(row)
 			if err != nil || a == nil {
 				return a == nil, cmp.Or(err, t.decided(out))
@@ -249,6 +252,8 @@ type commandAnswer struct {
 	At         domain.Time   `json:"at,omitzero"`
 	Detail     string        `json:"detail,omitempty"`
 	DeadLetter *views.Letter `json:"deadLetter,omitempty"`
+
+	forwarded bool // to an area, which says why it refuses
 }
 
 func answerTo(out *views.Outcome) commandAnswer {
@@ -282,13 +287,18 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 	began := time.Now()
 	stale(w, s.Verdicts)
 	a, err := s.became(id, at)
-	if err != nil || a != nil {
+	if err != nil || a != nil && !a.forwarded {
 		return s.tellCommand(w, r, a, err)
 	}
 	ctx, cancel := waitContext(r, min(preferenceOf(r.Header).wait, consumeWait))
 	defer cancel()
-	if s.allDecided(ctx, at.stream, began) {
-		if a, err = s.became(id, at); err == nil && a == nil { // decided meanwhile
+	if s.allDecided(ctx, at.stream) {
+		a, err = s.became(id, at) // decided meanwhile
+		switch {
+		case err != nil:
+		case a != nil && a.forwarded && began.Sub(a.At.Time()) < views.KeepVerdicts:
+			a.Verdict = domain.Accepted // a refusal would have been said
+		case a == nil:
 			return problemf(http.StatusNotFound, "no command %q was sent: one that was written to a stream without asking for a verdict is found with stream and key, and after an hour what became of a command may be forgotten", id)
 		}
 	}
@@ -384,7 +394,7 @@ func (s *server) outcomes(id string, at address) ([]views.Outcome, error) {
 // asked for a verdict.
 func (s *server) remembered(id string, at address) (*commandAnswer, error) {
 	a := &commandAnswer{ID: id, Stream: at.stream, Key: at.key}
-	var found, open bool
+	var found, open, forwarded bool
 	var why domain.Refusal
 	switch at.stream {
 	case order.Stream:
@@ -405,12 +415,13 @@ func (s *server) remembered(id string, at address) (*commandAnswer, error) {
 			return nil, outOfTime(err)
 		}
 		why, a.Version, a.At, found, open = row.Decision(id)
+		forwarded = row.Wish == nil || row.Wish.CommandID != id
 	}
 	switch {
 	case !found:
 		return nil, nil
 	case open:
-		a.Verdict, a.Version, a.At = pending, 0, 0
+		a.Verdict, a.Version, a.forwarded = pending, 0, forwarded
 	case why.Is():
 		a.Verdict, a.Code, a.Reason = domain.Refused, why.Code, why.Reason
 	default:
@@ -419,9 +430,9 @@ func (s *server) remembered(id string, at address) (*commandAnswer, error) {
 	return a, nil
 }
 
-// allDecided reports whether all commands that were in a stream, or in all of them, at
-// a time are decided on, and the tables of this instance show it.
-func (s *server) allDecided(ctx context.Context, stream string, at time.Time) bool {
+// allDecided reports whether all commands that are in a stream, or in all of them,
+// are decided on, and the tables of this instance show it.
+func (s *server) allDecided(ctx context.Context, stream string) bool {
 	if s.Consumed == nil || s.Consumed(ctx, stream) != nil {
 		return false
 	}
