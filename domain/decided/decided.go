@@ -12,31 +12,33 @@ import (
 )
 
 // Bounds are how many bytes of decisions a row keeps, as they are written. What
-// was refused has room of its own, so that a client who is refused without end
+// was accepted would be done twice, so the newest of it are kept however old they
+// are. What was refused has room of its own: a client who is refused without end
 // makes a row forget nothing that it did.
-type Bounds struct{ Accepted, Refused int }
+type Bounds struct {
+	Accepted int // of domain.RefusedFor
+	Always   int // of any time
+	Refused  int // of domain.RefusedFor
+}
 
 // Trim drops what need not be remembered any more, from elements that stand
-// oldest first: what is older than domain.RefusedFor, and of the rest the oldest
-// beyond the bounds. weigh says of one when it was decided, how many bytes it
-// takes, and whether it is a refusal. The newest is always kept.
+// oldest first. weigh says of one when it was decided, how many bytes it takes,
+// and whether it is a refusal. The newest is always kept.
 //
 // Nothing is forgotten but by a new decision: those come after all that a crash
 // makes come again, however long it took.
 func Trim[E any](all []E, now domain.Time, b Bounds, weigh func(*E) (at domain.Time, bytes int, refused bool)) []E {
-	if len(all) == 0 {
-		return all
-	}
 	keep := make([]bool, len(all))
-	kept := 0
+	kept, accepted, refused := 0, 0, 0
 	for i := len(all) - 1; i >= 0; i-- {
-		at, n, refused := weigh(&all[i])
-		left := &b.Accepted
-		if refused {
-			left = &b.Refused
+		at, n, no := weigh(&all[i])
+		sum, most := &accepted, max(b.Accepted, b.Always)
+		if no {
+			sum, most = &refused, b.Refused
 		}
-		// Below zero nothing older of its kind is kept, however short it is.
-		if *left -= n; i == len(all)-1 || *left >= 0 && now.Sub(at) <= domain.RefusedFor {
+		*sum += n // behind one that does not fit no older one is kept
+		old := now.Sub(at) > domain.RefusedFor && (no || accepted > b.Always)
+		if i == len(all)-1 || *sum <= most && !old {
 			keep[i] = true
 			kept++
 		}

@@ -82,8 +82,9 @@ func TestTrim(t *testing.T) {
 	const bound = 100
 	for name, tt := range map[string]struct{ all, want []e }{
 		"Nothing":        {nil, nil},
-		"AnHour":         {[]e{{0, 1, false}, {1, 1, true}, {time.Hour, 1, true}}, []e{{0, 1, false}, {1, 1, true}, {time.Hour, 1, true}}},
-		"MoreThanAnHour": {[]e{{0, 1, false}, {time.Second, 1, true}, {time.Hour + time.Second, 1, true}}, []e{{time.Second, 1, true}, {time.Hour + time.Second, 1, true}}},
+		"AnHour":         {[]e{{0, 50, false}, {0, 1, true}, {time.Hour, 1, true}}, []e{{0, 50, false}, {0, 1, true}, {time.Hour, 1, true}}},
+		"MoreThanAnHour": {[]e{{0, 50, false}, {0, 1, true}, {time.Second, 1, true}, {time.Hour + time.Second, 1, true}}, []e{{time.Second, 1, true}, {time.Hour + time.Second, 1, true}}},
+		"Always":         {[]e{{0, 10, false}, {0, 10, false}, {0, 1, true}, {100 * time.Hour, 10, false}}, []e{{0, 10, false}, {100 * time.Hour, 10, false}}},
 		"Bytes":          {[]e{{0, 50, true}, {0, 51, true}, {0, 50, true}}, []e{{0, 50, true}}},
 		"OfEachKind":     {[]e{{0, 100, false}, {0, 60, true}, {0, 60, true}}, []e{{0, 100, false}, {0, 60, true}}},
 		"NoneBehindOne":  {[]e{{0, 1, true}, {0, 101, true}, {0, 50, true}}, []e{{0, 50, true}}},
@@ -94,7 +95,7 @@ func TestTrim(t *testing.T) {
 			if n := len(tt.all); n > 0 {
 				now = noon.Add(tt.all[n-1].at)
 			}
-			got := decided.Trim(tt.all, now, decided.Bounds{Accepted: bound, Refused: bound}, func(x *e) (domain.Time, int, bool) {
+			got := decided.Trim(tt.all, now, decided.Bounds{Accepted: bound, Always: 20, Refused: bound}, func(x *e) (domain.Time, int, bool) {
 				return noon.Add(x.at), x.bytes, x.refused
 			})
 			require.Equal(t, tt.want, got)

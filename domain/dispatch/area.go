@@ -19,13 +19,13 @@ const (
 	KeepGone = 32 // riders who left
 
 	// MaxAcceptedBytes bounds what is remembered of riders' commands beyond those
-	// of the deliveries that are kept: some 90. Refusals are remembered for
+	// of the deliveries that are kept: some 60. Refusals are remembered for
 	// domain.RefusedFor and within domain.MaxRefusedBytes, of all riders together,
 	// which is some 100.
-	MaxAcceptedBytes = 4_000
+	MaxAcceptedBytes = 2_000
 )
 
-var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
+var remembers = decided.Bounds{Always: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
 
 // verdictStream is the contract's name of the stream that riders' commands come
 // on (rider.Stream; rider imports this package).
@@ -114,8 +114,8 @@ type Answer struct {
 func (a Answer) AppendText(b []byte) ([]byte, error) {
 	p := pack(b)
 	p.text(string(a.By))
-	p.int(int64(a.At))
-	p.int(int64(a.Version))
+	p.text(strconv.FormatInt(int64(a.At), 36))
+	p.text(strconv.FormatInt(int64(a.Version), 36))
 	p.text(a.Code)
 	p.text(a.Reason)
 	return p.done(), nil
@@ -127,14 +127,21 @@ func (a Answer) MarshalText() ([]byte, error) { return a.AppendText(nil) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (a *Answer) UnmarshalText(b []byte) error {
 	u := unpacker{rest: string(b)}
-	*a = Answer{By: Mark(u.text()), At: u.time(), Version: int(u.int()), Refusal: domain.Refusal{Code: u.text()}}
+	*a = Answer{By: Mark(u.text()), At: domain.Time(u.int36()), Version: int(u.int36()), Refusal: domain.Refusal{Code: u.text()}}
 	a.Reason = u.rest
 	return u.err
 }
 
 // answerBytes is what an accepted one takes at most: its mark, a time, a version
 // and what is between them.
-const answerBytes = domain.MaxMark + 15 + 10 + 5
+const answerBytes = domain.MaxMark + 10 + 6 + 5
+
+func (a *Answer) weigh() (domain.Time, int, bool) {
+	if a.Is() {
+		return a.At, decided.RefusalBytes(a.Reason), true
+	}
+	return a.At, answerBytes, false
+}
 
 // RiderVerdict is a verdict and the rider whose command it is about: its key.
 type RiderVerdict struct {
@@ -218,12 +225,7 @@ func (t *turn) remember(why domain.Refusal) {
 }
 
 func (t *turn) keep(all ...Answer) {
-	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, func(a *Answer) (domain.Time, int, bool) {
-		if a.Is() {
-			return a.At, decided.RefusalBytes(a.Reason), true
-		}
-		return t.now, answerBytes, false
-	})
+	t.Recent = decided.Trim(append(t.Recent, all...), t.now, remembers, (*Answer).weigh)
 }
 
 // capped forgets the oldest.

@@ -326,7 +326,7 @@ func TestArea_ForgetsTheOldest(t *testing.T) {
 	assert.Len(t, w.area.Gone, dispatch.KeepGone)
 	size := len(mustJSON(t, w.area.Recent))
 	assert.LessOrEqual(t, size, domain.MaxRefusedBytes+2)
-	assert.Greater(t, size, domain.MaxRefusedBytes/3)
+	assert.Greater(t, size, domain.MaxRefusedBytes/4)
 }
 
 // What riders said of a delivery outlives the delivery: the same again, long
@@ -334,7 +334,7 @@ func TestArea_ForgetsTheOldest(t *testing.T) {
 func TestArea_VerdictsOutliveDeliveries(t *testing.T) {
 	w := newTown(t, dispatch.ClaimOnly)
 	w.do(enter("r-1", 0, 1, 1))
-	const n = 2*dispatch.KeepDone - 20
+	const n = 2*dispatch.KeepDone - 14
 	first := map[string]dispatch.RiderVerdict{}
 	all := []string{dispatch.Claim, dispatch.PickedUp, dispatch.Delivered}
 	for i := range n {

@@ -82,12 +82,15 @@ func (u *unpacker) cut(n int) (s string) {
 	return s
 }
 
-func (u *unpacker) int() int64 {
+func (u *unpacker) int() int64   { return u.number(10) }
+func (u *unpacker) int36() int64 { return u.number(36) }
+
+func (u *unpacker) number(base int) int64 {
 	s := u.text()
 	if s == "" {
 		return 0
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
+	n, err := strconv.ParseInt(s, base, 64)
 	u.fail(s, err)
 	return n
 }

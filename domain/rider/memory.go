@@ -41,6 +41,8 @@ func (m *Moved) UnmarshalText(b []byte) error {
 // version and what is between them.
 const movedBytes = 2*domain.MaxMark + 10 + 6 + 6
 
+func (m *Moved) weigh() (domain.Time, int, bool) { return m.At, movedBytes, false }
+
 // Answer is what was decided about a command.
 type Answer struct {
 	Of      dispatch.Mark // the command's id
@@ -92,15 +94,14 @@ func (a *Answer) UnmarshalText(b []byte) error {
 // times, a version, a length and what is between them.
 const answerBytes = 3*domain.MaxMark + 2*10 + 6 + 3 + 14
 
-// weigh returns how many bytes it takes at most, and whether it is a refusal.
-func (a *Answer) weigh() (bytes int, refused bool) {
+func (a *Answer) weigh() (domain.Time, int, bool) {
 	switch {
 	case a.Is():
-		return domain.RefusedBytes(a.CommandID, a.Reason), true
+		return a.At, domain.RefusedBytes(a.CommandID, a.Reason), true
 	case a.By != "":
-		return answerBytes + len(a.Digest) + domain.Written(a.CommandID), false
+		return a.At, answerBytes + len(a.Digest) + domain.Written(a.CommandID), false
 	}
-	return answerBytes - domain.MaxMark - 10 + domain.Written(a.Area), false
+	return a.At, answerBytes - domain.MaxMark - 10 + domain.Written(a.Area), false
 }
 
 // joined appends fields with slashes between them.

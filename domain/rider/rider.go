@@ -24,7 +24,7 @@ const (
 	KeepInHand = 64 // deliveries: more than any area gives
 )
 
-var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
+var remembers = decided.Bounds{Always: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
 
 // TellMetres is how far a rider moves before dispatch is told.
 const TellMetres = 200
@@ -336,7 +336,7 @@ func (t *turn) move(c *Command, n domain.Name) {
 	}
 	t.out.Changed = true
 	t.Moves = append(t.Moves, Moved{dispatch.MarkOf(n.ID), n.Mark, t.now, t.Version})
-	t.Moves = decided.Trim(t.Moves, t.now, decided.Bounds{Accepted: MaxMoveBytes}, func(*Moved) (domain.Time, int, bool) { return t.now, movedBytes, false })
+	t.Moves = decided.Trim(t.Moves, t.now, decided.Bounds{Always: MaxMoveBytes}, (*Moved).weigh)
 	t.say(n, c.Verdict, domain.Refusal{}, t.Version, t.now)
 	if !newer || t.Area == "" || t.Told != nil && dispatch.Metres(*t.Told, *t.Place) <= TellMetres {
 		return
@@ -385,13 +385,7 @@ func (t *turn) send(c *Command, n domain.Name, a Answer) {
 
 func (t *turn) remember(a Answer) {
 	t.out.Changed = true
-	t.Recent = decided.Trim(append(t.Recent, a), t.now, remembers, func(a *Answer) (domain.Time, int, bool) {
-		n, refused := a.weigh()
-		if !refused {
-			return t.now, n, false
-		}
-		return a.At, n, true
-	})
+	t.Recent = decided.Trim(append(t.Recent, a), t.now, remembers, (*Answer).weigh)
 }
 
 // say gives a verdict: a refusal always, an acceptance when it was asked for.

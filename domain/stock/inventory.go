@@ -19,11 +19,11 @@ const (
 	MaxProductBytes  = 400_000
 	MaxReservedBytes = 250_000 // with what they keep of names and prices that have changed
 	MaxRefusedBytes  = 100_000 // of reservations refused that are remembered, beyond the newest
-	MaxAcceptedBytes = 24_000  // of accepted commands that are remembered: some 600
+	MaxAcceptedBytes = 24_000  // of accepted commands of an hour that are remembered: some 550
+	KeepBytes        = 2_000   // and of older ones, with them: some 45
 )
 
-// remembers bounds the commands that a row remembers, within domain.RefusedFor.
-var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Refused: domain.MaxRefusedBytes}
+var remembers = decided.Bounds{Accepted: MaxAcceptedBytes, Always: KeepBytes, Refused: domain.MaxRefusedBytes}
 
 // Inventory is the row of one store: its settings, its products, what of them
 // is reserved for which order, and what was decided lately (see memory.go). It

@@ -675,15 +675,20 @@ func TestInventory_RemembersWhatWasDecidedLately(t *testing.T) {
 		assert.True(t, again(s, add, 4999))
 	})
 	t.Run("AnHour", func(t *testing.T) {
-		for name, c := range map[string]*stock.Command{"Accepted": add, "Refused": refused} {
-			t.Run(name, func(t *testing.T) {
-				s := kitchen(t)
-				burst(s, c, 70, time.Minute)
-				for i := range 70 {
-					assert.Equal(t, i >= 9, again(s, c, i), "minute %d of 69", i)
-				}
-			})
+		s := kitchen(t)
+		burst(s, refused, 70, time.Minute)
+		for i := range 70 {
+			assert.Equal(t, i >= 9, again(s, refused, i), "minute %d of 69", i)
 		}
+	})
+	t.Run("TheLastFew", func(t *testing.T) {
+		s := kitchen(t)
+		burst(s, add, 200, time.Hour)
+		size := len(encoded(t, s.row.Decided))
+		assert.LessOrEqual(t, size, stock.KeepBytes+2)
+		assert.Greater(t, size, stock.KeepBytes/2)
+		assert.True(t, again(s, add, 199-30), "however long ago")
+		assert.False(t, again(s, add, 0))
 	})
 	// What was accepted would be done twice: refusals push it out never.
 	t.Run("RefusalsHaveRoomOfTheirOwn", func(t *testing.T) {
