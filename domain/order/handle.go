@@ -168,12 +168,23 @@ func (o *Order) Due(d *Deadline, now domain.Time, cfg Settings) (out Out) {
 		if repeat != nil {
 			repeat(s)
 		}
+	case o.Deadline.Then == Forgotten && o.remembersUntil() > now:
+		o.Deadline = &Wait{At: o.remembersUntil(), Then: Forgotten}
+		out.Changed = true
 	case o.Deadline.Then == Forgotten:
 		out.Forget = true
 	default:
 		s.apply()
 	}
 	return out
+}
+
+// remembersUntil returns until when the row is needed for what it has refused.
+func (o *Order) remembersUntil() (at domain.Time) {
+	if n := len(o.Recent); n > 0 {
+		at = o.Recent[n-1].At.Add(domain.RefusedFor) + 1
+	}
+	return at
 }
 
 // NextDeadline returns the message that is to be sent when the deadline has passed.

@@ -188,6 +188,32 @@ func TestOrder_RefusalsAreRememberedForAnHour(t *testing.T) {
 	require.Equal(t, order.Cancelled, l.o.Status)
 }
 
+// An order is not forgotten before its refusals are, however short it is kept.
+func TestOrder_IsKeptForItsRefusals(t *testing.T) {
+	for name, before := range map[string][]message{"Cancelled": reach[order.Cancelled], "Unknown": nil} {
+		t.Run(name, func(t *testing.T) {
+			l := newLife(t)
+			l.cfg.Keep = time.Minute
+			for _, m := range before {
+				l.do(m)
+			}
+			l.do(later(50 * time.Second))
+			c := again(command(order.Accept))
+			refused := l.do(c).Verdicts
+			at := l.now
+			require.Equal(t, domain.Refused, refused[0].Verdict)
+			out := l.do(due{})
+			require.False(t, out.Forget)
+			require.True(t, out.Changed)
+			require.Less(t, l.now.Sub(at), 2*time.Minute)
+			l.now = at.Add(domain.RefusedFor - time.Second)
+			require.Equal(t, refused, l.do(c).Verdicts)
+			require.True(t, l.do(due{}).Forget)
+			require.Greater(t, l.now.Sub(at), domain.RefusedFor)
+		})
+	}
+}
+
 // The group compares ifVersion with the order's version before its rules.
 func TestOrder_IfVersion(t *testing.T) {
 	for name, tt := range map[string]struct {
