@@ -1757,7 +1757,7 @@ type PlaceOrderParams struct {
 	// Wait Answer once the order has been in this status in its present attempt, or can't come to it any more.
 	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1781,7 +1781,7 @@ type GetOrderParams struct {
 
 // AcceptOrderParams defines parameters for AcceptOrder.
 type AcceptOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1794,7 +1794,7 @@ type AcceptOrderParams struct {
 
 // ApproveRefundParams defines parameters for ApproveRefund.
 type ApproveRefundParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1807,7 +1807,7 @@ type ApproveRefundParams struct {
 
 // CancelOrderParams defines parameters for CancelOrder.
 type CancelOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1820,7 +1820,7 @@ type CancelOrderParams struct {
 
 // ConfirmOrderParams defines parameters for ConfirmOrder.
 type ConfirmOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1833,7 +1833,7 @@ type ConfirmOrderParams struct {
 
 // DenyRefundParams defines parameters for DenyRefund.
 type DenyRefundParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1855,7 +1855,7 @@ type FollowOrderParams struct {
 
 // FinishCookingParams defines parameters for FinishCooking.
 type FinishCookingParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1868,7 +1868,7 @@ type FinishCookingParams struct {
 
 // PostponeOrderParams defines parameters for PostponeOrder.
 type PostponeOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1881,7 +1881,7 @@ type PostponeOrderParams struct {
 
 // RejectOrderParams defines parameters for RejectOrder.
 type RejectOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1894,7 +1894,7 @@ type RejectOrderParams struct {
 
 // RequestRefundParams defines parameters for RequestRefund.
 type RequestRefundParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1907,7 +1907,7 @@ type RequestRefundParams struct {
 
 // ResolveOrderParams defines parameters for ResolveOrder.
 type ResolveOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1920,7 +1920,7 @@ type ResolveOrderParams struct {
 
 // StartCookingParams defines parameters for StartCooking.
 type StartCookingParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1963,7 +1963,7 @@ type GetRiderParams struct {
 
 // ClaimParams defines parameters for Claim.
 type ClaimParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1976,7 +1976,7 @@ type ClaimParams struct {
 
 // DeclineParams defines parameters for Decline.
 type DeclineParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1989,7 +1989,7 @@ type DeclineParams struct {
 
 // DeliveredParams defines parameters for Delivered.
 type DeliveredParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2011,7 +2011,7 @@ type FollowRiderParams struct {
 
 // MoveParams defines parameters for Move.
 type MoveParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2024,7 +2024,7 @@ type MoveParams struct {
 
 // GoOfflineParams defines parameters for GoOffline.
 type GoOfflineParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2037,7 +2037,7 @@ type GoOfflineParams struct {
 
 // GoOnlineParams defines parameters for GoOnline.
 type GoOnlineParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2050,7 +2050,7 @@ type GoOnlineParams struct {
 
 // PickedUpParams defines parameters for PickedUp.
 type PickedUpParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2081,7 +2081,7 @@ type ListStoresParams struct {
 
 // UnregisterStoreParams defines parameters for UnregisterStore.
 type UnregisterStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2100,7 +2100,7 @@ type GetStoreParams struct {
 
 // ChangeStoreParams defines parameters for ChangeStore.
 type ChangeStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2113,7 +2113,7 @@ type ChangeStoreParams struct {
 
 // RegisterStoreParams defines parameters for RegisterStore.
 type RegisterStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2126,7 +2126,7 @@ type RegisterStoreParams struct {
 
 // CloseStoreParams defines parameters for CloseStore.
 type CloseStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2148,7 +2148,7 @@ type FollowStoreParams struct {
 
 // OpenStoreParams defines parameters for OpenStore.
 type OpenStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2167,7 +2167,7 @@ type GetBoardParams struct {
 
 // PauseStoreParams defines parameters for PauseStore.
 type PauseStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2192,7 +2192,7 @@ type ListProductsParams struct {
 
 // RemoveProductParams defines parameters for RemoveProduct.
 type RemoveProductParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2211,7 +2211,7 @@ type GetProductParams struct {
 
 // ChangeProductParams defines parameters for ChangeProduct.
 type ChangeProductParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2224,7 +2224,7 @@ type ChangeProductParams struct {
 
 // PutProductParams defines parameters for PutProduct.
 type PutProductParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2237,7 +2237,7 @@ type PutProductParams struct {
 
 // AddStockParams defines parameters for AddStock.
 type AddStockParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2250,7 +2250,7 @@ type AddStockParams struct {
 
 // RemoveStockParams defines parameters for RemoveStock.
 type RemoveStockParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2263,7 +2263,7 @@ type RemoveStockParams struct {
 
 // SoldOutParams defines parameters for SoldOut.
 type SoldOutParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -2276,7 +2276,7 @@ type SoldOutParams struct {
 
 // SlowStoreParams defines parameters for SlowStore.
 type SlowStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
