@@ -53,7 +53,7 @@ func TestLife_DeliveredByHand(t *testing.T) {
 			Version                 int
 			Timeline                []order.Entry
 		}
-		h := w.get("/v1/orders/o-1?wait=completed&timeout=10s", http.StatusOK, &o)
+		h := w.get("/v1/orders/o-1?wait=completed", http.StatusOK, &o)
 		assert.Equal(t, `"11"`, h.Get("ETag"))
 		assert.NotEmpty(t, h.Get("Baedal-Staleness-Ms"))
 		assert.Equal(t, "r-1", o.RiderID)
@@ -105,7 +105,7 @@ func TestLife_WaysOut(t *testing.T) {
 		})
 		w.run(t, "ClosedStore", func(t *testing.T) {
 			w.openStore("s-closed", "a-1", "")
-			w.call(http.MethodPost, "/v1/stores/s-closed/close", "", http.StatusAccepted, nil)
+			w.call(http.MethodPost, "/v1/stores/s-closed/close", "", http.StatusOK, nil)
 			require.Eventually(t, func() bool {
 				var s struct{ Open bool }
 				w.get("/v1/stores/s-closed", http.StatusOK, &s)

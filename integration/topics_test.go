@@ -128,7 +128,7 @@ func TestTopics_MadeAnew(t *testing.T) {
 			assert.Equal(t, http.StatusNotFound, code, "%s: %s", path, text)
 		}
 		code, text := w.status("POST", "/v1/orders", `{"id":"o-2","userId":"u","storeId":"s-1","lines":[{"product":"bibimbap","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`)
-		assert.Equal(t, http.StatusAccepted, code, text)
+		assert.Equal(t, http.StatusCreated, code, text)
 		require.Eventually(t, func() bool {
 			_, text := w.status("GET", "/v1/orders/o-2", "")
 			return strings.Contains(text, `"status":"refused"`)

@@ -270,7 +270,7 @@ func TestUp_TopicsRefuse(t *testing.T) {
 	}
 	place := func(id string) int {
 		code, _, _ := p.call("POST", "/v1/orders", fmt.Sprintf(
-			`{"id":"%s","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, id))
+			`{"id":"%s","userId":"u","storeId":"s","lines":[{"product":"p","quantity":1}],"address":{"text":"x","lat":37.5,"lon":127}}`, id), "Prefer", "respond-async")
 		return code
 	}
 	said := func(topic string) []string {

@@ -184,7 +184,7 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 	at := served.says(&served.err, serving)
 	answers(t, "GET", at, "/readyz", "", 200)
 	answers(t, "GET", pprof, "/debug/pprof/", "", 200)
-	answers(t, "POST", at, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 202)
+	answers(t, "POST", at, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 201)
 	require.Contains(t, answers(t, "GET", at, "/v1/orders/mine", "", 200), "nowhere")
 
 	// load and replay

@@ -252,7 +252,7 @@ func TestSignal_NobodyReads(t *testing.T) {
 	}
 	require.NotEmpty(t, http)
 	stdout.Close()
-	answers(t, "POST", http, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 202)
+	answers(t, "POST", http, "/v1/orders", `{"id":"mine","userId":"u","storeId":"nowhere","lines":[{"product":"p","quantity":1}],"address":{"lat":37.5,"lon":127}}`, 201)
 	require.Contains(t, answers(t, "GET", http, "/v1/orders/mine", "", 200), "nowhere")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), "it drained")
