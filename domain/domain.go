@@ -161,7 +161,7 @@ func OtherVersion(thing string, want *int, has int) (r Refusal) {
 	case *want == 0:
 		r = Refuse(CodeVersion, "%s exists, in version %d, and ifVersion is 0: it must not exist yet", thing, has)
 	default:
-		r = Refuse(CodeVersion, "%s has version %d, and ifVersion is %d: read it again and decide anew", thing, has, *want)
+		r = Refuse(CodeVersion, "%s has version %d, and ifVersion is %d: read it again, then decide", thing, has, *want)
 	}
 	return r
 }

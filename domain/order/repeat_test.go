@@ -228,7 +228,7 @@ func TestOrder_IfVersion(t *testing.T) {
 		"PlaceIfThird":       {nil, order.Place, 3, "version", `order "o-1" does not exist, and ifVersion is 3: only 0 fits`, 0},
 		"PlaceAgain":         {toPlaced, order.Place, 0, "version", `order "o-1" exists, in version 1, and ifVersion is 0: it must not exist yet`, 1},
 		"AcceptOfTheThird":   {toPaid, order.Accept, 3, "", "", 4},
-		"AcceptOfTheSecond":  {toPaid, order.Accept, 2, "version", `order "o-1" has version 3, and ifVersion is 2: read it again and decide anew`, 3},
+		"AcceptOfTheSecond":  {toPaid, order.Accept, 2, "version", `order "o-1" has version 3, and ifVersion is 2: read it again, then decide`, 3},
 		"BeforeTheRules":     {toPlaced, order.Confirm, 7, "version", "has version 1, and ifVersion is 7", 1},
 		"TheRulesComeAfter":  {toPlaced, order.Confirm, 1, "status", "must be [delivered]", 1},
 		"UnknownIfNone":      {nil, order.Confirm, 0, "unknown", "is unknown", 0},

@@ -384,7 +384,7 @@ func TestRider_Verdicts(t *testing.T) {
 		require.Equal(t, l.want, got, "line %d: %v", i, l.m)
 	}
 	v := s.do(ifVersion(3, offline("c-10"))).Verdicts[0]
-	require.Equal(t, `rider "r-1" has version 7, and ifVersion is 3: read it again and decide anew`, v.Reason)
+	require.Equal(t, `rider "r-1" has version 7, and ifVersion is 3: read it again, then decide`, v.Reason)
 }
 
 // A move says a verdict when it is asked to.
