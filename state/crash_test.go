@@ -3,6 +3,7 @@ package state_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -116,12 +117,28 @@ func (w *world) check() {
 		apply(want, r)
 	}
 	require.Equal(w.t, want, MustRows(w.t, w.table))
+	w.checkIndex(want)
 	key := fmt.Sprintf("k%d", w.rng.IntN(12))
 	value, err := w.table.Get(key)
 	require.NoError(w.t, err)
 	expected, ok := want[key]
 	require.Equal(w.t, ok, value != nil)
 	require.Equal(w.t, expected, string(value))
+}
+
+// checkIndex compares the index with the rows.
+func (w *world) checkIndex(rows map[string]string) {
+	var want, found []string
+	for key, value := range rows {
+		want = append(want, value[:1]+"/"+value+":"+key)
+	}
+	slices.Sort(want)
+	for _, g := range groups(w.t, w.table, 0, "") {
+		for _, e := range entries(w.t, w.table, 0, g) {
+			found = append(found, g+"/"+e)
+		}
+	}
+	require.Equal(w.t, want, found)
 }
 
 // kill leaves nothing but the disk. A cut of the power also takes a random part
@@ -200,9 +217,15 @@ func (w *world) boot() {
 func (w *world) recover() {
 	for {
 		w.table = MustTable(w.t, w.db, w.opts)
+		MustKeep(w.t, w.table, state.Indexes{Version: "1", Feeds: []bool{false},
+			Of: func(_ string, value []byte) []state.Place {
+				return []state.Place{{Group: string(value[:1]), Sort: string(value)}}
+			},
+			Built: func(why string, _ int) { require.Fail(w.t, "no crash harms an index", why) }})
 		stored := MustOffset(w.t, w.table)
 		require.GreaterOrEqual(w.t, stored, w.floor, "a flush was lost")
 		require.Equal(w.t, w.replay(stored), MustRows(w.t, w.table), "rows on disk are those of offset %d", stored)
+		w.checkIndex(w.replay(stored))
 
 		interrupted := false
 		for _, r := range w.changelog {

@@ -37,3 +37,20 @@ func (db *DB) LoseSums(space, topic string, partition int32) error {
 	}
 	return db.pebble.Delete([]byte(prefix+string(kindIndexMeta)), nil)
 }
+
+// IndexKeys counts what the indexes have on disk.
+func (db *DB) IndexKeys(space, topic string, partition int32) (n int, err error) {
+	prefix, err := tablePrefix(space, topic, partition)
+	if err != nil {
+		return 0, err
+	}
+	from := prefix + string(kindIndex)
+	it, err := db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(from), UpperBound: after(from)})
+	if err != nil {
+		return 0, err
+	}
+	for valid := it.First(); valid; valid = it.Next() {
+		n++
+	}
+	return n, it.Close()
+}

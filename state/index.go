@@ -30,6 +30,10 @@ type Indexes struct {
 	// compacted away. A hole between offsets that is not older is the end of a
 	// transaction; an older one may hide what a feed should know.
 	Settled time.Duration
+	// Follow is how many writes of a recovery are followed one by one. After more,
+	// the indexes are built from the rows once they are there, which is faster, and
+	// feeds begin then. Default 20,000.
+	Follow int
 	// Touched is told of each group of a feed that a row is or was in, before the
 	// row's change shows. nil: nobody is told.
 	Touched func(index int, group string)
@@ -85,6 +89,10 @@ type indexState struct {
 	arrived int64                // the offset of the newest record, -1 for none
 	at      int64                // when it was written, in milliseconds
 	told    bool                 // At is called: the offsets are known
+
+	recovering bool // until MarkRecovered
+	followed   int  // writes while recovering
+	deferred   bool // too many: nothing is kept before MarkRecovered builds it
 }
 
 // sums say whether what is on disk is what was written: every key and value
@@ -119,7 +127,10 @@ func newPending() *btree.BTreeG[*item] {
 func (t *Table) KeepIndexes(indexes Indexes) error {
 	t.flushMu.Lock()
 	defer t.flushMu.Unlock()
-	ix := &indexState{Indexes: indexes, pending: newPending(), arrived: -1, stored: sums{floor: -1}}
+	ix := &indexState{Indexes: indexes, pending: newPending(), arrived: -1, stored: sums{floor: -1}, recovering: true}
+	if ix.Follow == 0 {
+		ix.Follow = 20_000
+	}
 	if t.stored.known {
 		ix.arrived = t.stored.offset
 		found, why, err := t.checkIndexes(indexes.Version)
@@ -243,6 +254,48 @@ func (t *Table) buildIndexes(ix *indexState) (built sums, rows int, err error) {
 		return built, rows, err
 	}
 	return built, rows, batch.Commit(pebble.NoSync)
+}
+
+// indexed reports whether a write is to be followed in the indexes. It is called
+// by the one writer.
+func (t *Table) indexed() bool {
+	ix := t.indexes
+	if ix == nil || ix.deferred {
+		return false
+	}
+	if ix.recovering {
+		if ix.followed++; ix.followed > ix.Follow {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			ix.deferred = true
+			ix.pending.Clear()
+			return false
+		}
+	}
+	return true
+}
+
+// recoverIndexes ends the recovery of the indexes. With t.flushMu held.
+func (t *Table) recoverIndexes() error {
+	ix := t.indexes
+	if ix == nil {
+		return nil
+	}
+	ix.recovering = false
+	if !ix.deferred {
+		return nil
+	}
+	built, rows, err := t.buildIndexes(ix)
+	if err != nil {
+		return t.fail("building its indexes", err)
+	}
+	t.mu.Lock()
+	ix.stored, ix.sums, ix.deferred = built, built, false
+	t.mu.Unlock()
+	if ix.Built != nil {
+		ix.Built("many records were read", rows)
+	}
+	return nil
 }
 
 // At says which record of the changelog the writes that follow come from, and
@@ -419,6 +472,9 @@ func (ix *indexState) buffer(w *write, seq uint64) {
 // flush adds to a batch what n writes changed, up to a sequence number, and the
 // sums after them.
 func (ix *indexState) flush(t *Table, batch *pebble.Batch, n int, end uint64, offset int64) error {
+	if ix.deferred {
+		return nil // the sums on disk are not those of this offset, so nobody takes them for it
+	}
 	key := []byte(t.prefix + string(kindIndex))
 	skip := len(key)
 	after := ix.stored
@@ -448,6 +504,9 @@ func (ix *indexState) flush(t *Table, batch *pebble.Batch, n int, end uint64, of
 
 // trim forgets what the first n writes changed, which is on disk now.
 func (ix *indexState) trim(log []write, n int, base uint64) {
+	if ix.deferred {
+		return
+	}
 	if n > 0 {
 		ix.stored = log[n-1].sums
 	}

@@ -210,7 +210,8 @@ func (t *Table) Delete(key string) error {
 }
 
 func (t *Table) write(w write) error {
-	if t.indexes != nil {
+	indexed := t.indexed()
+	if indexed {
 		if err := t.index(&w); err != nil {
 			return err
 		}
@@ -225,7 +226,7 @@ func (t *Table) write(w write) error {
 		t.log[before-t.base].next = seq
 	}
 	t.latest[w.key] = seq
-	if t.indexes != nil {
+	if indexed {
 		t.indexes.buffer(&w, seq)
 	}
 	t.log = append(t.log, w)
@@ -271,6 +272,9 @@ func (t *Table) MarkRecovered() error {
 	t.flushMu.Lock()
 	defer t.flushMu.Unlock()
 	if err := t.flush(); err != nil {
+		return err
+	}
+	if err := t.recoverIndexes(); err != nil {
 		return err
 	}
 	t.mu.Lock()

@@ -59,7 +59,7 @@ func TestView_TopicMadeAnewWhileRunning(t *testing.T) {
 			SaramaConsumer: func(brokers []string, id string) (sarama.Consumer, error) { return cfg.ConsumerBuilder()(brokers, id) },
 			TopicManager:   func(brokers []string) (goka.TopicManager, error) { return cfg.TopicManagerBuilder()(brokers) },
 			Incarnation:    cfg.Watch.Incarnation,
-		})
+		}, views.OrderIndexes...)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 2)
 		go func() { done <- v.Run(ctx) }()
@@ -77,14 +77,25 @@ func TestView_TopicMadeAnewWhileRunning(t *testing.T) {
 		}
 		eventually(t, "the view is there", func() bool { return version("o-old") == 1 && version("o-both") == 1 })
 
+		cursor := v.Cursor()
+		_, _, err = v.Changes("user", "u-1", cursor)
+		require.NoError(t, err)
+
+		before := b.TopicIDs(t, table.Name())
 		admin := kadm.NewClient(b.Client(t))
 		deleted, err := admin.DeleteTopics(t.Context(), table.Name())
 		require.NoError(t, err)
 		require.NoError(t, deleted.Error())
-		eventually(t, "the table is made anew", func() bool { return create() == nil })
+		eventually(t, "the table is made anew", func() bool { // as long as the broker has not heard of the deletion, nothing is to be made
+			err := create()
+			now := b.TopicIDs(t, table.Name())[table.Name()]
+			return err == nil && now != "" && now != before[table.Name()]
+		})
 		eventually(t, "it is written to", func() bool { return put("o-both", 2) == nil })
 		eventually(t, "the view shows the new one", func() bool { return version("o-both") == 2 && version("o-old") == 0 })
 		require.NotEmpty(t, dropped)
+		_, _, err = v.Changes("user", "u-1", cursor)
+		require.ErrorIs(t, err, views.ErrGap, "a cursor of the old one says nothing about the new one")
 
 		raised, err := admin.UpdatePartitions(t.Context(), 6, table.Name())
 		require.NoError(t, err)
