@@ -11,9 +11,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 
+	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -66,6 +68,8 @@ type Deps struct {
 	// stream now, or in any of them where none is named, or ctx is done. Nil where it
 	// can't be known.
 	Consumed func(ctx context.Context, stream string) error
+	// Manners are how clients are treated; the zero value is strict.
+	Manners Manners
 	// Metrics is served under /metrics; nil serves prometheus.DefaultGatherer.
 	Metrics prometheus.Gatherer
 	// Registerer gets the metrics of the API itself. Nil: they are not served.
@@ -111,44 +115,51 @@ func New(deps Deps) http.Handler {
 	return s.guard(s.router())
 }
 
-// router returns the handler that knows all paths. An id in a path may hold
-// anything but a slash, and a request is never redirected, which would turn a POST
-// into a GET.
+// router returns the handler that knows all paths. They are matched as they were
+// sent: an id may hold anything but a slash, and a request is never redirected,
+// which would turn a POST into a GET.
 func (s *server) router() http.Handler {
-	known := http.NewServeMux()
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, rt := range s.routes() {
 		path, params := rt.split()
 		handle := rt.handle
-		switch {
-		case path == "/":
-			path = "/{$}"
-		case strings.HasPrefix(path, "/v1/"):
+		if strings.HasPrefix(path, "/v1/") {
 			handle = onlyWith(params, handle)
 		}
-		known.Handle(rt.method+" "+path, s.serve(handle))
-	}
-	known.Handle("/", s.serve(func(w http.ResponseWriter, r *http.Request) error { return notRouted(w, r, known) }))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if unclean(r.URL.Path) {
-			s.serve(unknownPath).ServeHTTP(w, r)
-			return
+		methods := []string{rt.method}
+		if rt.method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
 		}
-		known.ServeHTTP(w, r)
+		r.Handle(path, s.serve(withValues(handle))).Methods(methods...)
+	}
+	r.NotFoundHandler = s.serve(unknownPath)
+	r.MethodNotAllowedHandler = s.serve(func(w http.ResponseWriter, req *http.Request) error {
+		return wrongMethod(w, req, r)
 	})
+	return r
 }
 
-// unclean reports whether a ServeMux might want to redirect from a path.
-func unclean(path string) bool {
-	return !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.Contains(path, "/.")
+// withValues hands on the variables of a path, unescaped.
+func withValues(handle func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		for name, escaped := range mux.Vars(r) {
+			value, err := url.PathUnescape(escaped)
+			if err != nil {
+				return wrong(name, "is not escaped as a URL asks for")
+			}
+			r.SetPathValue(name, value)
+		}
+		return handle(w, r)
+	}
 }
 
 func (s *server) routes() []route {
 	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 	metrics := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)})
-	routes := []route{
+	routes := []route{ // the busiest first: they are tried in this order
+		{get, "/v1/orders/{id}?wait&after", s.getOrder},
 		{post, "/v1/orders?wait", s.placeOrder},
 		{get, "/v1/orders?status&storeId&userId&riderId&area&since&until&limit&cursor", s.listOrders},
-		{get, "/v1/orders/{id}?wait&after", s.getOrder},
 		{get, "/v1/orders/{id}/events?lastEventId", s.orderEvents},
 		{get, "/v1/stores/{id}/events?lastEventId", s.storeEvents},
 		{get, "/v1/riders/{id}/events?lastEventId", s.riderEvents},
@@ -200,6 +211,8 @@ func (s *server) routes() []route {
 		}},
 		{get, "/docs", docs},
 		{get, "/docs/renderer.js", docsRenderer},
+		{get, "/problems", problems},
+		{get, "/problems/{name}", problems},
 		{get, "/", index},
 	}
 	for _, kind := range order.CommandTypes {

@@ -264,6 +264,7 @@ type fixture struct {
 	commands fakeCommands
 	ready    error
 	damaged  error
+	manners  api.Manners
 	progress []views.Progress
 	log      *logs
 	metrics  *prometheus.Registry
@@ -325,6 +326,7 @@ func (f *fixture) with(commands api.Commands) *fixture {
 		},
 		Ready:   func() error { return f.ready },
 		Damaged: func() error { return f.damaged },
+		Manners: f.manners,
 		Metrics: f.metrics, Registerer: f.metrics,
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}))
@@ -414,10 +416,24 @@ func (a answer) problem(t *testing.T, status int, detail string) {
 	t.Helper()
 	require.Equal(t, status, a.Code, a.Body.String())
 	require.Equal(t, "application/problem+json", a.Header().Get("Content-Type"))
-	require.Equal(t, "about:blank", a.json["type"])
-	require.Equal(t, http.StatusText(status), a.json["title"])
+	require.Regexp(t, "^/problems/[a-z-]+$", a.json["type"])
+	require.NotEmpty(t, a.json["title"])
 	require.EqualValues(t, status, a.json["status"])
 	require.Contains(t, a.json["detail"], detail)
+}
+
+// wrong returns the fields and parameters that a problem complains about.
+func (a answer) wrong() (all []string) {
+	errors, _ := a.json["errors"].([]any)
+	for _, e := range errors {
+		e := e.(map[string]any)
+		if p, ok := e["parameter"]; ok {
+			all = append(all, p.(string))
+			continue
+		}
+		all = append(all, e["pointer"].(string))
+	}
+	return all
 }
 
 func TestAPI_UnknownErrorIsNotShown(t *testing.T) {

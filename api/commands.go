@@ -36,7 +36,8 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c := &order.Command{}
-		if err := readBody(w, r, c); err != nil {
+		form, err := readBody(w, r, c)
+		if err != nil {
 			return err
 		}
 		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("orderId", c.OrderID, id)); err != nil {
@@ -50,7 +51,7 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		}
 		// The key says which order: the same command on the stream has no other words.
 		c.Type, c.OrderID, c.Verdict = kind, "", true
-		if err := c.Validate(); err != nil {
+		if err := whole(form, c); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -113,7 +114,8 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 			}
 		}
 		c := &stock.Command{}
-		if err := readBody(w, r, c); err != nil {
+		form, err := readBody(w, r, c)
+		if err != nil {
 			return err
 		}
 		if r.Method != http.MethodPost {
@@ -134,7 +136,7 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 			return err
 		}
 		c.Type, c.StoreID, c.Product, c.Verdict = kind, "", product, true // the key says which store
-		if err := c.Validate(); err != nil {
+		if err := whole(form, c); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -187,7 +189,8 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c := &rider.Command{}
-		if err := readBody(w, r, c); err != nil {
+		form, err := readBody(w, r, c)
+		if err != nil {
 			return err
 		}
 		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("riderId", c.RiderID, id)); err != nil {
@@ -200,7 +203,7 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c.Type, c.RiderID, c.Verdict = kind, "", true // the key says which rider
-		if err := c.Validate(); err != nil {
+		if err := whole(form, c); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -280,7 +283,7 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 		return wrong("stream", "is not a stream of commands: one of "+strings.Join(commandStreams, ", "))
 	}
 	if q.Has("key") {
-		if err := domain.CheckID("key", at.key); err != nil {
+		if err := parameter(domain.CheckID("key", at.key)); err != nil {
 			return err
 		}
 	}
@@ -326,7 +329,7 @@ func checkAnyCommandID(id string) error {
 	if strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return wrong("id", "must not contain control characters")
 	}
-	return domain.CheckText("id", id, domain.MaxCommandID)
+	return parameter(domain.CheckText("id", id, domain.MaxCommandID))
 }
 
 // became returns what is known to have become of a command, or nil.

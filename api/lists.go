@@ -130,7 +130,7 @@ func idFilter(q url.Values, name string) (string, error) {
 	if !q.Has(name) {
 		return "", nil
 	}
-	return q.Get(name), domain.CheckID(name, q.Get(name))
+	return q.Get(name), parameter(domain.CheckID(name, q.Get(name)))
 }
 
 // timeFilter returns the time that a list is filtered by, and whether it is.

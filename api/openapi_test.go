@@ -13,7 +13,7 @@ import (
 
 // Coming are the operations that are described and not served yet, or not answered
 // as described.
-var Coming = map[string]bool{"problem": true, "problems": true, "resolveOrder": true}
+var Coming = map[string]bool{"resolveOrder": true}
 
 // operation is one of the document.
 type operation struct {

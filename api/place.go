@@ -15,7 +15,8 @@ import (
 // id is refused, through any instance.
 func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	c := &order.Command{}
-	if err := readBody(w, r, c); err != nil {
+	form, err := readBody(w, r, c)
+	if err != nil {
 		return err
 	}
 	until, err := waitFor(r)
@@ -23,6 +24,9 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, err := orderID(r, c.ID, c.UserID)
+	if domain.WrongFields(err) != nil { // named with the others
+		form, err = domain.All(err, form), nil
+	}
 	if err != nil {
 		return err
 	}
@@ -34,7 +38,7 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	}
 	// A function of the order, so that a repeat is the same message.
 	c.Meta, c.OrderID, c.Verdict = domain.Meta{Type: order.Place, ID: order.PlaceID(id)}, id, true
-	if err := c.Validate(); err != nil {
+	if err := whole(form, c); err != nil {
 		return err
 	}
 	c = c.Own()

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
+
+	"github.com/gorilla/mux"
 
 	"baedal/codecs"
 	"baedal/domain"
@@ -16,11 +20,11 @@ import (
 // problem is an error that the client is told: a problem document of RFC 9457.
 // Detail says what is wrong and what to do about it.
 type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Field  string `json:"field,omitempty"` // where one thing is wrong
+	Type   string       `json:"type"` // a page of ours that explains it; see kinds
+	Title  string       `json:"title"`
+	Status int          `json:"status"`
+	Detail string       `json:"detail"`
+	Errors []wrongField `json:"errors,omitempty"` // each field or parameter that is wrong
 
 	// Of a command that could not be decided or was refused.
 	ID     string            `json:"id,omitempty"`   // to repeat it with
@@ -33,19 +37,45 @@ type problem struct {
 	cause error // for the log
 }
 
+// wrongField names a field of the body by its JSON pointer (RFC 6901), or a
+// parameter of the path, the query or the header.
+type wrongField struct {
+	Pointer   string `json:"pointer,omitempty"`
+	Parameter string `json:"parameter,omitempty"`
+	Detail    string `json:"detail"`
+}
+
 func (p *problem) Error() string { return p.Detail }
 
 func newProblem(status int, detail string) *problem {
-	return &problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+	return &problem{Status: status, Detail: detail}
 }
 
 func problemf(status int, format string, args ...any) *problem {
 	return newProblem(status, fmt.Sprintf(format, args...))
 }
 
-func wrong(field, what string) *problem {
-	p := newProblem(http.StatusBadRequest, field+": "+what)
-	p.Field = field
+// wrong is the answer to a request with a wrong parameter.
+func wrong(parameter, what string) *problem {
+	p := newProblem(http.StatusBadRequest, parameter+": "+what)
+	p.Errors = []wrongField{{Parameter: parameter, Detail: what}}
+	return p
+}
+
+// parameter says of a parameter what a check says of a field of its name.
+func parameter(err error) error {
+	if all := domain.WrongFields(err); all != nil {
+		return wrong(all[0].Field, all[0].Problem)
+	}
+	return err
+}
+
+// wrongFields is the answer to a body with wrong fields.
+func wrongFields(all domain.FieldErrors) *problem {
+	p := newProblem(http.StatusBadRequest, all.Error())
+	for _, fe := range all {
+		p.Errors = append(p.Errors, wrongField{Pointer: fe.Pointer(), Detail: fe.Problem})
+	}
 	return p
 }
 
@@ -53,13 +83,12 @@ func wrong(field, what string) *problem {
 // know is internal, and its text is not shown.
 func problemOf(err error) *problem {
 	var p *problem
-	var fe *domain.FieldError
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &p):
 		return p
-	case errors.As(err, &fe):
-		return wrong(fe.Field, fe.Problem)
+	case domain.WrongFields(err) != nil:
+		return wrongFields(domain.WrongFields(err))
 	case errors.As(err, &tooLarge):
 		return problemf(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes: send less", tooLarge.Limit)
 	case errors.Is(err, views.ErrNotReady):
@@ -80,6 +109,8 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, p *problem
 	if p.cause != nil && r.Context().Err() == nil {
 		s.Logger.Error("a request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", p.cause)
 	}
+	k := p.kind()
+	p.Type, p.Title = k.path(), k.Title
 	h := w.Header()
 	h.Del("ETag")
 	if p.Status == http.StatusServiceUnavailable {
@@ -104,15 +135,9 @@ func (s *server) serve(handle func(http.ResponseWriter, *http.Request) error) ht
 	})
 }
 
-// guard bounds what one request may take, and keeps its panic to itself. There
-// are no logins, so a web page of somewhere else must not use the browser of
-// somebody who can reach us.
+// guard bounds what one request may take, and keeps its panic to itself.
 func (s *server) guard(router http.Handler) http.Handler {
-	origin := http.NewCrossOriginProtection()
-	origin.SetDenyHandler(s.serve(func(_ http.ResponseWriter, r *http.Request) error {
-		return problemf(http.StatusForbidden, "a page of another site (%s) must not send commands: send them from where this API is served, or not from a browser", r.Header.Get("Origin"))
-	}))
-	next := origin.Handler(router)
+	next := s.mannerly(router)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := &beginning{ResponseWriter: w}
 		defer func() {
@@ -160,20 +185,24 @@ func unknownPath(_ http.ResponseWriter, r *http.Request) error {
 	return problemf(http.StatusNotFound, "there is nothing at %s: /openapi.yaml lists every path", r.URL.EscapedPath())
 }
 
-// notRouted says what is wrong with a request that no route takes: there is
-// nothing at its path, or nothing for its method.
-func notRouted(w http.ResponseWriter, r *http.Request, known *http.ServeMux) error {
-	var allowed []string
-	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
-		try := &http.Request{Method: method, Host: r.Host, URL: r.URL}
-		if _, pattern := known.Handler(try); pattern != "/" {
-			allowed = append(allowed, method)
+// wrongMethod names the methods that there are, as HTTP asks for. OPTIONS asks
+// for nothing else.
+func wrongMethod(w http.ResponseWriter, r *http.Request, router *mux.Router) error {
+	allowed := map[string]bool{}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		try := r.Clone(r.Context())
+		try.Method = method
+		var match mux.RouteMatch
+		if router.Match(try, &match) && match.MatchErr == nil {
+			allowed[method] = true
 		}
 	}
-	if len(allowed) == 0 {
-		return unknownPath(w, r)
-	}
-	methods := strings.Join(allowed, ", ")
+	methods := strings.Join(slices.Sorted(maps.Keys(allowed)), ", ")
 	w.Header().Set("Allow", methods)
+	if r.Method == http.MethodOptions {
+		w.Header().Set("Allow", methods+", "+http.MethodOptions)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	return problemf(http.StatusMethodNotAllowed, "%s is not for this path: use %s", r.Method, methods)
 }

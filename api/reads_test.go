@@ -254,7 +254,7 @@ func TestAPI_BadParameters(t *testing.T) {
 		t.Run(c.path, func(t *testing.T) {
 			a := newFixture(t).get(c.path)
 			a.problem(t, http.StatusBadRequest, c.detail)
-			require.Equal(t, c.field, a.json["field"])
+			require.Equal(t, []string{c.field}, a.wrong())
 		})
 	}
 	for path := range pagedPaths {
@@ -263,7 +263,7 @@ func TestAPI_BadParameters(t *testing.T) {
 			t.Run(path+"/"+query, func(t *testing.T) {
 				a := newFixture(t).get(path + "?" + query)
 				a.problem(t, http.StatusBadRequest, detail)
-				require.Equal(t, query[:strings.Index(query, "=")], a.json["field"])
+				require.Equal(t, []string{query[:strings.Index(query, "=")]}, a.wrong())
 			})
 		}
 	}
@@ -273,7 +273,7 @@ func TestAPI_BadParameters(t *testing.T) {
 	t.Run("Last-Event-ID", func(t *testing.T) {
 		a := newFixture(t).get("/v1/orders/o-1/events", "Last-Event-ID", "x")
 		a.problem(t, http.StatusBadRequest, "must be the version")
-		require.Equal(t, "Last-Event-ID", a.json["field"])
+		require.Equal(t, []string{"Last-Event-ID"}, a.wrong())
 	})
 }
 

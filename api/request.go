@@ -35,7 +35,7 @@ const (
 // pathID returns an id of the path.
 func pathID(r *http.Request, name string) (string, error) {
 	id := r.PathValue(name)
-	return id, domain.CheckID(name, id)
+	return id, parameter(domain.CheckID(name, id))
 }
 
 // onlyWith refuses query parameters that a path does not take, those that come
@@ -70,9 +70,9 @@ func checkQuery(raw string, params []string) error {
 }
 
 // readBody fills v from the JSON of the body, if there is one. Fields of the
-// wrong type are named in the error, unknown ones ignored. What is missing is
-// said by the message's own Validate, the one that its stream asks, too.
-func readBody(w http.ResponseWriter, r *http.Request, v any) error {
+// wrong form are named by form, unknown ones ignored. What is missing is said by
+// the message's own Validate, the one that its stream asks, too: see whole.
+func readBody(w http.ResponseWriter, r *http.Request, v any) (form, err error) {
 	// Deadlines are not there in tests that call the handler without a connection.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
@@ -81,31 +81,39 @@ func readBody(w http.ResponseWriter, r *http.Request, v any) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return err
+		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problemf(http.StatusRequestTimeout, "the body did not come within %v: send it again", bodyTimeout)
+		return nil, problemf(http.StatusRequestTimeout, "the body did not come within %v: send it again", bodyTimeout)
 	case err != nil:
-		return newProblem(http.StatusBadRequest, "the body could not be read: send it again")
+		return nil, newProblem(http.StatusBadRequest, "the body could not be read: send it again")
 	}
 	if body, err = plain(w, r, body); err != nil {
-		return err
+		return nil, err
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
-		return err
+		return nil, err
 	}
 	if bytes.TrimSpace(body)[0] != '{' {
-		return newProblem(http.StatusBadRequest, "the body must be a JSON object")
+		return nil, newProblem(http.StatusBadRequest, "the body must be a JSON object")
 	}
 	if err := codecs.Unmarshal(body, v); err != nil {
-		if _, named := domain.WrongField(err); named {
-			return err
+		if domain.WrongFields(err) != nil {
+			return err, nil
 		}
-		return problemf(http.StatusBadRequest, "the body is not as it should be: %v", err)
+		return nil, problemf(http.StatusBadRequest, "the body is not as it should be: %v", err)
 	}
-	return nil
+	return nil, nil
+}
+
+// whole names all that is wrong with a command: what readBody found, and the rest.
+func whole(form error, c interface{ Validate() error }) error {
+	if form != nil {
+		return codecs.WithRest(form, c)
+	}
+	return c.Validate()
 }
 
 // checkContentType takes JSON, and a client that does not say what it sends.
@@ -131,7 +139,7 @@ func commandID(r *http.Request, fromBody string) (string, error) {
 	case err != nil:
 		return "", err
 	case fromBody != "":
-		return fromBody, domain.CheckCommandID(fromBody)
+		return fromBody, nil // its own check says the rest
 	case key != "":
 		return key, nil
 	}
@@ -181,7 +189,7 @@ func idempotencyKey(r *http.Request) (string, error) {
 	if len(all) > 1 {
 		return "", wrong(name, "comes more than once: send it once")
 	}
-	return key, domain.CheckID(name, key)
+	return key, parameter(domain.CheckID(name, key))
 }
 
 // preference is how a client wants to wait (RFC 7240).
@@ -248,7 +256,7 @@ func ifVersion(r *http.Request, said *int) (*int, error) {
 		n, err := strconv.Atoi(text)
 		if !ok || !closed || err != nil || n < 1 || n > domain.MaxCount {
 			p := problemf(http.StatusPreconditionFailed, "If-Match: %q is not one ETag that this API gave, in its quotes: nothing has it", domain.Clip(tag))
-			p.Field = "If-Match"
+			p.Errors = []wrongField{{Parameter: "If-Match", Detail: "is not one ETag that this API gave, in its quotes"}}
 			return nil, p
 		}
 		want = &n

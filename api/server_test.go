@@ -23,15 +23,11 @@ func (f *fixture) serve() (url string, stop func() error) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	f.t.Cleanup(cancel)
-	address, served := make(chan string, 1), make(chan error, 1)
-	go func() { served <- api.Serve(ctx, "127.0.0.1:0", f.handler, func(a string) { address <- a }) }()
-	select {
-	case a := <-address:
-		return "http://" + a, func() error { cancel(); return <-served }
-	case err := <-served:
-		f.t.Fatal(err)
-		return "", nil
-	}
+	server, err := api.Listen("127.0.0.1:0")
+	require.NoError(f.t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ctx, f.handler) }()
+	return "http://" + server.Addr(), func() error { cancel(); return <-served }
 }
 
 func TestServe(t *testing.T) {
@@ -46,11 +42,22 @@ func TestServe(t *testing.T) {
 		_, err = http.Get(url + "/healthz")
 		require.Error(t, err, "it is closed")
 	})
+	t.Run("WhileStarting", func(t *testing.T) {
+		server, err := api.Listen("127.0.0.1:0")
+		require.NoError(t, err)
+		defer server.Close()
+		for path, status := range map[string]int{"/healthz": 200, "/readyz": 503, "/v1/orders": 503} {
+			r, err := http.Get("http://" + server.Addr() + path)
+			require.NoError(t, err)
+			require.NoError(t, r.Body.Close())
+			require.Equal(t, status, r.StatusCode, path)
+		}
+	})
 	t.Run("AddressInUse", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		defer l.Close()
-		err = api.Serve(t.Context(), l.Addr().String(), http.NotFoundHandler(), nil)
+		_, err = api.Listen(l.Addr().String())
 		require.ErrorContains(t, err, "choose another address")
 	})
 	t.Run("WhoWaitsIsAnsweredAtShutdown", func(t *testing.T) {

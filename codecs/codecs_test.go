@@ -49,29 +49,29 @@ func TestDecode_WrongField(t *testing.T) {
 		"area":  func(s string) error { _, err := codecs.Decode[dispatch.Command]([]byte(s)); return err },
 	}
 	for _, c := range []struct{ of, json, field, problem string }{
-		{"order", with(`"place"`, `17`), "type", "must not be a JSON number"},
-		{"order", with(`"u"`, `true`), "userId", "must not be a JSON boolean"},
-		{"order", with(`"u"`, `["u"]`), "userId", "must not be a JSON array"},
-		{"order", with(`"quantity":1`, `"quantity":"1"`), "lines.0.quantity", "must not be a JSON string"},
-		{"order", with(`"quantity":1`, `"quantity":1.5`), "lines.0.quantity", "must be a whole number, written without a fraction or an exponent"},
-		{"order", with(`"quantity":1`, `"quantity":1e0`), "lines.0.quantity", "must be a whole number, written without a fraction or an exponent"},
-		{"order", with(`"quantity":1`, `"quantity":99999999999999999999`), "lines.0.quantity", "is a number out of range"},
+		{"order", with(`"place"`, `17`), "type", "must be a string, not a JSON number"},
+		{"order", with(`"u"`, `true`), "userId", "must be a string, not a JSON boolean"},
+		{"order", with(`"u"`, `["u"]`), "userId", "must be a string, not a JSON array"},
+		{"order", with(`"quantity":1`, `"quantity":"1"`), "lines[0].quantity", "must be a whole number, not a JSON string"},
+		{"order", with(`"quantity":1`, `"quantity":1.5`), "lines[0].quantity", "must be a whole number, written without a fraction or an exponent"},
+		{"order", with(`"quantity":1`, `"quantity":1e0`), "lines[0].quantity", "must be a whole number, written without a fraction or an exponent"},
+		{"order", with(`"quantity":1`, `"quantity":99999999999999999999`), "lines[0].quantity", "is a number out of range"},
 		{"order", with(`"quantity":1`, `"quantity":0`), "lines[0].quantity", "must be from 1 to 1000000"},
-		{"order", with(`[{`, `{"a":[{`), "lines", "must not be a JSON object"},
-		{"order", with(`"lat":1`, `"lat":{}`), "address.lat", "must not be a JSON object"},
+		{"order", with(`[{`, `{"a":[{`), "lines", "must be a JSON array, not a JSON object"},
+		{"order", with(`"lat":1`, `"lat":{}`), "address.lat", "must be a number, not a JSON object"},
 		{"order", with(`"lat":1`, `"lat":91`), "address.lat", "must be between -90 and 90 degrees"},
 		{"order", with(`"u"`, `""`), "userId", "is missing"},
 		{"order", with(`"type"`, `"at":"yesterday","type"`), "at", `"yesterday" is not an RFC 3339 time`},
-		{"order", with(`"type"`, `"at":5,"type"`), "at", "JSON value must be string type"},
+		{"order", with(`"type"`, `"at":5,"type"`), "at", "must be a string, not a JSON number"},
 		{"order", `{"type":"accept","cookingTime":"ten minutes"}`, "cookingTime", `"ten minutes" is not a duration such as 90s`},
-		{"order", `{"type":"accept","cookingTime":90}`, "cookingTime", "JSON value must be string type"},
+		{"order", `{"type":"accept","cookingTime":90}`, "cookingTime", "must be a string, not a JSON number"},
 		{"order", `{"type":"dance"}`, "type", `"dance" is not a command of an order`},
 		{"order", `{}`, "type", `"" is not a command`},
-		{"store", `{"type":"add_stock","product":"p","quantity":"all"}`, "quantity", "must not be a JSON string"},
-		{"store", `{"type":"reserve","orderId":"o","attempt":1,"lines":[{"product":"p","quantity":1},{"product":7}]}`, "lines.1.product", "must not be a JSON number"},
-		{"rider", `{"type":"move","lat":"north","lon":1}`, "lat", "must not be a JSON string"},
+		{"store", `{"type":"add_stock","product":"p","quantity":"all"}`, "quantity", "must be a whole number, not a JSON string"},
+		{"store", `{"type":"reserve","orderId":"o","attempt":1,"lines":[{"product":"p","quantity":1},{"product":7}]}`, "lines[1].product", "must be a string, not a JSON number"},
+		{"rider", `{"type":"move","lat":"north","lon":1}`, "lat", "must be a number, not a JSON string"},
 		{"rider", `{"type":"move","lon":1}`, "lat", "is missing"},
-		{"area", `{"type":"enter","riderId":"r","place":{"lat":[],"lon":1}}`, "place.lat", "must not be a JSON array"},
+		{"area", `{"type":"enter","riderId":"r","place":{"lat":[],"lon":1}}`, "place.lat", "must be a number, not a JSON array"},
 	} {
 		err := decode[c.of](c.json)
 		require.Error(t, err, c.json)
@@ -80,6 +80,28 @@ func TestDecode_WrongField(t *testing.T) {
 		require.Equal(t, c.field, field, "%s: %v", c.json, err)
 		require.True(t, strings.HasPrefix(err.Error(), c.field+": "+c.problem), "%s: %v", c.json, err)
 	}
+}
+
+// All that is wrong is named at once, whether its form or its value is wrong.
+func TestDecode_AllWrongFields(t *testing.T) {
+	for _, c := range []struct{ json, all string }{
+		{`{"type":"place","userId":5,"lines":[{"product":"x","quantity":1.5},null,{"product":7,"quantity":"2"}],"address":[],"at":"x"}`,
+			"/userId /lines/0/quantity /lines/2/product /lines/2/quantity /address /at /storeId /lines/1/product /lines/1/quantity"},
+		{`{"type":"place","lines":[{"product":"a","quantity":0},{"product":"a","quantity":1}],"address":{"lat":91}}`,
+			"/userId /storeId /lines/0/quantity /lines/1/product /address/lon"},
+		{`{"type":"request_refund","photoUrl":"x","wish":"y"}`, "/userId /reason /photoUrl /wish"},
+		{`{"type":"accept","cookingTime":5,"ifVersion":"x"}`, "/cookingTime /ifVersion"},
+	} {
+		_, err := codecs.Decode[order.Command]([]byte(c.json))
+		var all []string
+		for _, fe := range domain.WrongFields(err) {
+			all = append(all, fe.Pointer())
+		}
+		require.Equal(t, c.all, strings.Join(all, " "), c.json)
+	}
+	many := `{"type":"place","lines":[` + strings.Repeat(`{"product":1},`, 500) + `7]}`
+	_, err := codecs.Decode[order.Command]([]byte(many))
+	require.Len(t, domain.WrongFields(err), domain.MaxFieldErrors)
 }
 
 func TestDecode_NoMessage(t *testing.T) {

@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -54,6 +53,22 @@ func CheckLabel(field, name string) error {
 		return Wrong(field, "must not contain control characters")
 	}
 	return CheckText(field, name, MaxName)
+}
+
+// CheckNeeded says that a text is missing.
+func CheckNeeded(field, text string) error {
+	if text == "" {
+		return Wrong(field, "is missing")
+	}
+	return nil
+}
+
+// Optional checks a value if there is one.
+func Optional[T any](v *T, check func(T) error) error {
+	if v == nil {
+		return nil
+	}
+	return check(*v)
 }
 
 // CheckText says what is wrong with a text that may be left out.
@@ -111,15 +126,11 @@ func CheckCookingTime(field string, d Duration) error {
 
 // CheckPriced says what is wrong with lines as a store has reserved them.
 func CheckPriced(lines []Line) error {
-	if err := CheckLines(lines); err != nil {
-		return err
+	all := []error{CheckLines(lines)}
+	for i, l := range lines[:min(len(lines), MaxLines)] {
+		all = append(all, Within(fmt.Sprintf("lines[%d].", i), All(CheckLabel("name", l.Name), CheckMoney("price", l.Price, MaxPrice))))
 	}
-	for i, l := range lines {
-		if err := cmp.Or(CheckLabel("name", l.Name), CheckMoney("price", l.Price, MaxPrice)); err != nil {
-			return within("lines", i, err)
-		}
-	}
-	return nil
+	return All(all...)
 }
 
 // CheckShort says what is wrong with a list of what is short.
@@ -127,19 +138,12 @@ func CheckShort(short []Shortage) error {
 	if len(short) > MaxLines {
 		return Wrong("short", fmt.Sprintf("has %d entries: at most %d", len(short), MaxLines))
 	}
+	var all []error
 	for i, s := range short {
-		if err := cmp.Or(CheckID("product", s.Product), checkQuantity("wanted", s.Wanted), checkQuantity("available", s.Available)); err != nil {
-			return within("short", i, err)
-		}
+		all = append(all, Within(fmt.Sprintf("short[%d].", i), All(CheckID("product", s.Product),
+			CheckRange("wanted", s.Wanted, 0, MaxQuantity), CheckRange("available", s.Available, 0, MaxQuantity))))
 	}
-	return nil
-}
-
-func checkQuantity(field string, n int) error {
-	if n < 0 || n > MaxQuantity {
-		return Wrong(field, fmt.Sprintf("must be from 0 to %d", MaxQuantity))
-	}
-	return nil
+	return All(all...)
 }
 
 // CheckOneOf says what is wrong with a word that must be one of a list.

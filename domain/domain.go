@@ -68,13 +68,14 @@ func (p Point) Place() (at Place) {
 
 // Check names the coordinate that is missing or out of range.
 func (p Point) Check(field string) error {
+	var lat, lon error
 	if p.Lat == nil {
-		return Wrong(field+"lat", "is missing")
+		lat = Wrong(field+"lat", "is missing")
 	}
 	if p.Lon == nil {
-		return Wrong(field+"lon", "is missing")
+		lon = Wrong(field+"lon", "is missing")
 	}
-	return p.Place().Check(field)
+	return All(lat, lon, p.Place().Check(field))
 }
 
 // Line is one product of an order. Name and Price are known once the store has
@@ -336,7 +337,8 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// FieldError is the answer to a message of which one field is missing or wrong.
+// FieldError is one field of a message that is missing or wrong. Field is its
+// path as people write it: lines[0].quantity.
 type FieldError struct {
 	Field   string
 	Problem string
@@ -344,10 +346,84 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
 
+// Pointer returns the path of the field as a JSON pointer (RFC 6901):
+// /lines/0/quantity.
+func (e *FieldError) Pointer() string { return "/" + toPointer.Replace(e.Field) }
+
+// A name that is no name of ours may hold what the pointer's own syntax needs.
+var toPointer = strings.NewReplacer("~", "~0", "/", "~1", "[", "/", "]", "", ".", "/")
+
 // Wrong builds a FieldError.
 func Wrong(field, problem string) error { return &FieldError{Field: field, Problem: problem} }
 
-// WrongField returns the name of the field that err complains about, if it does.
+// FieldErrors is the answer to a message of which several fields are missing or wrong.
+type FieldErrors []*FieldError
+
+func (e FieldErrors) Error() string {
+	all := make([]string, len(e))
+	for i := range e {
+		all[i] = e[i].Error()
+	}
+	return strings.Join(all, "; ")
+}
+
+// Unwrap lets errors.As find the first of them.
+func (e FieldErrors) Unwrap() []error {
+	all := make([]error, len(e))
+	for i := range e {
+		all[i] = e[i]
+	}
+	return all
+}
+
+// MaxFieldErrors bounds how many wrong fields are named at once.
+const MaxFieldErrors = 100
+
+// All joins what was found wrong with the fields of a message: nil, the one
+// error there is, or FieldErrors. An error that is about no field goes before
+// those that are.
+func All(errs ...error) error {
+	n := 0
+	for _, err := range errs {
+		if err != nil {
+			n++
+		}
+	}
+	if n == 0 { // no message is wrong, as a rule
+		return nil
+	}
+	var all FieldErrors
+	for _, err := range errs {
+		switch err := err.(type) {
+		case nil:
+		case *FieldError:
+			all = append(all, err)
+		case FieldErrors:
+			all = append(all, err...)
+		default:
+			return err
+		}
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return all[:min(len(all), MaxFieldErrors)]
+}
+
+// WrongFields returns what err says of fields, or nil.
+func WrongFields(err error) FieldErrors {
+	var one *FieldError
+	var all FieldErrors
+	switch {
+	case errors.As(err, &all):
+		return all
+	case errors.As(err, &one):
+		return FieldErrors{one}
+	}
+	return nil
+}
+
+// WrongField returns the name of the first field that err complains about, if it does.
 func WrongField(err error) (string, bool) {
 	var fe *FieldError
 	if errors.As(err, &fe) {
@@ -386,27 +462,36 @@ func CheckLines(lines []Line) error {
 		return Wrong("lines", fmt.Sprintf("has %d entries: at most %d", len(lines), MaxLines))
 	}
 	seen := make(map[string]bool, len(lines))
+	var all []error
 	for i, l := range lines {
-		err := CheckID("product", l.Product)
-		switch {
-		case err != nil:
-		case l.Quantity < 1 || l.Quantity > MaxLineQuantity:
-			err = Wrong("quantity", fmt.Sprintf("must be from 1 to %d", MaxLineQuantity))
-		case seen[l.Product]:
-			err = Wrong("product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
+		product := CheckID("product", l.Product)
+		if product == nil && seen[l.Product] {
+			product = Wrong("product", fmt.Sprintf("%q is ordered twice: add the quantities up", l.Product))
 		}
-		if err != nil {
-			return within("lines", i, err)
-		}
+		all = append(all, Within(fmt.Sprintf("lines[%d].", i), All(product, CheckRange("quantity", l.Quantity, 1, MaxLineQuantity))))
 		seen[l.Product] = true
+	}
+	return All(all...)
+}
+
+// CheckRange says what is wrong with a whole number.
+func CheckRange(field string, n, least, most int) error {
+	if n < least || n > most {
+		return Wrong(field, fmt.Sprintf("must be from %d to %d", least, most))
 	}
 	return nil
 }
 
-// within names the entry of a list that has a wrong field.
-func within(list string, i int, err error) error {
-	field, _ := WrongField(err)
-	return Wrong(fmt.Sprintf("%s[%d].%s", list, i, field), strings.TrimPrefix(err.Error(), field+": "))
+// Within names where the fields are that err says are wrong.
+func Within(prefix string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var all []error
+	for _, fe := range WrongFields(err) {
+		all = append(all, Wrong(prefix+fe.Field, fe.Problem))
+	}
+	return All(all...)
 }
 
 // Total adds up the prices of lines.

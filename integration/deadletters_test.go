@@ -78,7 +78,7 @@ func TestDeadLetters_EveryKindOfPoison(t *testing.T) {
 			require.NoError(t, w.cl.ProduceSync(t.Context(), r).FirstErr())
 		}
 		var listed []letter
-		require.Eventually(t, func() bool {
+		kafkatest.Eventually(t, func() bool {
 			listed = w.letters(b, "list")
 			return len(listed) == len(poison)
 		}, patience, 100*time.Millisecond, "all are dead letters")
@@ -117,7 +117,7 @@ func TestDeadLetters_EveryKindOfPoison(t *testing.T) {
 		w.reaches("o-8", "paid")
 		// It has no id: the coordinates that its sender was told are still its id.
 		w.verdict(fmt.Sprintf("%s/%d/%d", topic, poison[8].Partition, poison[8].Offset))
-		require.Eventually(t, func() bool {
+		kafkatest.Eventually(t, func() bool {
 			listed = w.letters(b, "list")
 			return len(listed) == 9+8
 		}, patience, 100*time.Millisecond, "what is still wrong is a dead letter again")

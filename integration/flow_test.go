@@ -58,7 +58,7 @@ func TestLife_DeliveredByHand(t *testing.T) {
 		assert.NotEmpty(t, h.Get("Baedal-Staleness-Ms"))
 		assert.Equal(t, "r-1", o.RiderID)
 		assert.Len(t, o.Timeline, 11)
-		require.Eventually(t, func() bool {
+		kafkatest.Eventually(t, func() bool {
 			var r struct {
 				State          string
 				DeliveredCount int
@@ -106,7 +106,7 @@ func TestLife_WaysOut(t *testing.T) {
 		w.run(t, "ClosedStore", func(t *testing.T) {
 			w.openStore("s-closed", "a-1", "")
 			w.call(http.MethodPost, "/v1/stores/s-closed/close", "", http.StatusOK, nil)
-			require.Eventually(t, func() bool {
+			kafkatest.Eventually(t, func() bool {
 				var s struct{ Open bool }
 				w.get("/v1/stores/s-closed", http.StatusOK, &s)
 				return !s.Open
@@ -158,7 +158,7 @@ func TestLife_WaysOut(t *testing.T) {
 			w.order("o-cancel", `{"type":"cancel","by":"customer","reason":"not hungry any more"}`)
 			assert.Contains(t, w.reaches("o-cancel", "cancelled").Reason, "not hungry any more")
 			w.stockIs("s-hand", full)
-			require.Eventually(t, func() bool {
+			kafkatest.Eventually(t, func() bool {
 				var r struct{ State string }
 				w.get("/v1/riders/r-1", http.StatusOK, &r)
 				return r.State == "idle"
@@ -267,7 +267,7 @@ func TestBadMessages(t *testing.T) {
 		require.NoError(t, err)
 		defer cl.Close()
 		var errors []string
-		require.Eventually(t, func() bool {
+		kafkatest.Eventually(t, func() bool {
 			cl.PollFetches(t.Context()).EachRecord(func(r *kgo.Record) {
 				assert.Equal(t, "o-1", string(r.Key))
 				for _, h := range r.Headers {
@@ -289,7 +289,7 @@ func TestBadMessages(t *testing.T) {
 func (w *world) shows(path, text string) {
 	w.t.Helper()
 	var last string
-	require.Eventually(w.t, func() bool {
+	kafkatest.Eventually(w.t, func() bool {
 		res, err := http.Get("http://" + w.p.http + path)
 		if err != nil {
 			return false

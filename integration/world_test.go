@@ -414,7 +414,7 @@ type stock struct{ OnHand, Reserved, Available int }
 func (w *world) stockIs(store string, want stock) {
 	w.t.Helper()
 	var got stock
-	require.Eventually(w.t, func() bool {
+	kafkatest.Eventually(w.t, func() bool {
 		var s struct{ Products []stock }
 		w.get("/v1/stores/"+store+"/stock", http.StatusOK, &s)
 		if len(s.Products) == 1 {

@@ -84,7 +84,7 @@ func TestDeadLetters(t *testing.T) {
 				}
 				buried("not JSON", "k-1", []byte("\xff{nonsense"), "\xff{nonsense", "not the JSON of a message")
 				buried("empty", "k-1", []byte{}, "", "not the JSON of a message")
-				buried("another form", "k-1", []byte(`{"type":17}`), `{"type":17}`, "type: must not be a JSON number")
+				buried("another form", "k-1", []byte(`{"type":17}`), `{"type":17}`, "type: must be a string, not a JSON number")
 				buried("null", "k-1", nil, "", "the value is null")
 				good := fmt.Sprintf(valid[short], "k-1")
 				buried("no key", "", []byte(good), good, "no key")

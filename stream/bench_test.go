@@ -228,7 +228,7 @@ func (r *race) committed() {
 	admin, err := sarama.NewClusterAdmin([]string{r.addr}, stream.Config{}.WithDefaults().Client())
 	require.NoError(r.b, err)
 	defer admin.Close()
-	require.Eventually(r.b, func() bool {
+	kafkatest.Eventually(r.b, func() bool {
 		got, err := admin.ListConsumerGroupOffsets(r.group(), nil)
 		require.NoError(r.b, err)
 		sum := int64(0)

@@ -133,6 +133,16 @@ func (e *engine) partitions() (all []int32) {
 	return all
 }
 
+// handled is how many hits were seen.
+func (e *engine) handled() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, of := range e.seen {
+		n += of
+	}
+	return n
+}
+
 func (e *engine) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -194,7 +204,7 @@ func (w *world) startHeld(dir string, change func(*stream.Config), see func()) *
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
-	require.Eventually(w.t, ok, patience, 5*time.Millisecond, what)
+	kafkatest.Eventually(w.t, ok, patience, 5*time.Millisecond, what)
 }
 
 // counted waits until each key has got its hits 0 to n-1, and fails unless it got each once and in order.

@@ -15,3 +15,15 @@ func (e *Emitter) Waiting() (n int) {
 // Unchecked lets an engine join without a look at who is there: as if both did
 // at the same time.
 func (e *Engine) Unchecked() { e.checked = true }
+
+// CommitWaits reports whether a commit of the first group lets no message in
+// until those inside are finished.
+func (e *Engine) CommitWaits() bool {
+	s := e.groups[0].session.Load()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped && s.inside > 0
+}

@@ -296,16 +296,16 @@ func (s *session) mark(topic string) string {
 	return marks{s.ids[topic], s.run.cfg.Partitions}.String()
 }
 
-// identify learns which topics the session works with.
+// identify learns which topics the session works with. All sessions of a run work
+// with the same ones, as a transaction's producer takes no other topic of the same
+// name.
 func (s *session) identify(ctx context.Context) error {
 	if err := s.run.cfg.Watch.Look(ctx); err != nil {
 		return err
 	}
 	s.ids = s.run.cfg.Watch.ids(s.run.topics())
-	for topic, id := range s.ids {
-		if other(id, s.run.ids[topic]) { // a transaction's producer takes no other topic of the same name
-			return madeAnewWhileRunning(topic)
-		}
+	if topic, _ := s.run.cfg.Watch.replacedSince(s.run.replacements); topic != "" {
+		return madeAnewWhileRunning(topic)
 	}
 	return nil
 }
@@ -318,7 +318,7 @@ func madeAnewWhileRunning(topic string) error {
 // the next one begins at its start, and with the tables that are there then.
 func (s *session) untilReplaced() {
 	for {
-		topic, changed := s.run.cfg.Watch.replacement(s.ids)
+		topic, changed := s.run.cfg.Watch.replacedSince(s.run.replacements)
 		if s.Context().Err() != nil {
 			return
 		}

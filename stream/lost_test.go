@@ -150,3 +150,37 @@ func TestWatch(t *testing.T) {
 	see(at{3, 2}, at{5, 2})
 	require.ErrorContains(t, w.Err(), "fewer than 4 partitions: y (2)", "of x it is an old answer")
 }
+
+// What began before the first look knows of topics that are made anew, too.
+func TestWatch_ReplacedSince(t *testing.T) {
+	type at = struct {
+		id byte
+		n  int
+	}
+	w := NewWatch(Config{Partitions: 4, Logger: slog.New(slog.DiscardHandler)}, "x", "y")
+	see := func(x, y byte) { w.learn(look{"x": at{x, 4}, "y": at{y, 4}}.response()) }
+	since := func(before map[string]int) string {
+		topic, _ := w.replacedSince(before)
+		return topic
+	}
+	early := w.replacements([]string{"x", "y"})
+	other := w.replacements([]string{"y"})
+	see(1, 2)
+	require.Empty(t, since(early), "now it is known what is there")
+	see(3, 2)
+	require.Equal(t, "x", since(early))
+	require.Empty(t, since(other))
+	later := w.replacements([]string{"x", "y"})
+	require.Empty(t, since(later))
+	see(1, 2) // a broker that has not heard of it
+	require.Empty(t, since(later))
+	_, changed := w.replacedSince(later)
+	see(3, 4)
+	require.Equal(t, "y", since(later))
+	require.Equal(t, "y", since(other))
+	select {
+	case <-changed:
+	default:
+		require.Fail(t, "whoever waits must be told")
+	}
+}

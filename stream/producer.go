@@ -22,6 +22,7 @@ type producer struct {
 	outbox *outbox // nil where nothing is held back
 	txn    *transaction
 	beat   func() error   // says that nothing may be sent any more; nil: always
+	broken func(error)    // is told of what the transaction lacks; nil without one
 	flying sync.WaitGroup // records that are neither acknowledged nor lost
 	close  sync.Once
 }
@@ -47,6 +48,7 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 	if p.beat != nil {
 		if err := p.beat(); err != nil {
 			p.lost(topic, key, err)
+			p.breaks(err)
 			return finish(nil, err)
 		}
 	}
@@ -65,6 +67,7 @@ func (p *producer) EmitWithHeaders(topic, key string, value []byte, headers goka
 		defer p.flying.Done()
 		if err != nil {
 			err = fmt.Errorf("%s: %w", r.Topic, err)
+			p.breaks(err)
 		} else {
 			p.client.acked.Add(1)
 		}
@@ -79,6 +82,14 @@ type rowSent struct {
 	table  *table
 	number uint64  // of the table's write
 	parcel *parcel // outputs that wait for this row, or nil
+}
+
+// breaks says that a record is not sent. Goka does not see a message fail while
+// the next one of its partition waits for a commit, and the commit waits for both.
+func (p *producer) breaks(err error) {
+	if p.broken != nil {
+		p.broken(err)
+	}
 }
 
 func (p *producer) row(key string) (s rowSent) {

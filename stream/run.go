@@ -143,13 +143,15 @@ type run struct {
 	offbeat bool
 	client  *client // of all groups with the same Linger
 	*instance
-	ids       map[string]string // of the topics, when it began
 	session   atomic.Pointer[session]
 	processor atomic.Pointer[goka.Processor]
 	producer  atomic.Pointer[producer]
 	cause     atomic.Pointer[error] // why the run is ended before its time
 	stop      context.CancelFunc
 	joined    func() // is called when the group has got its partitions
+	// replacements is how often each topic had been replaced when the run began.
+	// Ids would not do: the watch may not know them yet.
+	replacements map[string]int
 	// ownTransactions is the transactional id. It is stable: the instance that
 	// is started again fences the one before.
 	ownTransactions string
@@ -240,7 +242,7 @@ func (r *run) leave() {
 // once runs the group until it fails or ctx is done.
 func (r *run) once(ctx context.Context) error {
 	r.cause.Store(nil)
-	r.ids = r.cfg.Watch.ids(r.topics())
+	r.replacements = r.cfg.Watch.replacements(r.topics())
 	ctx, r.stop = context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -277,6 +279,9 @@ func (r *run) once(ctx context.Context) error {
 			}
 			p := newProducer(client, r.tables, r.tableName(), txn)
 			p.beat = r.beat
+			if txn != nil {
+				p.broken = r.fail
+			}
 			r.outbox.Store(p.outbox)
 			r.producer.Store(p)
 			return p, nil

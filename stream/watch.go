@@ -296,13 +296,27 @@ func (w *Watch) await(ctx context.Context, topics []string) {
 	}
 }
 
-// replacement returns a topic whose id is not the one given any more, if there
-// is one, and a channel that is closed when that may have changed.
-func (w *Watch) replacement(ids map[string]string) (topic string, changed <-chan struct{}) {
+// replacements returns how often each of topics has been replaced so far.
+func (w *Watch) replacements(topics []string) map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for topic, id := range ids {
-		if s := w.seen[topic]; s != nil && other(s.id, id) {
+	all := map[string]int{}
+	for _, t := range topics {
+		if s := w.seen[t]; s != nil {
+			all[t] = len(s.before)
+		}
+	}
+	return all
+}
+
+// replacedSince returns a topic that has been replaced since replacements
+// returned before, if there is one, and a channel that is closed when that may
+// have changed.
+func (w *Watch) replacedSince(before map[string]int) (topic string, changed <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for topic, n := range before {
+		if len(w.seen[topic].before) > n {
 			return topic, w.changed
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/broker"
@@ -93,13 +95,20 @@ func must[T any](v T, err error) func(testing.TB) T {
 // remake deletes topics, and makes them anew.
 func (w *world) remake(specs []topics.Spec, between func()) {
 	w.t.Helper()
+	var names []string
+	for _, s := range specs {
+		names = append(names, s.Topic)
+	}
+	before := w.b.TopicIDs(w.t, names...)
 	w.remove(specs)
 	if between != nil {
 		between()
 	}
-	w.eventually("the topics are made anew", func() bool { // a deletion takes its time
+	// A deletion takes its time: as long as the broker has not heard of it, nothing is to be made.
+	w.eventually("the topics are made anew", func() bool {
 		_, err := broker.CreateTopics([]string{w.b.Addr}, w.config().WithDefaults().Client(), specs, 1)
-		return err == nil
+		now := w.b.TopicIDs(w.t, names...)
+		return err == nil && !slices.ContainsFunc(names, func(name string) bool { return now[name] == "" || now[name] == before[name] })
 	})
 	for _, s := range specs {
 		w.client.PurgeTopicsFromClient(s.Topic)
@@ -276,6 +285,7 @@ func TestEngine_TopicsMadeAnew(t *testing.T) {
 					}
 					require.Len(t, log.lines("a table is not as it was left", "made anew"), partitions)
 					require.Len(t, log.lines("records are not as they were left", w.hits.Name(), "made anew"), partitions)
+					require.Empty(t, log.lines(kerr.UnknownTopicID.Error()), "nothing is sent to the old ones")
 				})
 			})
 		}

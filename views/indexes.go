@@ -34,6 +34,7 @@ func briefOrder(row []byte) (*order.Order, error) {
 	b, err := codecs.Decode[struct {
 		ID       string       `json:"id"`
 		Status   order.Status `json:"status"`
+		Version  int          `json:"version"`
 		UserID   string       `json:"userId"`
 		StoreID  string       `json:"storeId"`
 		RiderID  string       `json:"riderId"`
@@ -45,7 +46,7 @@ func briefOrder(row []byte) (*order.Order, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &order.Order{ID: b.ID, Status: b.Status, UserID: b.UserID, StoreID: b.StoreID, RiderID: b.RiderID, PlacedAt: b.PlacedAt}
+	o := &order.Order{ID: b.ID, Status: b.Status, Version: b.Version, UserID: b.UserID, StoreID: b.StoreID, RiderID: b.RiderID, PlacedAt: b.PlacedAt}
 	if b.Store != nil {
 		o.Store = &stock.Store{Area: b.Store.Area}
 	}

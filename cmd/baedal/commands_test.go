@@ -85,7 +85,7 @@ func (p *manual) start(args ...string) *running {
 func (r *running) says(of *output, words string) string {
 	r.t.Helper()
 	pattern, found := regexp.MustCompile(words), ""
-	require.Eventually(r.t, func() bool {
+	kafkatest.Eventually(r.t, func() bool {
 		m := pattern.FindStringSubmatch(of.String())
 		if m != nil {
 			found = m[len(m)-1]
@@ -113,7 +113,7 @@ const serving = `msg="serving HTTP" address=(\S+)`
 // answers waits until a path answers with a status.
 func answers(t *testing.T, method, address, path, body string, status int) (answer string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	kafkatest.Eventually(t, func() bool {
 		req, err := http.NewRequest(method, "http://"+address+path, strings.NewReader(body))
 		require.NoError(t, err)
 		res, err := http.DefaultClient.Do(req)
@@ -180,7 +180,8 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 		runs = append(runs, r)
 	}
 	pprof := freeAddress(t)
-	served := p.start(append(slices.Concat(on([]string{"api"}, "--http", "127.0.0.1:0"), process()), "--pprof", pprof)...)
+	front := []string{"--http", "127.0.0.1:0", "--cors-origin", "https://shop.example", "--http-rate", "10000"}
+	served := p.start(append(slices.Concat(on([]string{"api"}, front...), process()), "--pprof", pprof)...)
 	at := served.says(&served.err, serving)
 	answers(t, "GET", at, "/readyz", "", 200)
 	answers(t, "GET", pprof, "/debug/pprof/", "", 200)
@@ -204,7 +205,7 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 	poison := &kgo.Record{Topic: prefix + "order-commands", Key: []byte("poison"), Value: []byte("{")}
 	require.NoError(t, b.Client(t).ProduceSync(t.Context(), poison).FirstErr())
 	var letter struct{ ID, Key, Value string }
-	require.Eventually(t, func() bool {
+	kafkatest.Eventually(t, func() bool {
 		out := p.ok(on([]string{"dead-letters", "list"}, "--format", "json", "--limit", "3", "--only", "key=poison")...)
 		return json.Unmarshal([]byte(out), &letter) == nil
 	}, patience, 50*time.Millisecond, "the dead letter does not come")
@@ -225,7 +226,7 @@ func everyCommand(t *testing.T, b kafkatest.Broker) {
 
 	// up, on a broker of others and on its own
 	other := b.Prefix(t)
-	up := p.start(slices.Concat([]string{"up", "--brokers", b.Addr, "--prefix", other, "--partitions", "2", "--http", "127.0.0.1:0"}, process(), engine)...)
+	up := p.start(slices.Concat([]string{"up", "--brokers", b.Addr, "--prefix", other, "--partitions", "2"}, front, process(), engine)...)
 	at = up.says(&up.out, `HTTP http://(\S+)`)
 	answers(t, "GET", at, "/readyz", "", 200)
 	up.stopped()

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"baedal/api"
 	"baedal/broker"
 	"baedal/domain/order"
 	"baedal/domain/payment"
@@ -138,6 +139,7 @@ var (
 		{"partitions", 1, 10_000},
 		{"replication", 0, math.MaxInt16},
 		{"standby", 0, 1},
+		{"http-rate", 0, 1_000_000},
 		{"limit", 0, math.MaxInt32},
 		{"orders", 0, 1_000_000_000},
 		{"in-flight", 0, 1_000_000},
@@ -186,6 +188,14 @@ var rules = []struct {
 			return nil
 		}
 		return judgeAddress("http", s.http)
+	}},
+	{"cors-origin", func(s *settings, _ *pflag.FlagSet) error {
+		for _, o := range s.corsOrigins {
+			if err := api.CheckOrigin(o); err != nil {
+				return fmt.Errorf("--cors-origin %q: must be as browsers spell an origin, such as https://shop.example or http://localhost:5173: %w", o, err)
+			}
+		}
+		return nil
 	}},
 	{"pprof", func(s *settings, _ *pflag.FlagSet) error {
 		if s.pprof == "" {

@@ -68,6 +68,9 @@ var mistakes = []struct {
 	{[]string{u, a}, "--http=", "--http"},
 	{[]string{u, r, a}, "--http 8080", `--http: "8080" is not host:port`},
 	{[]string{u, r, a}, "--http h:99999", "the port must be"},
+	{[]string{u, a}, "--cors-origin shop.example", `--cors-origin "shop.example"`},
+	{[]string{u, a}, "--cors-origin https://shop.example/path", "--cors-origin"},
+	{[]string{u, a}, "--http-rate -1", "--http-rate -1 must be from 0 to"},
 	{[]string{u, r, a}, "--pprof 6060", "--pprof"},
 	{[]string{u, r, a}, "--http 127.0.0.1:8080 --pprof localhost:8080", "--http 127.0.0.1:8080 and --pprof localhost:8080 are one address"},
 	{[]string{u, r, a}, "--http :8080 --pprof 127.0.0.1:8080", "are one address"},
@@ -234,6 +237,7 @@ func TestSettings_Right(t *testing.T) {
 		u + " --deadline |paid=1s,|ready|=|2m --refund-window 0s --keep-orders 11s",
 		u + " --deadline delivered=87600h,refund_requested=87600h --keep-orders 87600h --refund-window 87600h --rider-speed 0.1",
 		u + " --http [::1]:0 --pprof 127.0.0.1:0",
+		u + " --cors-origin https://shop.example,http://localhost:5173 --cors-origin * --http-rate 1000",
 		k + " --commit-interval 5s --deadline placed=11s",
 		k + " --commit-interval 1m --guarantee at-least-once",
 		k + " --kafka-listen 127.0.0.1:9092", // the default, said

@@ -46,6 +46,7 @@ type process struct {
 	runs     []string
 	serves   bool
 	dying    sync.Once
+	server   *api.Server // nil: none
 
 	// ready is called once everything is up, with the address of the HTTP
 	// server. It may block until its context is done.
@@ -83,6 +84,12 @@ func (p *process) run(ctx context.Context) (err error) {
 		}
 		defer l.Close()
 		go http.Serve(l, http.DefaultServeMux) // its only handlers are those of net/http/pprof
+	}
+	if p.http != "" { // an address that is taken is noticed before anything else is started
+		if p.server, err = api.Listen(p.http); err != nil {
+			return err
+		}
+		defer p.server.Close()
 	}
 	var own *broker.Embedded
 	if p.embedded {
@@ -178,10 +185,11 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 	before.Go(func() { fail("the tables on this machine", untilDamaged(front, cfg.State)) })
 
 	var up atomic.Bool // it has been ready
-	address := make(chan string, 1)
-	listening := func(a string) {
-		p.log.Info("serving HTTP", "address", a)
-		address <- a
+	at := ""
+	serve := func(handler http.Handler) {
+		at = p.server.Addr()
+		p.log.Info("serving HTTP", "address", at)
+		before.Go(func() { fail("HTTP", p.server.Serve(front, handler)) })
 	}
 	if p.serves {
 		behind.Go(func() { fail("the views", tables.Run(back)) })
@@ -200,27 +208,14 @@ func (p *process) together(ctx context.Context, engine *stream.Engine, tables, s
 		if err != nil {
 			return err
 		}
-		handler := api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Verdicts: tables.Verdicts, Consumed: consumed.Wait,
-			Ready: ready, Damaged: cfg.Watch.Err, AsyncAPI: asyncAPI,
+		serve(api.New(api.Deps{Tables: api.Views(tables), Commands: commands, Verdicts: tables.Verdicts, Consumed: consumed.Wait,
+			Ready: ready, Damaged: cfg.Watch.Err, AsyncAPI: asyncAPI, Manners: api.Manners{Origins: p.corsOrigins, Rate: p.httpRate},
 			Engine:      api.Engine{Version: thisBuild().Version, Prefix: p.prefix, Partitions: p.partitions, Guarantee: string(cfg.Guarantee), Groups: p.runs, Started: time.Now()},
-			DeadLetters: deadletters.NewOffice(p.catalog, p.brokers), Metrics: p.registry, Registerer: p.registry, Logger: p.log})
-		before.Go(func() {
-			fail("HTTP", api.Serve(front, p.http, handler, listening))
-		})
-	} else if p.http != "" {
-		before.Go(func() {
-			fail("HTTP", api.Serve(front, p.http, p.health(engine), listening))
-		})
-	} else {
-		address <- ""
+			DeadLetters: deadletters.NewOffice(p.catalog, p.brokers), Metrics: p.registry, Registerer: p.registry, Logger: p.log}))
+	} else if p.server != nil {
+		serve(p.health(engine))
 	}
 	before.Go(func() {
-		var at string
-		select {
-		case at = <-address:
-		case <-front.Done():
-			return
-		}
 		if !p.waitReady(front, engine, tables) {
 			return
 		}

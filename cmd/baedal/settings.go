@@ -31,6 +31,8 @@ type settings struct {
 
 	dataDir     string
 	http        string
+	corsOrigins []string
+	httpRate    int
 	kafkaListen string
 	groups      []string
 	noSync      bool
@@ -104,6 +106,8 @@ func (s *settings) processFlags(f *pflag.FlagSet) {
 
 func (s *settings) httpFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.http, "http", "127.0.0.1:8080", "host:port of the HTTP server; port 0 takes a free one")
+	f.StringSliceVar(&s.corsOrigins, "cors-origin", nil, "origins of web pages that may call the API, such as https://shop.example; * is any")
+	f.IntVar(&s.httpRate, "http-rate", 0, "most requests of one client address within a second; 0: as many as they send")
 }
 
 // engineFlags shape the lives of orders.

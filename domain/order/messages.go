@@ -95,82 +95,65 @@ type Command struct {
 	Wish     string `json:"wish,omitempty"`
 }
 
-// Validate returns a domain.FieldError for the first field that is missing or wrong.
+// Validate returns what is missing or wrong: a domain.FieldError or domain.FieldErrors.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of an order: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := c.checkID(); err != nil {
-		return err
-	}
-	if err := cmp.Or(domain.CheckIfVersion(c.IfVersion), domain.CheckText("reason", c.Reason, domain.MaxReason)); err != nil {
-		return err
-	}
+	return domain.All(c.checkID(), domain.CheckIfVersion(c.IfVersion), domain.CheckText("reason", c.Reason, domain.MaxReason), c.checkOwn())
+}
+
+// checkOwn checks the fields that only some types have.
+func (c *Command) checkOwn() error {
 	switch c.Type {
 	case Place:
-		if err := domain.CheckID("userId", c.UserID); err != nil {
-			return err
-		}
-		if err := domain.CheckID("storeId", c.StoreID); err != nil {
-			return err
-		}
-		if err := domain.CheckLines(c.Lines); err != nil {
-			return err
-		}
-		if err := cmp.Or(domain.CheckText("note", c.Note, domain.MaxText), domain.CheckPhone("phone", c.Phone)); err != nil {
-			return err
-		}
-		if c.Address == nil {
-			return domain.Wrong("address", "is missing: {text, lat, lon}")
-		}
-		if err := domain.CheckText("address.text", c.Address.Text, domain.MaxText); err != nil {
-			return err
-		}
-		if c.ExpectedTotal != nil {
-			if err := domain.CheckMoney("expectedTotal", c.ExpectedTotal, domain.MaxTotal); err != nil {
-				return err
-			}
-		}
-		return c.Address.point().Check("address.")
+		total := domain.Optional(c.ExpectedTotal, func(m domain.Money) error { return domain.CheckMoney("expectedTotal", &m, domain.MaxTotal) })
+		return domain.All(domain.CheckID("userId", c.UserID), domain.CheckID("storeId", c.StoreID), domain.CheckLines(c.Lines),
+			c.Address.check(), domain.CheckText("note", c.Note, domain.MaxText), domain.CheckPhone("phone", c.Phone), total)
 	case Cancel:
-		if !slices.Contains([]string{"", Customer, Store, Operator}, c.By) {
-			return domain.Wrong("by", "must be customer, store or operator")
+		if c.By != "" {
+			return domain.CheckOneOf("by", c.By, Customer, Store, Operator)
 		}
 	case Postpone:
-		var by domain.Duration
-		if c.By == "" {
-			return domain.Wrong("by", "is missing: how much later the food is ready, such as 10m")
-		}
-		if err := by.UnmarshalText([]byte(c.By)); err != nil {
-			return domain.Wrong("by", err.Error())
-		}
-		if by < domain.Duration(time.Second) || by > domain.MaxCookingTime {
-			return domain.Wrong("by", fmt.Sprintf("must be from 1s to %s", domain.MaxCookingTime))
-		}
+		return checkDelay("by", c.By)
 	case Accept:
-		if c.CookingTime != nil {
-			return domain.CheckCookingTime("cookingTime", *c.CookingTime)
-		}
+		return domain.Optional(c.CookingTime, func(d domain.Duration) error { return domain.CheckCookingTime("cookingTime", d) })
 	case RequestRefund:
-		if err := domain.CheckID("userId", c.UserID); err != nil {
-			return err
-		}
-		if c.Reason == "" {
-			return domain.Wrong("reason", "is missing")
-		}
-		if len(c.PhotoURL) > domain.MaxURL {
-			return domain.Wrong("photoUrl", fmt.Sprintf("is longer than %d bytes", domain.MaxURL))
-		}
-		if u, err := url.Parse(c.PhotoURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			return domain.Wrong("photoUrl", "must be an http or https URL of a photo")
-		}
-		if c.Wish != WishRefund && c.Wish != WishRedelivery {
-			return domain.Wrong("wish", "must be refund or redelivery")
-		}
+		return domain.All(domain.CheckID("userId", c.UserID), domain.CheckNeeded("reason", c.Reason), checkPhoto("photoUrl", c.PhotoURL),
+			domain.CheckOneOf("wish", c.Wish, WishRefund, WishRedelivery))
 	case DenyRefund:
-		if c.Reason == "" {
-			return domain.Wrong("reason", "is missing")
-		}
+		return domain.CheckNeeded("reason", c.Reason)
+	}
+	return nil
+}
+
+func (a *Address) check() error {
+	if a == nil {
+		return domain.Wrong("address", "is missing: {text, lat, lon}")
+	}
+	return domain.All(domain.CheckText("address.text", a.Text, domain.MaxText), a.point().Check("address."))
+}
+
+func checkDelay(field, by string) error {
+	if by == "" {
+		return domain.Wrong(field, "is missing: how much later the food is ready, such as 10m")
+	}
+	var d domain.Duration
+	if err := d.UnmarshalText([]byte(by)); err != nil {
+		return domain.Wrong(field, err.Error())
+	}
+	if d < domain.Duration(time.Second) || d > domain.MaxCookingTime {
+		return domain.Wrong(field, fmt.Sprintf("must be from 1s to %s", domain.MaxCookingTime))
+	}
+	return nil
+}
+
+func checkPhoto(field, photo string) error {
+	if len(photo) > domain.MaxURL {
+		return domain.Wrong(field, fmt.Sprintf("is longer than %d bytes", domain.MaxURL))
+	}
+	if u, err := url.Parse(photo); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return domain.Wrong(field, "must be an http or https URL of a photo")
 	}
 	return nil
 }

@@ -4,7 +4,6 @@
 package rider
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -66,28 +65,22 @@ func (c *Command) capacity() int {
 	return *c.Capacity
 }
 
-// Validate returns a domain.FieldError for the first field that is missing or wrong.
+// Validate returns what is missing or wrong: a domain.FieldError or domain.FieldErrors.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a rider: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := cmp.Or(domain.CheckCommandID(c.ID), domain.CheckIfVersion(c.IfVersion)); err != nil {
-		return err
-	}
+	return domain.All(domain.CheckCommandID(c.ID), domain.CheckIfVersion(c.IfVersion), c.checkOwn())
+}
+
+// checkOwn checks the fields that only some types have.
+func (c *Command) checkOwn() error {
 	switch c.Type {
-	case Online, Move:
-		if err := c.point().Check(""); err != nil || c.Type == Move {
-			return err
-		}
-		if n := c.capacity(); n < 1 || n > MaxCapacity {
-			return domain.Wrong("capacity", fmt.Sprintf("must be from 1 to %d", MaxCapacity))
-		}
-		if c.Name != nil {
-			if err := domain.CheckLabel("name", *c.Name); err != nil {
-				return err
-			}
-		}
-		return domain.CheckID("area", c.Area)
+	case Online:
+		name := domain.Optional(c.Name, func(n string) error { return domain.CheckLabel("name", n) })
+		return domain.All(c.point().Check(""), domain.CheckRange("capacity", c.capacity(), 1, MaxCapacity), name, domain.CheckID("area", c.Area))
+	case Move:
+		return c.point().Check("")
 	case Claim, Decline, PickedUp, Delivered:
 		return domain.CheckID("orderId", c.OrderID)
 	}

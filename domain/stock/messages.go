@@ -85,67 +85,59 @@ type Command struct {
 	ExpectedTotal *domain.Money `json:"expectedTotal,omitempty"`
 }
 
-// Validate returns a domain.FieldError for the first field that is missing or wrong.
+// Validate returns what is missing or wrong: a domain.FieldError or domain.FieldErrors.
 func (c *Command) Validate() error {
 	if !slices.Contains(CommandTypes, c.Type) {
 		return domain.Wrong("type", fmt.Sprintf("%q is not a command of a store: one of %v", domain.Clip(c.Type), CommandTypes))
 	}
-	if err := c.checkID(); err != nil {
-		return err
-	}
-	if err := domain.CheckIfVersion(c.IfVersion); err != nil {
-		return err
-	}
+	return domain.All(c.checkID(), domain.CheckIfVersion(c.IfVersion), c.checkOwn())
+}
+
+// checkOwn checks the fields that only some types have.
+func (c *Command) checkOwn() error {
 	switch c.Type {
-	case Register:
-		return c.validateSettings(true)
-	case Update:
-		return c.validateSettings(false)
+	case Register, Update:
+		return c.checkSettings(c.Type == Register)
 	case Slow, Pause:
-		if c.Until == 0 {
-			return domain.Wrong("until", "is missing")
-		}
-		if c.Type == Pause {
-			return nil
-		}
-		if c.By == nil {
-			return domain.Wrong("by", "is missing")
-		}
-		if *c.By <= 0 {
-			return domain.Wrong("by", "must be more than 0s")
-		}
-		return domain.CheckCookingTime("by", *c.By)
+		return domain.All(c.checkUntil(), c.checkBy())
 	case PutProduct, UpdateProduct:
 		needed := c.Type == PutProduct
-		return cmp.Or(label("name", c.Name, needed), price(c.Price, needed), domain.CheckID("product", c.Product))
+		return domain.All(label("name", c.Name, needed), price(c.Price, needed), domain.CheckID("product", c.Product))
 	case RemoveProduct, SoldOut:
 		return domain.CheckID("product", c.Product)
 	case AddStock, RemoveStock:
-		if c.Quantity < 1 || c.Quantity > MaxQuantity {
-			return domain.Wrong("quantity", fmt.Sprintf("must be from 1 to %d", MaxQuantity))
+		return domain.All(domain.CheckRange("quantity", c.Quantity, 1, MaxQuantity), domain.CheckID("product", c.Product))
+	case Reserve, Commit, Release:
+		var lines, total error
+		if c.Type == Reserve {
+			lines = domain.CheckLines(c.Lines)
+			total = domain.Optional(c.ExpectedTotal, func(m domain.Money) error { return domain.CheckMoney("expectedTotal", &m, domain.MaxTotal) })
 		}
-		return domain.CheckID("product", c.Product)
-	case Reserve:
-		if err := domain.CheckLines(c.Lines); err != nil {
-			return err
-		}
-		if c.ExpectedTotal != nil {
-			if err := domain.CheckMoney("expectedTotal", c.ExpectedTotal, domain.MaxTotal); err != nil {
-				return err
-			}
-		}
-		fallthrough
-	case Commit, Release:
-		return cmp.Or(domain.CheckCount("attempt", c.Attempt, domain.MaxAttempts), domain.CheckID("orderId", c.OrderID))
+		return domain.All(domain.CheckCount("attempt", c.Attempt, domain.MaxAttempts), domain.CheckID("orderId", c.OrderID), lines, total)
 	}
 	return nil
 }
 
-// validateSettings checks what register and update say of a store.
-func (c *Command) validateSettings(needed bool) error {
-	if err := cmp.Or(label("name", c.Name, needed), area(c.Area, needed)); err != nil {
-		return err
+func (c *Command) checkUntil() error {
+	if c.Until == 0 {
+		return domain.Wrong("until", "is missing")
 	}
+	return nil
+}
+
+func (c *Command) checkBy() error {
+	switch {
+	case c.Type == Pause:
+		return nil
+	case c.By == nil:
+		return domain.Wrong("by", "is missing")
+	case *c.By <= 0:
+		return domain.Wrong("by", "must be more than 0s")
+	}
+	return domain.CheckCookingTime("by", *c.By)
+}
+
+func (c *Command) checkSettings(needed bool) error {
 	at := domain.Point{Lat: c.Lat, Lon: c.Lon}
 	if !needed { // either coordinate may change alone
 		if at.Lat == nil {
@@ -155,18 +147,17 @@ func (c *Command) validateSettings(needed bool) error {
 			at.Lon = new(0.0)
 		}
 	}
-	if err := at.Check(""); err != nil {
-		return err
+	var autoAccept, cookingTime error
+	if c.AutoAccept == nil && needed {
+		autoAccept = domain.Wrong("autoAccept", "is missing")
 	}
 	switch {
-	case c.AutoAccept == nil && needed:
-		return domain.Wrong("autoAccept", "is missing")
-	case c.CookingTime == nil && needed:
-		return domain.Wrong("cookingTime", "is missing")
-	case c.CookingTime == nil:
-		return nil
+	case c.CookingTime != nil:
+		cookingTime = domain.CheckCookingTime("cookingTime", *c.CookingTime)
+	case needed:
+		cookingTime = domain.Wrong("cookingTime", "is missing")
 	}
-	return domain.CheckCookingTime("cookingTime", *c.CookingTime)
+	return domain.All(label("name", c.Name, needed), area(c.Area, needed), at.Check(""), autoAccept, cookingTime)
 }
 
 func label(field string, name *string, needed bool) error {

@@ -115,6 +115,29 @@ func (b Broker) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	return client
 }
 
+// TopicIDs returns the ids of those of the topics that the broker knows. One that is deleted and made anew has another id.
+func (b Broker) TopicIDs(t testing.TB, names ...string) map[string]string {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr))
+	require.NoError(t, err)
+	defer client.Close()
+	req := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(t.Context(), client)
+	require.NoError(t, err)
+	all := map[string]string{}
+	for _, topic := range resp.Topics {
+		if topic.ErrorCode == 0 && len(topic.Partitions) > 0 {
+			all[*topic.Topic] = fmt.Sprintf("%x", topic.TopicID)
+		}
+	}
+	return all
+}
+
 func (b Broker) deleteTopics(t testing.TB, prefix string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
