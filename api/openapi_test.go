@@ -85,6 +85,29 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
+// The document names every type of problem.
+func TestOpenAPI_Problems(t *testing.T) {
+	var doc struct {
+		Components struct {
+			Schemas struct {
+				Problem struct {
+					Properties struct {
+						Type struct {
+							Enum []string `yaml:"enum"`
+						} `yaml:"type"`
+					} `yaml:"properties"`
+				} `yaml:"Problem"`
+			} `yaml:"schemas"`
+		} `yaml:"components"`
+	}
+	require.NoError(t, yaml.Unmarshal(openAPIDocument, &doc))
+	var all []string
+	for _, k := range kinds {
+		all = append(all, k.path())
+	}
+	require.ElementsMatch(t, all, doc.Components.Schemas.Problem.Properties.Type.Enum)
+}
+
 // Every reference leads to something.
 func TestOpenAPI_References(t *testing.T) {
 	var doc map[string]any

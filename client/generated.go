@@ -302,6 +302,63 @@ func (e ProblemSent) Valid() bool {
 	}
 }
 
+// Defines values for ProblemType.
+const (
+	ProblemsBadRequest           ProblemType = "/problems/bad-request"
+	ProblemsIDReused             ProblemType = "/problems/id-reused"
+	ProblemsInternal             ProblemType = "/problems/internal"
+	ProblemsMethodNotAllowed     ProblemType = "/problems/method-not-allowed"
+	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
+	ProblemsNotFound             ProblemType = "/problems/not-found"
+	ProblemsNotReady             ProblemType = "/problems/not-ready"
+	ProblemsOtherSite            ProblemType = "/problems/other-site"
+	ProblemsRefused              ProblemType = "/problems/refused"
+	ProblemsSlowBody             ProblemType = "/problems/slow-body"
+	ProblemsTooLarge             ProblemType = "/problems/too-large"
+	ProblemsTooManyRequests      ProblemType = "/problems/too-many-requests"
+	ProblemsUnsupportedMediaType ProblemType = "/problems/unsupported-media-type"
+	ProblemsVersionMismatch      ProblemType = "/problems/version-mismatch"
+	ProblemsWrongFields          ProblemType = "/problems/wrong-fields"
+)
+
+// Valid indicates whether the value is a known member of the ProblemType enum.
+func (e ProblemType) Valid() bool {
+	switch e {
+	case ProblemsBadRequest:
+		return true
+	case ProblemsIDReused:
+		return true
+	case ProblemsInternal:
+		return true
+	case ProblemsMethodNotAllowed:
+		return true
+	case ProblemsNotAcknowledged:
+		return true
+	case ProblemsNotFound:
+		return true
+	case ProblemsNotReady:
+		return true
+	case ProblemsOtherSite:
+		return true
+	case ProblemsRefused:
+		return true
+	case ProblemsSlowBody:
+		return true
+	case ProblemsTooLarge:
+		return true
+	case ProblemsTooManyRequests:
+		return true
+	case ProblemsUnsupportedMediaType:
+		return true
+	case ProblemsVersionMismatch:
+		return true
+	case ProblemsWrongFields:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResolveOrderOutcome.
 const (
 	ResolveOrderOutcomeDelivered ResolveOrderOutcome = "delivered"
@@ -1187,7 +1244,6 @@ type Problem struct {
 
 	// Errors Every field, parameter or header that is wrong.
 	Errors *[]FieldProblem `json:"errors,omitempty"`
-	Field  *string         `json:"field,omitempty"`
 
 	// ID To repeat the command with.
 	ID    *string `json:"id,omitempty"`
@@ -1203,11 +1259,14 @@ type Problem struct {
 	Title  string       `json:"title"`
 
 	// Type A page that explains it.
-	Type string `json:"type"`
+	Type ProblemType `json:"type"`
 }
 
 // ProblemSent Of a command that was not acknowledged: no, it was dropped; unknown, it may have arrived.
 type ProblemSent string
+
+// ProblemType A page that explains it.
+type ProblemType string
 
 // Product defines model for Product.
 type Product struct {
