@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -80,15 +79,14 @@ func perSecond(b *testing.B, out []byte) float64 {
 
 // serveHere serves on a free port of this machine.
 func serveHere(b *testing.B, handler http.Handler) (addr string) {
-	listening := make(chan string, 1)
+	server, err := api.Listen("127.0.0.1:0")
+	require.NoError(b, err)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() {
-		done <- api.Serve(ctx, net.JoinHostPort("127.0.0.1", "0"), handler, func(a string) { listening <- a })
-	}()
+	go func() { done <- server.Serve(ctx, handler) }()
 	b.Cleanup(func() {
 		stop()
 		require.NoError(b, <-done)
 	})
-	return <-listening
+	return server.Addr()
 }
