@@ -606,8 +606,19 @@ type Bare struct {
 // Board defines model for Board.
 type Board struct {
 	// Orders By status; a status without orders is left out.
-	Orders  map[string][]BoardOrder `json:"orders"`
-	StoreID AnyID                   `json:"storeId"`
+	Orders struct {
+		Accepted        *[]BoardOrder `json:"accepted,omitempty"`
+		Assigned        *[]BoardOrder `json:"assigned,omitempty"`
+		Cooking         *[]BoardOrder `json:"cooking,omitempty"`
+		Delivered       *[]BoardOrder `json:"delivered,omitempty"`
+		Paid            *[]BoardOrder `json:"paid,omitempty"`
+		Paying          *[]BoardOrder `json:"paying,omitempty"`
+		PickedUp        *[]BoardOrder `json:"picked_up,omitempty"`
+		Placed          *[]BoardOrder `json:"placed,omitempty"`
+		Ready           *[]BoardOrder `json:"ready,omitempty"`
+		RefundRequested *[]BoardOrder `json:"refund_requested,omitempty"`
+	} `json:"orders"`
+	StoreID AnyID `json:"storeId"`
 }
 
 // BoardOrder An order as its store sees it.
