@@ -520,3 +520,21 @@ func TestAPI_ListsFail(t *testing.T) {
 		f.get(path).problem(t, http.StatusInternalServerError, "Internal error")
 	}
 }
+
+// An order that is asked for again is answered as it is now, whatever changed: the
+// order, or its rider.
+func TestAPI_OrderAskedForAgain(t *testing.T) {
+	f := rush(t)
+	was := f.get("/v1/orders/o-7").Body.String()
+	require.Equal(t, was, f.get("/v1/orders/o-7").Body.String())
+	f.riders.set("r-7", &rider.Rider{ID: "r-7", Name: "Kim", Version: 5, Place: &domain.Place{Lat: 37.7, Lon: 127}, PlacedAt: noon})
+	require.Contains(t, f.get("/v1/orders/o-7").Body.String(), `"lat":37.7`)
+	f.riders.set("r-7", nil)
+	require.Equal(t, map[string]any{"id": "r-7", "name": ""}, f.get("/v1/orders/o-7").json["rider"])
+	next := lifeOf("o-7", order.Placed, order.Cancelled)
+	next.UserID = "u-7"
+	f.orders.set("o-7", next)
+	a := f.get("/v1/orders/o-7")
+	require.Equal(t, "cancelled", a.json["status"])
+	require.Equal(t, `"2"`, a.Header().Get("ETag"))
+}

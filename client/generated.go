@@ -606,8 +606,19 @@ type Bare struct {
 // Board defines model for Board.
 type Board struct {
 	// Orders By status; a status without orders is left out.
-	Orders  map[string][]BoardOrder `json:"orders"`
-	StoreID AnyID                   `json:"storeId"`
+	Orders struct {
+		Accepted        *[]BoardOrder `json:"accepted,omitempty"`
+		Assigned        *[]BoardOrder `json:"assigned,omitempty"`
+		Cooking         *[]BoardOrder `json:"cooking,omitempty"`
+		Delivered       *[]BoardOrder `json:"delivered,omitempty"`
+		Paid            *[]BoardOrder `json:"paid,omitempty"`
+		Paying          *[]BoardOrder `json:"paying,omitempty"`
+		PickedUp        *[]BoardOrder `json:"picked_up,omitempty"`
+		Placed          *[]BoardOrder `json:"placed,omitempty"`
+		Ready           *[]BoardOrder `json:"ready,omitempty"`
+		RefundRequested *[]BoardOrder `json:"refund_requested,omitempty"`
+	} `json:"orders"`
+	StoreID AnyID `json:"storeId"`
 }
 
 // BoardOrder An order as its store sees it.
@@ -644,6 +655,33 @@ type BoardOrder struct {
 	UserID    AnyID   `json:"userId"`
 	Version   Version `json:"version"`
 	Wish      *Wish   `json:"wish,omitempty"`
+}
+
+// BuriedMessage defines model for BuriedMessage.
+type BuriedMessage struct {
+	At    Time   `json:"at"`
+	Error string `json:"error"`
+
+	// Group Who could not handle the message.
+	Group *string `json:"group,omitempty"`
+
+	// ID PARTITION/OFFSET.
+	ID  string  `json:"id"`
+	Key *string `json:"key,omitempty"`
+
+	// KeyBase64 Of a key that is no UTF-8.
+	KeyBase64  *string `json:"keyBase64,omitempty"`
+	ReplayedAt *Time   `json:"replayedAt,omitempty"`
+
+	// Size Bytes of the message's value.
+	Size   int64        `json:"size"`
+	Source *RecordPlace `json:"source,omitempty"`
+}
+
+// BuriedPage defines model for BuriedPage.
+type BuriedPage struct {
+	Cursor      *string         `json:"cursor,omitempty"`
+	DeadLetters []BuriedMessage `json:"deadLetters"`
 }
 
 // CancelOrder Example: {"by":"customer","reason":"changed my mind"}
@@ -775,6 +813,27 @@ type DenyRefund struct {
 //
 // Example: 15m
 type Duration = string
+
+// Engine defines model for Engine.
+type Engine struct {
+	// Groups Those that run in this process.
+	Groups     []string `json:"groups"`
+	Guarantee  string   `json:"guarantee"`
+	Partitions int      `json:"partitions"`
+
+	// Prefix Before the installation's names.
+	Prefix string `json:"prefix"`
+
+	// Problem Why no command is taken now.
+	Problem *string `json:"problem,omitempty"`
+
+	// Processors What the groups wait for.
+	Processors *string                  `json:"processors,omitempty"`
+	Ready      bool                     `json:"ready"`
+	StartedAt  *Time                    `json:"startedAt,omitempty"`
+	Version    string                   `json:"version"`
+	Views      []map[string]interface{} `json:"views"`
+}
 
 // Entry defines model for Entry.
 type Entry struct {
@@ -1182,6 +1241,13 @@ type Readiness struct {
 	} `json:"views"`
 }
 
+// RecordPlace defines model for RecordPlace.
+type RecordPlace struct {
+	Offset    int64  `json:"offset"`
+	Partition int32  `json:"partition"`
+	Topic     string `json:"topic"`
+}
+
 // Register Example: {"area":"gangnam","autoAccept":true,"cookingTime":"15m","lat":37.5,"lon":127.03,"name":"Mine"}
 type Register struct {
 	Area       ID   `json:"area"`
@@ -1208,6 +1274,12 @@ type RejectOrder struct {
 	// ID Names the command, so that it is safe to repeat; it goes before `Idempotency-Key`.
 	ID     *CommandID `json:"id,omitempty"`
 	Reason *string    `json:"reason,omitempty"`
+}
+
+// ReplayedMessage defines model for ReplayedMessage.
+type ReplayedMessage struct {
+	ID string      `json:"id"`
+	To RecordPlace `json:"to"`
 }
 
 // RequestRefund Example: {"photoUrl":"https://photos.example/1.jpg","reason":"cold","userId":"u-1","wish":"refund"}
@@ -1550,6 +1622,31 @@ type GetCommandParams struct {
 
 // GetCommandParamsStream defines parameters for GetCommand.
 type GetCommandParamsStream string
+
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Group The group that could not handle the message.
+	Group *string `form:"group,omitempty" json:"group,omitempty"`
+
+	// Topic The topic that the message came from.
+	Topic *string `form:"topic,omitempty" json:"topic,omitempty"`
+	Key   *string `form:"key,omitempty" json:"key,omitempty"`
+
+	// Error A part of the error.
+	Error *string `form:"error,omitempty" json:"error,omitempty"`
+
+	// Since A duration such as 2h, or a time.
+	Since *string `form:"since,omitempty" json:"since,omitempty"`
+
+	// Limit How many there are on a page at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The cursor of the page before. Opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The ETag of an answer that the client has; 304 when it is the same still.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
 
 // ListFoodsParams defines parameters for ListFoods.
 type ListFoodsParams struct {
@@ -2399,6 +2496,23 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 	GetCommand(ctx context.Context, id CommandName, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListDeadLetters Messages that no rule could be applied to, newest first
+	//
+	// Read from their topic when asked for. Pages hold while more are buried.
+	//
+	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
+	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayDeadLetter Put the message of a dead letter back to where it came from, once
+	//
+	// Corresponds with POST /v1/dead-letters/{partition}/{offset}/replay (the `ReplayDeadLetter` operationId).
+	ReplayDeadLetter(ctx context.Context, partition int32, offset int64, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEngine What this process is, and how far it has come
+	//
+	// Corresponds with GET /v1/engine (the `GetEngine` operationId).
+	GetEngine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListFoods How often each food was ordered
 	//
 	// Corresponds with GET /v1/foods (the `ListFoods` operationId).
@@ -3189,6 +3303,53 @@ func (c *Client) GetAreaRiders(ctx context.Context, id AreaID, params *GetAreaRi
 // Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 func (c *Client) GetCommand(ctx context.Context, id CommandName, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCommandRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeadLetters Messages that no rule could be applied to, newest first
+//
+// Read from their topic when asked for. Pages hold while more are buried.
+//
+// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
+func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayDeadLetter Put the message of a dead letter back to where it came from, once
+//
+// Corresponds with POST /v1/dead-letters/{partition}/{offset}/replay (the `ReplayDeadLetter` operationId).
+func (c *Client) ReplayDeadLetter(ctx context.Context, partition int32, offset int64, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayDeadLetterRequest(c.Server, partition, offset)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEngine What this process is, and how far it has come
+//
+// Corresponds with GET /v1/engine (the `GetEngine` operationId).
+func (c *Client) GetEngine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEngineRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -5220,6 +5381,215 @@ func NewGetCommandRequest(server string, id CommandName, params *GetCommandParam
 			req.Header.Set("If-None-Match", headerParam1)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
+func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Group != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "group", *params.Group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Topic != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "topic", *params.Topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Key != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "key", *params.Key, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Error != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "error", *params.Error, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewReplayDeadLetterRequest constructs an http.Request for the ReplayDeadLetter method
+func NewReplayDeadLetterRequest(server string, partition int32, offset int64) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "partition", partition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int32"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "offset", offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/%s/replay", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetEngineRequest constructs an http.Request for the GetEngine method
+func NewGetEngineRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/engine")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
