@@ -29,7 +29,7 @@ func writeList(w http.ResponseWriter, r *http.Request, v any) error {
 	if err != nil {
 		return err
 	}
-	return writeTagged(w, r, http.StatusOK, `"`+hash(body)+`"`, body)
+	return writeTagged(w, r, http.StatusOK, `"`+hash(body)+`"`, append(body, '\n'))
 }
 
 // writeThing answers with a single thing. Its ETag is its version, and a hash of
@@ -39,12 +39,16 @@ func writeThing(w http.ResponseWriter, r *http.Request, status int, a answer) er
 	if err != nil {
 		return err
 	}
+	return writeTagged(w, r, status, tagOf(a, body), append(body, '\n'))
+}
+
+func tagOf(a answer, body []byte) string {
 	version, alone := a.tag()
 	tag := strconv.Itoa(version)
 	if !alone {
 		tag += "." + hash(body)
 	}
-	return writeTagged(w, r, status, `"`+tag+`"`, body)
+	return `"` + tag + `"`
 }
 
 func hash(body []byte) string {
@@ -52,21 +56,29 @@ func hash(body []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// writeTagged answers 304 to a client that asks and has got it already.
+// Values of headers that every answer has. They are shared and never changed.
+var (
+	jsonType = []string{"application/json"}
+	noCache  = []string{"no-cache"}
+	noSniff  = []string{"nosniff"}
+)
+
+// writeTagged answers 304 to a client that asks and has got it already. It keeps
+// neither tag nor body.
 func writeTagged(w http.ResponseWriter, r *http.Request, status int, tag string, body []byte) error {
 	h := w.Header()
-	h.Set("ETag", tag)
-	h.Set("Cache-Control", "no-cache")
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		for have := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
+	h["Etag"] = []string{tag}
+	h["Cache-Control"] = noCache
+	if asked := r.Header["If-None-Match"]; len(asked) > 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		for have := range strings.SplitSeq(strings.Join(asked, ","), ",") {
 			if have = strings.TrimPrefix(strings.TrimSpace(have), "W/"); have == tag || have == "*" {
 				w.WriteHeader(http.StatusNotModified)
 				return nil
 			}
 		}
 	}
-	h.Set("Content-Type", "application/json")
+	h["Content-Type"] = jsonType
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // an error is the client's, who is gone
+	_, _ = w.Write(body) // an error is the client's, who is gone
 	return nil
 }

@@ -155,16 +155,22 @@ func carried(o *order.Order) bool {
 // orderAnswer is what is told of an order that was placed. Where its rider is, the
 // riders' view says.
 func (s *server) orderAnswer(o *order.Order) (*orderAnswer, error) {
+	var has *rider.Rider
+	if carried(o) {
+		var err error
+		if has, err = s.Tables.Riders.Get(o.RiderID); err != nil {
+			return nil, err
+		}
+	}
+	return orderWith(o, has), nil
+}
+
+func orderWith(o *order.Order, has *rider.Rider) *orderAnswer {
 	a := &orderAnswer{boardOrder: boardOf(o), Address: o.Address, Timeline: o.Timeline}
-	if !carried(o) {
-		return a, nil
+	if carried(o) {
+		a.Rider = courierOf(o.RiderID, has)
 	}
-	row, err := s.Tables.Riders.Get(o.RiderID)
-	if err != nil {
-		return nil, err
-	}
-	a.Rider = courierOf(o.RiderID, row)
-	return a, nil
+	return a
 }
 
 // courierOf is a rider as the customer sees them. The row may lag behind the order.

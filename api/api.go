@@ -84,6 +84,7 @@ type server struct {
 	waiting atomic.Int64 // requests that wait for a verdict
 	streams *streams
 	areas   areas
+	encoded *encoded
 }
 
 // route is one operation; its path is spelled as in openapi.yaml. Behind a ? follow
@@ -110,7 +111,7 @@ func New(deps Deps) http.Handler {
 	if deps.Logger == nil {
 		deps.Logger = slog.Default()
 	}
-	s := &server{Deps: deps, sent: newSent(sentCommands), streams: newStreams(deps.Registerer)}
+	s := &server{Deps: deps, sent: newSent(sentCommands), streams: newStreams(deps.Registerer), encoded: newEncoded()}
 	return s.guard(s.router())
 }
 

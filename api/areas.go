@@ -127,7 +127,7 @@ func (s *server) areaDeliveries(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if !known.Known() {
-			return wrong("riderId", "is not a rider who was ever online")
+			return unknownRider(rider)
 		}
 		from = known.Place
 	}

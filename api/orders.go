@@ -42,11 +42,7 @@ func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
 	if until.asked { // the answer is newer than the wait is long
 		stale(w, s.Tables.Orders)
 	}
-	a, err := s.orderAnswer(o)
-	if err != nil {
-		return err
-	}
-	return writeThing(w, r, http.StatusOK, a)
+	return s.writeOrder(w, r, o)
 }
 
 type orderPage struct {

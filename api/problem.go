@@ -154,8 +154,10 @@ func (s *server) guard(router http.Handler) http.Handler {
 				s.writeProblem(w, r, newProblem(http.StatusInternalServerError, "Internal error"))
 			}
 		}()
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		w.Header()["X-Content-Type-Options"] = noSniff
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
 		next.ServeHTTP(began, r)
 	})
 }

@@ -239,7 +239,6 @@ func TestAPI_BadParameters(t *testing.T) {
 		{"/v1/riders?state=asleep", "state", "must be offline or idle or busy"},
 		{"/v1/riders?sort=name", "sort", "must be delivered"},
 		{"/v1/areas/a-1/deliveries?riderId=", "riderId", "is missing"},
-		{"/v1/areas/a-1/deliveries?riderId=r-9", "riderId", "is not a rider who was ever online"},
 		{"/v1/orders/o-1?wait=eaten", "wait", "is not a status"},
 		{"/v1/orders/o-1?after=-1", "after", "must be the version"},
 		{"/v1/orders/o-1?after=", "after", "must be the version"},
@@ -519,4 +518,22 @@ func TestAPI_ListsFail(t *testing.T) {
 	for _, path := range []string{"/v1/orders", "/v1/stores/s-1/orders", "/v1/users/u-1/orders", "/v1/areas/a-1/deliveries", "/v1/riders", "/v1/riders/r-7"} {
 		f.get(path).problem(t, http.StatusInternalServerError, "Internal error")
 	}
+}
+
+// An order that is asked for again is answered as it is now, whatever changed: the
+// order, or its rider.
+func TestAPI_OrderAskedForAgain(t *testing.T) {
+	f := rush(t)
+	was := f.get("/v1/orders/o-7").Body.String()
+	require.Equal(t, was, f.get("/v1/orders/o-7").Body.String())
+	f.riders.set("r-7", &rider.Rider{ID: "r-7", Name: "Kim", Version: 5, Place: &domain.Place{Lat: 37.7, Lon: 127}, PlacedAt: noon})
+	require.Contains(t, f.get("/v1/orders/o-7").Body.String(), `"lat":37.7`)
+	f.riders.set("r-7", nil)
+	require.Equal(t, map[string]any{"id": "r-7", "name": ""}, f.get("/v1/orders/o-7").json["rider"])
+	next := lifeOf("o-7", order.Placed, order.Cancelled)
+	next.UserID = "u-7"
+	f.orders.set("o-7", next)
+	a := f.get("/v1/orders/o-7")
+	require.Equal(t, "cancelled", a.json["status"])
+	require.Equal(t, `"2"`, a.Header().Get("ETag"))
 }

@@ -255,7 +255,7 @@ func ifVersion(r *http.Request, said *int) (*int, error) {
 		text, _, _ = strings.Cut(text, ".")
 		n, err := strconv.Atoi(text)
 		if !ok || !closed || err != nil || n < 1 || n > domain.MaxCount {
-			return nil, wrong("If-Match", fmt.Sprintf("%q must be one ETag that this API gave, in its quotes", domain.Clip(tag)))
+			return nil, problemf(http.StatusPreconditionFailed, "If-Match: %q is not one ETag that this API gave, in its quotes: nothing has it", domain.Clip(tag))
 		}
 		want = &n
 	case len(none) > 0 && r.Method == http.MethodPut:

@@ -81,3 +81,11 @@ func stale(w http.ResponseWriter, tables ...interface{ Staleness() time.Duration
 		w.Header().Set(stalenessHeader, strconv.FormatInt(most.Milliseconds(), 10))
 	}
 }
+
+// also says that an answer is taken from one more table, which may lag further.
+func also(w http.ResponseWriter, t interface{ Staleness() time.Duration }) {
+	was, err := strconv.ParseInt(w.Header().Get(stalenessHeader), 10, 64)
+	if ms := t.Staleness().Milliseconds(); err == nil && ms > was {
+		w.Header().Set(stalenessHeader, strconv.FormatInt(ms, 10))
+	}
+}

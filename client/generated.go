@@ -302,6 +302,63 @@ func (e ProblemSent) Valid() bool {
 	}
 }
 
+// Defines values for ProblemType.
+const (
+	ProblemsBadRequest           ProblemType = "/problems/bad-request"
+	ProblemsIDReused             ProblemType = "/problems/id-reused"
+	ProblemsInternal             ProblemType = "/problems/internal"
+	ProblemsMethodNotAllowed     ProblemType = "/problems/method-not-allowed"
+	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
+	ProblemsNotFound             ProblemType = "/problems/not-found"
+	ProblemsNotReady             ProblemType = "/problems/not-ready"
+	ProblemsOtherSite            ProblemType = "/problems/other-site"
+	ProblemsRefused              ProblemType = "/problems/refused"
+	ProblemsSlowBody             ProblemType = "/problems/slow-body"
+	ProblemsTooLarge             ProblemType = "/problems/too-large"
+	ProblemsTooManyRequests      ProblemType = "/problems/too-many-requests"
+	ProblemsUnsupportedMediaType ProblemType = "/problems/unsupported-media-type"
+	ProblemsVersionMismatch      ProblemType = "/problems/version-mismatch"
+	ProblemsWrongFields          ProblemType = "/problems/wrong-fields"
+)
+
+// Valid indicates whether the value is a known member of the ProblemType enum.
+func (e ProblemType) Valid() bool {
+	switch e {
+	case ProblemsBadRequest:
+		return true
+	case ProblemsIDReused:
+		return true
+	case ProblemsInternal:
+		return true
+	case ProblemsMethodNotAllowed:
+		return true
+	case ProblemsNotAcknowledged:
+		return true
+	case ProblemsNotFound:
+		return true
+	case ProblemsNotReady:
+		return true
+	case ProblemsOtherSite:
+		return true
+	case ProblemsRefused:
+		return true
+	case ProblemsSlowBody:
+		return true
+	case ProblemsTooLarge:
+		return true
+	case ProblemsTooManyRequests:
+		return true
+	case ProblemsUnsupportedMediaType:
+		return true
+	case ProblemsVersionMismatch:
+		return true
+	case ProblemsWrongFields:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResolveOrderOutcome.
 const (
 	ResolveOrderOutcomeDelivered ResolveOrderOutcome = "delivered"
@@ -533,6 +590,9 @@ type AddressOf struct {
 	Text *string `json:"text,omitempty"`
 }
 
+// AnyCommandID defines model for AnyCommandId.
+type AnyCommandID = string
+
 // AnyID defines model for AnyId.
 type AnyID = string
 
@@ -606,8 +666,19 @@ type Bare struct {
 // Board defines model for Board.
 type Board struct {
 	// Orders By status; a status without orders is left out.
-	Orders  map[string][]BoardOrder `json:"orders"`
-	StoreID AnyID                   `json:"storeId"`
+	Orders struct {
+		Accepted        *[]BoardOrder `json:"accepted,omitempty"`
+		Assigned        *[]BoardOrder `json:"assigned,omitempty"`
+		Cooking         *[]BoardOrder `json:"cooking,omitempty"`
+		Delivered       *[]BoardOrder `json:"delivered,omitempty"`
+		Paid            *[]BoardOrder `json:"paid,omitempty"`
+		Paying          *[]BoardOrder `json:"paying,omitempty"`
+		PickedUp        *[]BoardOrder `json:"picked_up,omitempty"`
+		Placed          *[]BoardOrder `json:"placed,omitempty"`
+		Ready           *[]BoardOrder `json:"ready,omitempty"`
+		RefundRequested *[]BoardOrder `json:"refund_requested,omitempty"`
+	} `json:"orders"`
+	StoreID AnyID `json:"storeId"`
 }
 
 // BoardOrder An order as its store sees it.
@@ -616,8 +687,13 @@ type BoardOrder struct {
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int       `json:"attempt"`
-	Deadline *Deadline `json:"deadline"`
+	Attempt int `json:"attempt"`
+
+	// Deadline Until when the order waits in its status, and what happens then.
+	Deadline *struct {
+		At   Time   `json:"at"`
+		Then string `json:"then"`
+	} `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
 	Eta      *Eta    `json:"eta,omitempty"`
@@ -718,10 +794,10 @@ type DeadLetter struct {
 	Partition int    `json:"partition"`
 }
 
-// Deadline Until when the order waits in its status, and what happens then.
-type Deadline struct {
-	At   Time   `json:"at"`
-	Then string `json:"then"`
+// DeadLetterPage defines model for DeadLetterPage.
+type DeadLetterPage struct {
+	Cursor      *string  `json:"cursor,omitempty"`
+	DeadLetters []Letter `json:"deadLetters"`
 }
 
 // Delivery defines model for Delivery.
@@ -775,6 +851,27 @@ type DenyRefund struct {
 //
 // Example: 15m
 type Duration = string
+
+// Engine defines model for Engine.
+type Engine struct {
+	// Groups That run in this process.
+	Groups     []string `json:"groups"`
+	Guarantee  string   `json:"guarantee"`
+	Partitions int      `json:"partitions"`
+
+	// Prefix Of the names of all topics and groups.
+	Prefix string `json:"prefix"`
+
+	// Problem Why no command is taken.
+	Problem *string `json:"problem,omitempty"`
+
+	// Processors What they wait for.
+	Processors *string     `json:"processors,omitempty"`
+	Ready      bool        `json:"ready"`
+	StartedAt  *Time       `json:"startedAt,omitempty"`
+	Version    string      `json:"version"`
+	Views      []ViewState `json:"views"`
+}
 
 // Entry defines model for Entry.
 type Entry struct {
@@ -843,6 +940,32 @@ type ID = string
 
 // Lat Example: 37.5
 type Lat = float64
+
+// Letter A message that no rule could be applied to.
+type Letter struct {
+	At    Time    `json:"at"`
+	Error string  `json:"error"`
+	Group *string `json:"group,omitempty"`
+
+	// ID PARTITION/OFFSET.
+	ID  string  `json:"id"`
+	Key *string `json:"key,omitempty"`
+
+	// KeyBase64 Of a key that is no UTF-8.
+	KeyBase64  *string `json:"keyBase64,omitempty"`
+	ReplayedAt *Time   `json:"replayedAt,omitempty"`
+
+	// Size Of its value in bytes.
+	Size   int64         `json:"size"`
+	Source *LetterSource `json:"source,omitempty"`
+}
+
+// LetterSource defines model for LetterSource.
+type LetterSource struct {
+	Offset    int64  `json:"offset"`
+	Partition int    `json:"partition"`
+	Topic     string `json:"topic"`
+}
 
 // Line defines model for Line.
 type Line struct {
@@ -937,8 +1060,13 @@ type Order struct {
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int       `json:"attempt"`
-	Deadline *Deadline `json:"deadline"`
+	Attempt int `json:"attempt"`
+
+	// Deadline Until when the order waits in its status, and what happens then.
+	Deadline *struct {
+		At   Time   `json:"at"`
+		Then string `json:"then"`
+	} `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
 	Eta      *Eta    `json:"eta,omitempty"`
@@ -999,8 +1127,13 @@ type OrderSummary struct {
 	Area string `json:"area"`
 
 	// Attempt 2 for a redelivery.
-	Attempt  int       `json:"attempt"`
-	Deadline *Deadline `json:"deadline"`
+	Attempt int `json:"attempt"`
+
+	// Deadline Until when the order waits in its status, and what happens then.
+	Deadline *struct {
+		At   Time   `json:"at"`
+		Then string `json:"then"`
+	} `json:"deadline"`
 
 	// Eta When the food is expected to be picked up and delivered.
 	Eta      *Eta   `json:"eta,omitempty"`
@@ -1023,6 +1156,14 @@ type OrderSummary struct {
 	UpdatedAt Time    `json:"updatedAt"`
 	UserID    AnyID   `json:"userId"`
 	Version   Version `json:"version"`
+}
+
+// OrderWords What the customer says to the store.
+type OrderWords struct {
+	Note     string  `json:"note"`
+	Phone    string  `json:"phone"`
+	PhotoURL *string `json:"photoUrl,omitempty"`
+	Wish     *Wish   `json:"wish,omitempty"`
 }
 
 // OrderedLine defines model for OrderedLine.
@@ -1103,7 +1244,6 @@ type Problem struct {
 
 	// Errors Every field, parameter or header that is wrong.
 	Errors *[]FieldProblem `json:"errors,omitempty"`
-	Field  *string         `json:"field,omitempty"`
 
 	// ID To repeat the command with.
 	ID    *string `json:"id,omitempty"`
@@ -1119,11 +1259,14 @@ type Problem struct {
 	Title  string       `json:"title"`
 
 	// Type A page that explains it.
-	Type string `json:"type"`
+	Type ProblemType `json:"type"`
 }
 
 // ProblemSent Of a command that was not acknowledged: no, it was dropped; unknown, it may have arrived.
 type ProblemSent string
+
+// ProblemType A page that explains it.
+type ProblemType string
 
 // Product defines model for Product.
 type Product struct {
@@ -1166,20 +1309,9 @@ type Quantity struct {
 // Readiness defines model for Readiness.
 type Readiness struct {
 	// Processors What they wait for.
-	Processors *string `json:"processors,omitempty"`
-	Ready      bool    `json:"ready"`
-	Views      []struct {
-		// Applied Records of the changelog that the view is past.
-		Applied int64 `json:"applied"`
-
-		// Newest Records of the changelog that there are.
-		Newest      int64   `json:"newest"`
-		Problem     *string `json:"problem,omitempty"`
-		Ready       bool    `json:"ready"`
-		StalenessMs *int64  `json:"stalenessMs,omitempty"`
-		Table       string  `json:"table"`
-		View        string  `json:"view"`
-	} `json:"views"`
+	Processors *string     `json:"processors,omitempty"`
+	Ready      bool        `json:"ready"`
+	Views      []ViewState `json:"views"`
 }
 
 // Register Example: {"area":"gangnam","autoAccept":true,"cookingTime":"15m","lat":37.5,"lon":127.03,"name":"Mine"}
@@ -1208,6 +1340,12 @@ type RejectOrder struct {
 	// ID Names the command, so that it is safe to repeat; it goes before `Idempotency-Key`.
 	ID     *CommandID `json:"id,omitempty"`
 	Reason *string    `json:"reason,omitempty"`
+}
+
+// Replayed defines model for Replayed.
+type Replayed struct {
+	ID string       `json:"id"`
+	To LetterSource `json:"to"`
 }
 
 // RequestRefund Example: {"photoUrl":"https://photos.example/1.jpg","reason":"cold","userId":"u-1","wish":"refund"}
@@ -1359,11 +1497,25 @@ type Time = time.Time
 // Version defines model for Version.
 type Version = int
 
+// ViewState defines model for ViewState.
+type ViewState struct {
+	// Applied Records of the changelog that the view is past.
+	Applied int64 `json:"applied"`
+
+	// Newest Records of the changelog that there are.
+	Newest      int64   `json:"newest"`
+	Problem     *string `json:"problem,omitempty"`
+	Ready       bool    `json:"ready"`
+	StalenessMs *int64  `json:"stalenessMs,omitempty"`
+	Table       string  `json:"table"`
+	View        string  `json:"view"`
+}
+
 // Wish defines model for Wish.
 type Wish string
 
 // After defines model for After.
-type After = int
+type After = int64
 
 // AreaFilter defines model for AreaFilter.
 type AreaFilter = ID
@@ -1372,7 +1524,7 @@ type AreaFilter = ID
 type AreaID = ID
 
 // CommandName defines model for CommandName.
-type CommandName = ID
+type CommandName = AnyCommandID
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -1400,6 +1552,27 @@ type Key = ID
 
 // LastEventQuery defines model for LastEvent.
 type LastEventQuery = string
+
+// LetterError defines model for LetterError.
+type LetterError = string
+
+// LetterGroup defines model for LetterGroup.
+type LetterGroup = string
+
+// LetterKey defines model for LetterKey.
+type LetterKey = string
+
+// LetterOffset defines model for LetterOffset.
+type LetterOffset = int64
+
+// LetterPartition defines model for LetterPartition.
+type LetterPartition = int
+
+// LetterSince Example: 2h
+type LetterSince = string
+
+// LetterTopic defines model for LetterTopic.
+type LetterTopic = string
 
 // Limit defines model for Limit.
 type Limit = int
@@ -1551,6 +1724,33 @@ type GetCommandParams struct {
 // GetCommandParamsStream defines parameters for GetCommand.
 type GetCommandParamsStream string
 
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Group Only of this group.
+	Group *LetterGroup `form:"group,omitempty" json:"group,omitempty"`
+
+	// Topic Only from this topic.
+	Topic *LetterTopic `form:"topic,omitempty" json:"topic,omitempty"`
+
+	// Key Only with this key.
+	Key *LetterKey `form:"key,omitempty" json:"key,omitempty"`
+
+	// Error Only those whose error holds this.
+	Error *LetterError `form:"error,omitempty" json:"error,omitempty"`
+
+	// Since Only those that were buried since this time, or in this duration.
+	Since *LetterSince `form:"since,omitempty" json:"since,omitempty"`
+
+	// Limit How many there are on a page at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The cursor of the page before. Opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// IfNoneMatch The ETag of an answer that the client has; 304 when it is the same still.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // ListFoodsParams defines parameters for ListFoods.
 type ListFoodsParams struct {
 	// StoreID Only of this store.
@@ -1616,7 +1816,7 @@ type PlaceOrderParams struct {
 	// Wait Answer once the order has been in this status in its present attempt, or can't come to it any more.
 	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
@@ -1640,61 +1840,66 @@ type GetOrderParams struct {
 
 // AcceptOrderParams defines parameters for AcceptOrder.
 type AcceptOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ApproveRefundParams defines parameters for ApproveRefund.
 type ApproveRefundParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CancelOrderParams defines parameters for CancelOrder.
 type CancelOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ConfirmOrderParams defines parameters for ConfirmOrder.
 type ConfirmOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // DenyRefundParams defines parameters for DenyRefund.
 type DenyRefundParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1709,73 +1914,79 @@ type FollowOrderParams struct {
 
 // FinishCookingParams defines parameters for FinishCooking.
 type FinishCookingParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // PostponeOrderParams defines parameters for PostponeOrder.
 type PostponeOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RejectOrderParams defines parameters for RejectOrder.
 type RejectOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RequestRefundParams defines parameters for RequestRefund.
 type RequestRefundParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ResolveOrderParams defines parameters for ResolveOrder.
 type ResolveOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // StartCookingParams defines parameters for StartCooking.
 type StartCookingParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1811,37 +2022,40 @@ type GetRiderParams struct {
 
 // ClaimParams defines parameters for Claim.
 type ClaimParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // DeclineParams defines parameters for Decline.
 type DeclineParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // DeliveredParams defines parameters for Delivered.
 type DeliveredParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1856,49 +2070,53 @@ type FollowRiderParams struct {
 
 // MoveParams defines parameters for Move.
 type MoveParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // GoOfflineParams defines parameters for GoOffline.
 type GoOfflineParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // GoOnlineParams defines parameters for GoOnline.
 type GoOnlineParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // PickedUpParams defines parameters for PickedUp.
 type PickedUpParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1922,13 +2140,14 @@ type ListStoresParams struct {
 
 // UnregisterStoreParams defines parameters for UnregisterStore.
 type UnregisterStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1940,37 +2159,40 @@ type GetStoreParams struct {
 
 // ChangeStoreParams defines parameters for ChangeStore.
 type ChangeStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RegisterStoreParams defines parameters for RegisterStore.
 type RegisterStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CloseStoreParams defines parameters for CloseStore.
 type CloseStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1985,13 +2207,14 @@ type FollowStoreParams struct {
 
 // OpenStoreParams defines parameters for OpenStore.
 type OpenStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2003,13 +2226,14 @@ type GetBoardParams struct {
 
 // PauseStoreParams defines parameters for PauseStore.
 type PauseStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2027,13 +2251,14 @@ type ListProductsParams struct {
 
 // RemoveProductParams defines parameters for RemoveProduct.
 type RemoveProductParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2045,73 +2270,79 @@ type GetProductParams struct {
 
 // ChangeProductParams defines parameters for ChangeProduct.
 type ChangeProductParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // PutProductParams defines parameters for PutProduct.
 type PutProductParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // AddStockParams defines parameters for AddStock.
 type AddStockParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RemoveStockParams defines parameters for RemoveStock.
 type RemoveStockParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // SoldOutParams defines parameters for SoldOut.
 type SoldOutParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // SlowStoreParams defines parameters for SlowStore.
 type SlowStoreParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. An empty one is none.
+	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, the command is refused with 412. `"0"`: it must not exist yet.
+	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
+	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2399,6 +2630,21 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 	GetCommand(ctx context.Context, id CommandName, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListDeadLetters Messages that no rule could be applied to, newest first
+	//
+	// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
+	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayDeadLetter Put a message back to where it came from, once
+	//
+	// Corresponds with POST /v1/dead-letters/{partition}/{offset}/replay (the `ReplayDeadLetter` operationId).
+	ReplayDeadLetter(ctx context.Context, partition LetterPartition, offset LetterOffset, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEngine What this process is and how far it has come
+	//
+	// Corresponds with GET /v1/engine (the `GetEngine` operationId).
+	GetEngine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListFoods How often each food was ordered
 	//
 	// Corresponds with GET /v1/foods (the `ListFoods` operationId).
@@ -2662,7 +2908,7 @@ type ClientInterface interface {
 
 	// FollowRider What concerns a rider, live
 	//
-	// Events are `rider`, `delivery`, `gone`, `reset` and `ready`.
+	// Events are `rider` (the whole, with their deliveries, at every change), `message`, `gone`, `reset` and `ready`.
 	//
 	// Corresponds with GET /v1/riders/{id}/events (the `FollowRider` operationId).
 	FollowRider(ctx context.Context, id RiderID, params *FollowRiderParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2768,7 +3014,7 @@ type ClientInterface interface {
 
 	// RegisterStoreWithBody Register a store, or replace its settings
 	//
-	// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+	// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2777,7 +3023,7 @@ type ClientInterface interface {
 
 	// RegisterStore Register a store, or replace its settings
 	//
-	// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+	// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2873,12 +3119,16 @@ type ClientInterface interface {
 
 	// PutProductWithBody Put a product on the menu, or replace its name and price
 	//
+	// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/stores/{id}/products/{product} (the `PutProduct` operationId).
 	PutProductWithBody(ctx context.Context, id StoreID, product ProductID, params *PutProductParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutProduct Put a product on the menu, or replace its name and price
+	//
+	// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3189,6 +3439,51 @@ func (c *Client) GetAreaRiders(ctx context.Context, id AreaID, params *GetAreaRi
 // Corresponds with GET /v1/commands/{id} (the `GetCommand` operationId).
 func (c *Client) GetCommand(ctx context.Context, id CommandName, params *GetCommandParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCommandRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeadLetters Messages that no rule could be applied to, newest first
+//
+// Corresponds with GET /v1/dead-letters (the `ListDeadLetters` operationId).
+func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayDeadLetter Put a message back to where it came from, once
+//
+// Corresponds with POST /v1/dead-letters/{partition}/{offset}/replay (the `ReplayDeadLetter` operationId).
+func (c *Client) ReplayDeadLetter(ctx context.Context, partition LetterPartition, offset LetterOffset, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayDeadLetterRequest(c.Server, partition, offset)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEngine What this process is and how far it has come
+//
+// Corresponds with GET /v1/engine (the `GetEngine` operationId).
+func (c *Client) GetEngine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEngineRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3832,7 +4127,7 @@ func (c *Client) Delivered(ctx context.Context, id RiderID, params *DeliveredPar
 
 // FollowRider What concerns a rider, live
 //
-// Events are `rider`, `delivery`, `gone`, `reset` and `ready`.
+// Events are `rider` (the whole, with their deliveries, at every change), `message`, `gone`, `reset` and `ready`.
 //
 // Corresponds with GET /v1/riders/{id}/events (the `FollowRider` operationId).
 func (c *Client) FollowRider(ctx context.Context, id RiderID, params *FollowRiderParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4078,7 +4373,7 @@ func (c *Client) ChangeStore(ctx context.Context, id StoreID, params *ChangeStor
 
 // RegisterStoreWithBody Register a store, or replace its settings
 //
-// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4097,7 +4392,7 @@ func (c *Client) RegisterStoreWithBody(ctx context.Context, id StoreID, params *
 
 // RegisterStore Register a store, or replace its settings
 //
-// A new store is open. `If-Match: "0"` registers a store that must not exist yet.
+// A new store is open. `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4333,6 +4628,8 @@ func (c *Client) ChangeProduct(ctx context.Context, id StoreID, product ProductI
 
 // PutProductWithBody Put a product on the menu, or replace its name and price
 //
+// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/stores/{id}/products/{product} (the `PutProduct` operationId).
@@ -4349,6 +4646,8 @@ func (c *Client) PutProductWithBody(ctx context.Context, id StoreID, product Pro
 }
 
 // PutProduct Put a product on the menu, or replace its name and price
+//
+// `If-None-Match: *` asks that there be none yet, and 412 says that there is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5225,6 +5524,215 @@ func NewGetCommandRequest(server string, id CommandName, params *GetCommandParam
 	return req, nil
 }
 
+// NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
+func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Group != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "group", *params.Group, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Topic != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "topic", *params.Topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Key != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "key", *params.Key, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Error != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "error", *params.Error, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewReplayDeadLetterRequest constructs an http.Request for the ReplayDeadLetter method
+func NewReplayDeadLetterRequest(server string, partition LetterPartition, offset LetterOffset) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "partition", partition, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "offset", offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/dead-letters/%s/%s/replay", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetEngineRequest constructs an http.Request for the GetEngine method
+func NewGetEngineRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/engine")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListFoodsRequest constructs an http.Request for the ListFoods method
 func NewListFoodsRequest(server string, params *ListFoodsParams) (*http.Request, error) {
 	var err error
@@ -5713,7 +6221,7 @@ func NewGetOrderRequest(server string, id OrderID, params *GetOrderParams) (*htt
 
 		if params.After != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

@@ -3,6 +3,7 @@ package views_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,8 +29,9 @@ func newOrders(t *testing.T) *views.Memory[order.Order] {
 	return m
 }
 
+// orderOf returns an order whose version is that of its status.
 func orderOf(n int, user, store string, status order.Status) *order.Order {
-	return &order.Order{ID: fmt.Sprintf("o-%03d", n), UserID: user, StoreID: store, Status: status, Version: 1, PlacedAt: noon + domain.Time(n)}
+	return &order.Order{ID: fmt.Sprintf("o-%03d", n), UserID: user, StoreID: store, Status: status, Version: 1 + slices.Index(order.Statuses, status), PlacedAt: noon + domain.Time(n)}
 }
 
 // scan returns the keys of a group.
@@ -136,6 +138,32 @@ func TestView_Lists(t *testing.T) {
 	require.ErrorContains(t, m.Scan("colour", "", views.Entry{}, nil), "no index")
 	_, _, err := m.Changes("time", "", m.Cursor())
 	require.ErrorContains(t, err, "keeps no feed")
+}
+
+// A row that is written without another version is no change, but for who reads it.
+func TestView_ChangesGoByVersion(t *testing.T) {
+	m := newOrders(t)
+	paid := orderOf(1, "u-1", "s-1", order.Paid)
+	put(t, m, paid)
+	seen := m.Cursor()
+	woken, stop := m.Watch("board", "s-1")
+	defer stop()
+	again := *paid
+	again.Reason = "it remembers something"
+	put(t, m, &again)
+	board, next := said(t, m.View, "board", "s-1", seen)
+	require.Empty(t, board)
+	require.True(t, next.Reaches(m.Cursor()))
+	require.False(t, seen.Reaches(next))
+	require.Empty(t, woken)
+	row, err := m.Get("o-001")
+	require.NoError(t, err)
+	require.Equal(t, again.Reason, row.Reason)
+
+	put(t, m, orderOf(1, "u-1", "s-1", order.Cooking))
+	board, _ = said(t, m.View, "board", "s-1", seen)
+	require.Equal(t, []string{"o-001"}, board)
+	require.NotEmpty(t, woken)
 }
 
 func TestView_Changes(t *testing.T) {
