@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -73,7 +74,11 @@ func (s *server) limited(next http.Handler) http.Handler {
 	tooMany := s.serve(func(http.ResponseWriter, *http.Request) error {
 		return problemf(http.StatusTooManyRequests, "this address has sent more than %d requests within a second: send fewer, and this one again", s.Manners.Rate)
 	})
-	return httprate.Limit(s.Manners.Rate, time.Second, httprate.WithKeyByIP(), httprate.WithLimitHandler(tooMany.ServeHTTP))(next)
+	address := func(r *http.Request) (string, error) { // the peer's: a header could name anybody's
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		return httprate.CanonicalizeIP(host), err
+	}
+	return httprate.LimitBy(s.Manners.Rate, time.Second, address, httprate.WithLimitHandler(tooMany.ServeHTTP))(next)
 }
 
 // packed ends the tag of an answer that is sent compressed: it is known by other

@@ -284,7 +284,6 @@ func TestAPI_WrongMethod(t *testing.T) {
 		{"GET", "/v1/orders/o-1/cancel", "POST"},
 		{"POST", "/v1/stores/s-1", "DELETE, GET, HEAD, PATCH, PUT"},
 		{"PUT", "/v1/stores/s-1/stock", "GET, HEAD"},
-		{"OPTIONS", "/healthz", "GET, HEAD"},
 		{"PATCH", "/v1/riders/r-1/online", "POST"},
 	} {
 		t.Run(c.method+c.path, func(t *testing.T) {
