@@ -51,6 +51,40 @@ func TestProblems_AllFields(t *testing.T) {
 	require.Equal(t, []string{"/userId", "/address/lat", "/storeId", "/lines/0/quantity", "/lines/1/product", "/address/lon"}, a.wrong())
 }
 
+// So are parameters of the path, the query and the header, beside the fields: those
+// by name, these by pointer.
+func TestProblems_AllParameters(t *testing.T) {
+	for _, c := range []struct {
+		method, path, body string
+		headers            []string
+		wrong              []string
+	}{
+		{"GET", "/v1/orders?statu=paid&foo=1&limit=2&limit=3", ``, nil, []string{"foo", "limit", "statu"}},
+		{"GET", "/v1/orders?status=eaten&userId=&since=x&until=y&limit=0", ``, nil, []string{"status", "userId", "since", "until", "limit"}},
+		{"GET", "/v1/stores?area=&open=maybe&limit=0&cursor=x", ``, nil, []string{"area", "open", "limit", "cursor"}},
+		{"GET", "/v1/riders?area=&state=lazy&sort=name&limit=x", ``, nil, []string{"area", "state", "sort", "limit"}},
+		{"GET", "/v1/commands/c?stream=x&key=a%2Fb", ``, nil, []string{"stream", "key"}},
+		{"GET", "/v1/dead-letters?limit=0&group=&since=x&cursor=x", ``, nil, []string{"limit", "group", "since", "cursor"}},
+		{"POST", "/v1/dead-letters/x/y/replay", ``, nil, []string{"partition", "offset"}},
+		{"POST", "/v1/stores/a%2Fb/products/c%2Fd/add", ``, nil, []string{"id", "product"}},
+		{"POST", "/v1/stores/s-1/products/p-1/add", `{"type":"x","storeId":"s-2","product":"p-2","quantity":0}`, []string{"Idempotency-Key", "a/b"},
+			[]string{"/type", "/storeId", "/product", "/quantity", "Idempotency-Key"}},
+		{"POST", "/v1/orders/o-1/cancel", `{"type":"accept","by":"nobody","ifVersion":3}`, []string{"If-Match", `"4"`}, []string{"/type", "/by", "/ifVersion"}},
+		{"POST", "/v1/orders/o-1/cancel", `{"by":"nobody"}`, []string{"If-Match", `4`}, []string{"/by"}},
+		{"POST", "/v1/riders/r-1/online", `{"riderId":"r-2","lat":91,"lon":1}`, []string{"Idempotency-Key", "a/b"}, []string{"/riderId", "/lat", "/area", "Idempotency-Key"}},
+		{"POST", "/v1/orders?wait=eaten", `{"id":"a/b","orderId":"o-2","userId":5}`, []string{"Idempotency-Key", "a/b"},
+			[]string{"Idempotency-Key", "/id", "/userId", "/storeId", "/lines", "/address", "wait"}},
+	} {
+		t.Run(c.method+c.path, func(t *testing.T) {
+			f := newFixture(t)
+			a := f.do(c.method, c.path, c.body, c.headers...)
+			require.Equal(t, http.StatusBadRequest, a.Code, a.Body.String())
+			require.Equal(t, c.wrong, a.wrong())
+			require.Empty(t, f.commands.all())
+		})
+	}
+}
+
 func TestManners_Options(t *testing.T) {
 	f := newFixture(t)
 	a := f.do("OPTIONS", "/v1/orders", "")

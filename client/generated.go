@@ -694,9 +694,6 @@ type BoardOrder struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
 	Note     string  `json:"note"`
@@ -808,7 +805,7 @@ type Delivery struct {
 	Distance *int    `json:"distance,omitempty"`
 	Drop     Address `json:"drop"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta   `json:"eta,omitempty"`
 	Lines   []Line `json:"lines"`
 	Note    string `json:"note"`
@@ -881,7 +878,7 @@ type Entry struct {
 	Attempt *int   `json:"attempt,omitempty"`
 	CauseID string `json:"causeId"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta        `json:"eta,omitempty"`
 	ReadyAt *Time       `json:"readyAt,omitempty"`
 	Reason  *string     `json:"reason,omitempty"`
@@ -895,7 +892,7 @@ type Entry struct {
 // EntryType defines model for Entry.Type.
 type EntryType string
 
-// Eta When the food is expected to be picked up and delivered.
+// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 type Eta struct {
 	Drop   *Time `json:"drop,omitempty"`
 	Pickup *Time `json:"pickup,omitempty"`
@@ -1068,7 +1065,7 @@ type Order struct {
 		Then string `json:"then"`
 	} `json:"deadline"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
@@ -1134,9 +1131,6 @@ type OrderSummary struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta   `json:"eta,omitempty"`
 	ID       AnyID  `json:"id"`
 	Lines    []Line `json:"lines"`
 	PlacedAt Time   `json:"placedAt"`
