@@ -304,12 +304,14 @@ func (e ProblemSent) Valid() bool {
 
 // Defines values for ProblemType.
 const (
+	ProblemsAmbiguousID          ProblemType = "/problems/ambiguous-id"
 	ProblemsBadRequest           ProblemType = "/problems/bad-request"
 	ProblemsIDReused             ProblemType = "/problems/id-reused"
 	ProblemsInternal             ProblemType = "/problems/internal"
 	ProblemsMethodNotAllowed     ProblemType = "/problems/method-not-allowed"
 	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
 	ProblemsNotFound             ProblemType = "/problems/not-found"
+	ProblemsNotReached           ProblemType = "/problems/not-reached"
 	ProblemsNotReady             ProblemType = "/problems/not-ready"
 	ProblemsOtherSite            ProblemType = "/problems/other-site"
 	ProblemsRefused              ProblemType = "/problems/refused"
@@ -324,6 +326,8 @@ const (
 // Valid indicates whether the value is a known member of the ProblemType enum.
 func (e ProblemType) Valid() bool {
 	switch e {
+	case ProblemsAmbiguousID:
+		return true
 	case ProblemsBadRequest:
 		return true
 	case ProblemsIDReused:
@@ -335,6 +339,8 @@ func (e ProblemType) Valid() bool {
 	case ProblemsNotAcknowledged:
 		return true
 	case ProblemsNotFound:
+		return true
+	case ProblemsNotReached:
 		return true
 	case ProblemsNotReady:
 		return true
@@ -1743,6 +1749,9 @@ type ListDeadLettersParams struct {
 
 	// IfNoneMatch The ETag of an answer that the client has; 304 when it is the same still.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
+	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ListFoodsParams defines parameters for ListFoods.
@@ -1841,7 +1850,7 @@ type AcceptOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1854,7 +1863,7 @@ type ApproveRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1867,7 +1876,7 @@ type CancelOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1880,7 +1889,7 @@ type ConfirmOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1893,7 +1902,7 @@ type DenyRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1915,7 +1924,7 @@ type FinishCookingParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1928,7 +1937,7 @@ type PostponeOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1941,7 +1950,7 @@ type RejectOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1954,7 +1963,7 @@ type RequestRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1967,7 +1976,7 @@ type ResolveOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1980,7 +1989,7 @@ type StartCookingParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2023,7 +2032,7 @@ type ClaimParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2036,7 +2045,7 @@ type DeclineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2049,7 +2058,7 @@ type DeliveredParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2071,7 +2080,7 @@ type MoveParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2084,7 +2093,7 @@ type GoOfflineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2097,7 +2106,7 @@ type GoOnlineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2110,7 +2119,7 @@ type PickedUpParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2141,7 +2150,7 @@ type UnregisterStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2160,7 +2169,7 @@ type ChangeStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2173,7 +2182,7 @@ type RegisterStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2186,7 +2195,7 @@ type CloseStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2208,7 +2217,7 @@ type OpenStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2227,7 +2236,7 @@ type PauseStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2252,7 +2261,7 @@ type RemoveProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2271,7 +2280,7 @@ type ChangeProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2284,7 +2293,7 @@ type PutProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2297,7 +2306,7 @@ type AddStockParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2310,7 +2319,7 @@ type RemoveStockParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2323,7 +2332,7 @@ type SoldOutParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2336,7 +2345,7 @@ type SlowStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -5652,6 +5661,17 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 			}
 
 			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+		if params.Prefer != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam1)
 		}
 
 	}
