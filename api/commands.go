@@ -199,6 +199,10 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c = c.Own()
+		left := "" // the area that an online or offline may end in
+		if was, err := s.Tables.Riders.Get(id); err == nil && was != nil {
+			left = was.Area
+		}
 		command, err := newCommand(rider.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendRider(ctx, id, c) })
 		if err != nil {
 			return err
@@ -220,7 +224,7 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if refused {
 				return false, t.refusal(out)
 			}
-			if ok, err := t.areaShows(out, c, row); err != nil || !ok {
+			if ok, err := t.areaShows(out, c, row, left); err != nil || !ok {
 				return false, err
 			}
 			stale(w, s.Tables.Riders, s.Tables.Areas)
@@ -233,9 +237,9 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 	}
 }
 
-// areaShows waits for the area where a rider's command had its effect, and reports
-// whether it shows that in time.
-func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider) (bool, error) {
+// areaShows waits for the areas where a rider's command had its effect, and reports
+// whether they show that in time.
+func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider, left string) (bool, error) {
 	switch c.Type {
 	case rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered:
 		// The area of the delivery has decided, and the rider may be elsewhere by now.
@@ -245,12 +249,19 @@ func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider)
 		}
 		_, ok, err := shown(t, t.Tables.Areas, o.Store.Area, func(a *dispatch.Area) bool { return a != nil && a.Version >= out.Version })
 		return ok, err
-	case rider.Online:
-		if !row.On || row.Area != c.Area || row.Version != out.Version {
-			return true, nil // much has happened since
+	case rider.Online, rider.Offline:
+		if row.Version != out.Version {
+			return true, nil // more has happened since
 		}
-		_, ok, err := shown(t, t.Tables.Areas, c.Area, func(a *dispatch.Area) bool { return a != nil && a.Has(row.ID) })
-		return ok, err
+		if left != "" && left != row.Area {
+			if _, ok, err := shown(t, t.Tables.Areas, left, func(a *dispatch.Area) bool { return a == nil || !a.Has(row.ID) }); err != nil || !ok {
+				return false, err
+			}
+		}
+		if row.On {
+			_, ok, err := shown(t, t.Tables.Areas, row.Area, func(a *dispatch.Area) bool { return a != nil && a.Has(row.ID) })
+			return ok, err
+		}
 	}
 	return true, nil
 }

@@ -178,6 +178,16 @@ func TestAPI_AreaAgrees(t *testing.T) {
 		o := f.get("/v1/orders/o-7")
 		require.Equal(t, c.etaOfOrder, o.json["eta"] != nil, "%s: %s", c.verb, o.Body)
 	}
+	for _, body := range []string{`"online","area":"a-2","lat":37.5,"lon":127.03}`, `"offline"}`} {
+		kind := strings.Split(body, `"`)[1]
+		late(true)
+		f.is(202, "POST", "/v1/riders/r-1/"+kind, `{"id":"l-`+kind+`","type":`+body, "Prefer", "wait=0")
+		late(false)
+		w.show()
+		f.is(200, "POST", "/v1/riders/r-1/"+kind, `{"id":"l-`+kind+`","type":`+body)
+		require.Empty(t, f.get("/v1/areas/a-1/riders").json["riders"])
+		require.Len(t, f.get("/v1/areas/a-2/riders").json["riders"], map[string]int{"online": 1}[kind])
+	}
 	// A repeat is answered, also when the rider is elsewhere by now.
 	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-2","area":"a-2","lat":37.5,"lon":127.03}`)
 	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-1","area":"a-1","lat":37.5,"lon":127.03}`, "Prefer", "wait=0")
