@@ -96,7 +96,7 @@ func TestAPI_DeadLetters(t *testing.T) {
 	} {
 		a := f.get("/v1/dead-letters" + path)
 		a.problem(t, http.StatusBadRequest, field)
-		require.Equal(t, []string{field}, a.wrong(), path)
+		require.Equal(t, field, a.wrong()[0], path)
 	}
 	letters.err = errors.New("topic secret can't be read")
 	a = f.get("/v1/dead-letters")

@@ -1,11 +1,15 @@
 package stream_test
 
 import (
+	"crypto/rand"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"baedal/internal/kafkatest"
 	"baedal/stream"
@@ -34,6 +38,10 @@ func TestEngine_RefusedWhileACommitWaits(t *testing.T) {
 		})
 		require.Less(t, handled, 500, "none is left to wait")
 		w.limit(t, "100", w.catalog.totals.Name()) // the end of a transaction is 78 bytes, and must have its place
+		w.eventually("the broker has heard of it", func() bool {
+			long := &kgo.Record{Topic: w.catalog.totals.Name(), Key: []byte("k-long"), Value: []byte(rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text())} // can't be packed
+			return errors.Is(w.client.ProduceSync(t.Context(), long).FirstErr(), kerr.MessageTooLarge)
+		})
 		way.set(false)
 		w.eventually("the refusal is logged", func() bool { return len(log.lines("a topic refuses", w.catalog.totals.Name())) > 0 })
 
