@@ -46,12 +46,11 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if c.ID, err = commandID(r, c.ID); err != nil {
 			return err
 		}
-		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-			return err
-		}
+		var mismatch error // said after what is wrong with the rest
+		c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
 		// The key says which order: the same command on the stream has no other words.
 		c.Type, c.OrderID, c.Verdict = kind, "", true
-		if err := whole(form, c); err != nil {
+		if err := cmp.Or(whole(form, c), mismatch); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -132,11 +131,10 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 		if c.ID, err = commandID(r, c.ID); err != nil {
 			return err
 		}
-		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-			return err
-		}
+		var mismatch error // said after what is wrong with the rest
+		c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
 		c.Type, c.StoreID, c.Product, c.Verdict = kind, "", product, true // the key says which store
-		if err := whole(form, c); err != nil {
+		if err := cmp.Or(whole(form, c), mismatch); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -199,11 +197,10 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if c.ID, err = commandID(r, c.ID); err != nil {
 			return err
 		}
-		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-			return err
-		}
+		var mismatch error // said after what is wrong with the rest
+		c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
 		c.Type, c.RiderID, c.Verdict = kind, "", true // the key says which rider
-		if err := whole(form, c); err != nil {
+		if err := cmp.Or(whole(form, c), mismatch); err != nil {
 			return err
 		}
 		c = c.Own()

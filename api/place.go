@@ -33,12 +33,11 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	if err := cmp.Or(contradicts("type", c.Type, order.Place), contradicts("orderId", c.OrderID, id)); err != nil {
 		return err
 	}
-	if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-		return err
-	}
+	var mismatch error // said after what is wrong with the rest
+	c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
 	// A function of the order, so that a repeat is the same message.
 	c.Meta, c.OrderID, c.Verdict = domain.Meta{Type: order.Place, ID: order.PlaceID(id)}, id, true
-	if err := whole(form, c); err != nil {
+	if err := cmp.Or(whole(form, c), mismatch); err != nil {
 		return err
 	}
 	c = c.Own()

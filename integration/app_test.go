@@ -418,7 +418,7 @@ func (a *app) delivered(t *testing.T) {
 	board.until("the order has left the board", func(e client.Event) bool { return into[struct{ ID string }](e, "gone").ID == "o-1" })
 	user.until("the last message", func(e client.Event) bool {
 		m := into[client.Message](e, "message")
-		return m.OrderID == "o-1" && m.Status == "completed"
+		return m.OrderID == "o-1" && m.Status == "delivered"
 	})
 	i = a.next()
 	messages := accepted[client.MessagePage](i)(i.GetMessages(ctx, "u-1", nil))
