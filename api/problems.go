@@ -39,6 +39,9 @@ var kinds = []kind{
 	{"refused", "The command was refused", http.StatusConflict,
 		"The command was understood and decided on, and the rules don't allow it now. reason says why; short says what the store has too little of; order is the order as it is.",
 		"Sending it again gets the same answer. Decide by reason what to do, and send another command under another key."},
+	{"order-ended", "The order has come to nothing", http.StatusConflict,
+		"The order was placed, and can't come to where it was waited for: it was refused by the store, not paid, cancelled or ended otherwise. reason says why; short says what the store has too little of; order is the order as it is.",
+		"Tell the customer, and place another order if they want one."},
 	{"id-reused", "The id names another command", http.StatusConflict,
 		"Another command with other content was sent under this id or Idempotency-Key. It stays as it was decided, and this one was not followed.",
 		"Send this command under a key of its own."},
@@ -77,6 +80,8 @@ func (p *problem) kind() kind {
 		name = "not-acknowledged"
 	case p.Code == domain.CodeReused:
 		name = "id-reused"
+	case p.Order != nil && p.Code == "":
+		name = "order-ended"
 	}
 	for _, k := range kinds {
 		if k.Status == p.Status && (name == "" || k.Name == name) {
