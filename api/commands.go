@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"baedal/domain"
+	"baedal/domain/dispatch"
 	"baedal/domain/order"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
@@ -224,6 +225,13 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			}
 			if refused {
 				return false, t.refusal(out)
+			}
+			// How far a delivery in hand has come is in the area's row.
+			if byDispatch && row.Holds(c.OrderID) {
+				_, ok, err = shown(t, s.Tables.Areas, row.Area, func(a *dispatch.Area) bool { return out.Version == 0 || a != nil && a.Version >= out.Version })
+				if err != nil || !ok {
+					return false, err
+				}
 			}
 			stale(w, s.Tables.Riders)
 			a, err := s.riderAnswer(row)
