@@ -87,6 +87,7 @@ type indexState struct {
 	Indexes
 	rows    map[string]*pendingRow
 	flushed map[string][]placed    // the places on disk of the rows of the last flush, which are likely to change soon
+	known   known                  // the keys of all rows that may have places on disk
 	entries *btree.BTreeG[entry]   // where the entries of rows differ from those on disk
 	feeds   map[feedOf]pendingFeed // rows that are or were in a group of a feed
 	stored  sums                   // on disk
@@ -164,7 +165,7 @@ func (t *Table) KeepIndexes(indexes Indexes) error {
 	}
 	if t.stored.known {
 		ix.arrived = t.stored.offset
-		found, why, err := t.checkIndexes(indexes.Version)
+		found, why, err := t.checkIndexes(ix)
 		if err != nil {
 			return err
 		}
@@ -187,7 +188,7 @@ func (t *Table) KeepIndexes(indexes Indexes) error {
 }
 
 // checkIndexes returns the sums on disk, or why they can't be used.
-func (t *Table) checkIndexes(version string) (found sums, why string, err error) {
+func (t *Table) checkIndexes(ix *indexState) (found sums, why string, err error) {
 	raw, err := t.read(t.indexMetaKey())
 	if err != nil {
 		return found, "", err
@@ -199,7 +200,7 @@ func (t *Table) checkIndexes(version string) (found sums, why string, err error)
 	switch {
 	case !ok:
 		return found, "they are damaged", nil
-	case is != version:
+	case is != ix.Version:
 		return found, "they are of another version", nil
 	case offset != t.stored.offset:
 		return found, "they are not those of the rows", nil
@@ -217,7 +218,11 @@ func (t *Table) checkIndexes(version string) (found sums, why string, err error)
 	there := sums{floor: found.floor}
 	for valid := it.First(); valid; valid = it.Next() {
 		there.count++
-		there.sum += hash(string(it.Key()[len(prefix):]), it.Value())
+		key := string(it.Key()[len(prefix):])
+		there.sum += hash(key, it.Value())
+		if key[0] == placesKind {
+			ix.known.add(key[1:])
+		}
 	}
 	if err := it.Error(); err != nil {
 		return found, "", t.fail("reading its indexes", err)
@@ -267,6 +272,7 @@ func (t *Table) buildIndexes(ix *indexState) (built sums, rows int, err error) {
 			}
 		}
 		if len(at) > 0 {
+			ix.known.add(key)
 			if err := put(placesKey(key), encodePlaces(at)); err != nil {
 				return built, rows, err
 			}
@@ -414,6 +420,7 @@ func (t *Table) places(key string) ([]placed, error) {
 		return r.now, nil
 	}
 	at, known := t.indexes.flushed[key]
+	known = known || !t.indexes.known.has(key)
 	t.mu.RUnlock()
 	if known {
 		return at, nil
@@ -636,6 +643,9 @@ func (ix *indexState) trim(t *Table, n int) {
 	for i := range t.log[:n] {
 		if w := &t.log[i]; w.next == 0 || w.next >= end {
 			ix.flushed[w.key] = w.places
+			if len(w.places) > 0 {
+				ix.known.add(w.key)
+			}
 		}
 	}
 	for i := n; i < len(t.log); i++ {
