@@ -157,7 +157,7 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, p *problem
 	}
 	h.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body)
+	_, _ = w.Write(append(body, '\n'))
 }
 
 // serve turns a handler that returns an error into one that answers with it.

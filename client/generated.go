@@ -19,8 +19,9 @@ import (
 
 // Defines values for AreaRiderState.
 const (
-	AreaRiderStateBusy AreaRiderState = "busy"
-	AreaRiderStateIdle AreaRiderState = "idle"
+	AreaRiderStateBusy    AreaRiderState = "busy"
+	AreaRiderStateIdle    AreaRiderState = "idle"
+	AreaRiderStateOffline AreaRiderState = "offline"
 )
 
 // Valid indicates whether the value is a known member of the AreaRiderState enum.
@@ -29,6 +30,8 @@ func (e AreaRiderState) Valid() bool {
 	case AreaRiderStateBusy:
 		return true
 	case AreaRiderStateIdle:
+		return true
+	case AreaRiderStateOffline:
 		return true
 	default:
 		return false
@@ -311,8 +314,8 @@ const (
 	ProblemsMethodNotAllowed     ProblemType = "/problems/method-not-allowed"
 	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
 	ProblemsNotFound             ProblemType = "/problems/not-found"
-	ProblemsNotReached           ProblemType = "/problems/not-reached"
 	ProblemsNotReady             ProblemType = "/problems/not-ready"
+	ProblemsOrderEnded           ProblemType = "/problems/order-ended"
 	ProblemsOtherSite            ProblemType = "/problems/other-site"
 	ProblemsRefused              ProblemType = "/problems/refused"
 	ProblemsSlowBody             ProblemType = "/problems/slow-body"
@@ -340,9 +343,9 @@ func (e ProblemType) Valid() bool {
 		return true
 	case ProblemsNotFound:
 		return true
-	case ProblemsNotReached:
-		return true
 	case ProblemsNotReady:
+		return true
+	case ProblemsOrderEnded:
 		return true
 	case ProblemsOtherSite:
 		return true
@@ -644,14 +647,16 @@ type AreaRider struct {
 	Lat Lat `json:"lat"`
 
 	// Lon Example: 127.03
-	Lon   Lon            `json:"lon"`
-	Name  *string        `json:"name,omitempty"`
-	Since *Time          `json:"since,omitempty"`
+	Lon   Lon     `json:"lon"`
+	Name  *string `json:"name,omitempty"`
+	Since *Time   `json:"since,omitempty"`
+
+	// State Offline is one whose shift is over and who has not left yet.
 	State AreaRiderState `json:"state"`
 	Until *Time          `json:"until,omitempty"`
 }
 
-// AreaRiderState defines model for AreaRider.State.
+// AreaRiderState Offline is one whose shift is over and who has not left yet.
 type AreaRiderState string
 
 // AreaRiders defines model for AreaRiders.
