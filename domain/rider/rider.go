@@ -71,7 +71,16 @@ type Wish struct {
 	// Place is where the rider was when enter was sent.
 	Place    *domain.Place `json:"place,omitempty"`
 	PlacedAt domain.Time   `json:"placedAt,omitzero"`
+	Says     *Says         `json:"says,omitempty"` // of online, until enter is sent
 	Asker
+}
+
+// Says is what an online says of the rider. It is so once the rider enters: where
+// they must stay where they are, the command is refused and changes nothing.
+type Says struct {
+	Place domain.Place `json:"place"`
+	At    domain.Time  `json:"at"`
+	Name  *string      `json:"name,omitempty"`
 }
 
 // Asker is the command that waits for a verdict which another message brings.
@@ -137,11 +146,7 @@ func (r *Rider) Handle(c *Command, n domain.Name, now domain.Time) Out {
 	switch c.Type {
 	case Online:
 		t.change()
-		t.place(c)
-		if c.Name != nil {
-			t.Name = *c.Name
-		}
-		t.want(Wish{Area: c.Area, Capacity: c.capacity(), Until: c.Until, Asker: asker(c, n, now)})
+		t.want(Wish{Area: c.Area, Capacity: c.capacity(), Until: c.Until, Says: t.says(c), Asker: asker(c, n, now)})
 	case Offline:
 		t.change()
 		t.want(Wish{Asker: asker(c, n, now)})
@@ -264,6 +269,13 @@ func (t *turn) pursue() {
 	case w.Area == t.Area && w.Area == "":
 		t.settle(domain.Refusal{})
 	case t.Area == "" || w.Area == t.Area: // in the same area: a new place and capacity
+		if s := w.Says; s != nil {
+			t.put(s.Place, s.At)
+			if s.Name != nil {
+				t.Name = *s.Name
+			}
+			w.Says = nil
+		}
 		t.Area = w.Area
 		t.Shift++
 		t.Leave = 0
@@ -313,24 +325,30 @@ func (t *turn) settle(why domain.Refusal) {
 
 // Places.
 
-// place takes where the rider was at a time: since `at`, which can't be later
-// than now. A place never replaces one that is newer.
-func (t *turn) place(c *Command) (newer bool) {
-	at := t.now
+// says returns what an online says of the rider.
+func (t *turn) says(c *Command) *Says { return &Says{c.Place(), t.since(c), c.Name} }
+
+// since is when a rider was where a command says: since `at`, which can't be later
+// than now.
+func (t *turn) since(c *Command) domain.Time {
 	if c.At != 0 {
-		at = min(at, c.At)
+		return min(t.now, c.At)
 	}
+	return t.now
+}
+
+// put takes where the rider was at a time. A place never replaces one that is newer.
+func (t *turn) put(place domain.Place, at domain.Time) (newer bool) {
 	if t.Place != nil && at < t.PlacedAt {
 		return false
 	}
-	place := c.Place()
 	t.Place, t.PlacedAt = &place, at
 	return true
 }
 
 // move tells dispatch when the rider is far from where it believes them.
 func (t *turn) move(c *Command, n domain.Name) {
-	newer := t.place(c)
+	newer := t.put(c.Place(), t.since(c))
 	if newer {
 		t.change()
 	}

@@ -251,6 +251,31 @@ func TestRider_SilentWithoutWish(t *testing.T) {
 	assert.Len(t, s.do(stays("a-1", 1, 1)).Verdicts, 1, "a refusal is always said")
 }
 
+// An online that is refused, as the rider must stay where they are, says nothing of
+// them: neither their name nor their place. One that is followed does.
+func TestRider_RefusedOnline(t *testing.T) {
+	s := newShift(t)
+	s.do(online("c-1", "a-1", 0, 1))
+	s.do(entered("a-1", 1))
+	elsewhere := func(id string) *rider.Command {
+		c := online(id, "a-2", 9, 1)
+		name := "Zed"
+		c.Name = &name
+		return c
+	}
+	was := s.r.View(s.now)
+	s.do(elsewhere("c-2"))
+	s.do(stays("a-1", 1, 1))
+	is := s.r.View(s.now)
+	assert.Equal(t, []any{was.Name, *was.Lat, was.At}, []any{is.Name, *is.Lat, is.At})
+
+	s.do(elsewhere("c-3"))
+	enter := s.do(left("a-1", 1)).Dispatch[0]
+	assert.Equal(t, domain.PointAt(domain.Place{Lat: km(9), Lon: 127.03}), enter.Place)
+	is = s.r.View(s.now)
+	assert.Equal(t, []any{"Zed", km(9)}, []any{is.Name, *is.Lat})
+}
+
 func TestRider_Move(t *testing.T) {
 	s := newShift(t)
 	s.do(online("c-1", "a-1", 0, 1))
