@@ -82,8 +82,11 @@ func (s *server) limited(next http.Handler) http.Handler {
 }
 
 // packed ends the tag of an answer that is sent compressed: it is known by other
-// bytes than the plain one (RFC 9110, 8.8.3.3).
-const packed = "-packed"
+// bytes than the plain one (RFC 9110, 8.8.3.3). With zstd it is -zstd.
+const packed = "-gzip"
+
+// unpackedTag takes off what a tag got where its answer was compressed.
+var unpackedTag = strings.NewReplacer(`-gzip"`, `"`, `-zstd"`, `"`)
 
 // compressed sends answers as gzip or zstd to clients that ask for it. Streams of
 // events go as they are: each event must leave at once.
@@ -92,16 +95,14 @@ func compressed(next http.Handler) http.Handler {
 	if err != nil {
 		panic(err) // the settings are ours
 	}
-	packs := wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	packs := wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, h := range []string{"If-None-Match", "If-Match"} {
 			for i, v := range r.Header[h] {
-				r.Header[h][i] = strings.ReplaceAll(v, packed+`"`, `"`)
+				r.Header[h][i] = unpackedTag.Replace(v)
 			}
 		}
-		next.ServeHTTP(w, r)
-	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Accept-Encoding") == "" && r.Header.Get("If-None-Match") == "" || strings.HasSuffix(r.URL.Path, "/events") {
+		if r.Header.Get("Accept-Encoding") == "" || strings.HasSuffix(r.URL.Path, "/events") {
 			w.Header().Add("Vary", "Accept-Encoding")
 			next.ServeHTTP(w, r)
 			return

@@ -6,6 +6,7 @@ import (
 	"html"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"baedal/api"
+	"baedal/domain/order"
 )
 
 // The type of each problem is the address of a page that explains it.
@@ -123,7 +125,18 @@ func TestManners_Compressed(t *testing.T) {
 	}
 
 	require.Empty(t, f.get("/v1/orders/o-1", "Accept-Encoding", "gzip").Header().Get("Content-Encoding"), "it is short")
-	tag := f.get("/v1/orders/o-1").Header().Get("ETag")
-	packed := strings.TrimSuffix(tag, `"`) + `-packed"`
-	require.Equal(t, http.StatusNotModified, f.get("/v1/orders/o-1", "If-None-Match", packed).Code)
+
+	// A client sends back what it got.
+	f.orders.set("long", lifeOf("long", slices.Repeat([]order.Status{order.Placed, order.Paying}, 20)...))
+	for _, encoding := range []string{"gzip", "zstd"} {
+		a := f.get("/v1/orders/long", "Accept-Encoding", encoding)
+		require.Equal(t, encoding, a.Header().Get("Content-Encoding"))
+		require.Equal(t, `"40-`+encoding+`"`, a.Header().Get("ETag"))
+		for _, accepts := range []string{encoding, ""} {
+			require.Equal(t, http.StatusNotModified, f.get("/v1/orders/long", "Accept-Encoding", accepts, "If-None-Match", a.Header().Get("ETag")).Code)
+			f.later("POST", "/v1/orders/long/confirm", `{}`, "Accept-Encoding", accepts, "If-Match", a.Header().Get("ETag"))
+			sent := f.commands.all()
+			require.EqualValues(t, 40, sent[len(sent)-1].command["ifVersion"])
+		}
+	}
 }
