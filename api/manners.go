@@ -82,11 +82,12 @@ func (s *server) limited(next http.Handler) http.Handler {
 }
 
 // packed ends the tag of an answer that is sent compressed: it is known by other
-// bytes than the plain one (RFC 9110, 8.8.3.3). With zstd it is -zstd.
-const packed = "-gzip"
+// bytes than the plain one (RFC 9110, 8.8.3.3).
+const packed = "-packed"
 
-// unpackedTag takes off what a tag got where its answer was compressed.
-var unpackedTag = strings.NewReplacer(`-gzip"`, `"`, `-zstd"`, `"`)
+// plainTags turns such tags back into those of the plain answers, which alone are
+// compared. The encoding's name behind the end is gzhttp's.
+var plainTags = strings.NewReplacer(packed+`-gzip"`, `"`, packed+`-zstd"`, `"`, packed+`"`, `"`)
 
 // compressed sends answers as gzip or zstd to clients that ask for it. Streams of
 // events go as they are: each event must leave at once.
@@ -99,10 +100,10 @@ func compressed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, h := range []string{"If-None-Match", "If-Match"} {
 			for i, v := range r.Header[h] {
-				r.Header[h][i] = unpackedTag.Replace(v)
+				r.Header[h][i] = plainTags.Replace(v)
 			}
 		}
-		if r.Header.Get("Accept-Encoding") == "" || strings.HasSuffix(r.URL.Path, "/events") {
+		if r.Header.Get("Accept-Encoding") == "" && r.Header.Get("If-None-Match") == "" || strings.HasSuffix(r.URL.Path, "/events") {
 			w.Header().Add("Vary", "Accept-Encoding")
 			next.ServeHTTP(w, r)
 			return

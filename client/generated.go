@@ -314,6 +314,7 @@ const (
 	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
 	ProblemsNotFound             ProblemType = "/problems/not-found"
 	ProblemsNotReady             ProblemType = "/problems/not-ready"
+	ProblemsOrderEnded           ProblemType = "/problems/order-ended"
 	ProblemsOtherSite            ProblemType = "/problems/other-site"
 	ProblemsRefused              ProblemType = "/problems/refused"
 	ProblemsSlowBody             ProblemType = "/problems/slow-body"
@@ -340,6 +341,8 @@ func (e ProblemType) Valid() bool {
 	case ProblemsNotFound:
 		return true
 	case ProblemsNotReady:
+		return true
+	case ProblemsOrderEnded:
 		return true
 	case ProblemsOtherSite:
 		return true
@@ -699,9 +702,6 @@ type BoardOrder struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
 	Note     string  `json:"note"`
@@ -813,7 +813,7 @@ type Delivery struct {
 	Distance *int    `json:"distance,omitempty"`
 	Drop     Address `json:"drop"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta   `json:"eta,omitempty"`
 	Lines   []Line `json:"lines"`
 	Note    string `json:"note"`
@@ -886,7 +886,7 @@ type Entry struct {
 	Attempt *int   `json:"attempt,omitempty"`
 	CauseID string `json:"causeId"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta        `json:"eta,omitempty"`
 	ReadyAt *Time       `json:"readyAt,omitempty"`
 	Reason  *string     `json:"reason,omitempty"`
@@ -900,7 +900,7 @@ type Entry struct {
 // EntryType defines model for Entry.Type.
 type EntryType string
 
-// Eta When the food is expected to be picked up and delivered.
+// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 type Eta struct {
 	Drop   *Time `json:"drop,omitempty"`
 	Pickup *Time `json:"pickup,omitempty"`
@@ -1073,7 +1073,7 @@ type Order struct {
 		Then string `json:"then"`
 	} `json:"deadline"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
@@ -1139,9 +1139,6 @@ type OrderSummary struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta   `json:"eta,omitempty"`
 	ID       AnyID  `json:"id"`
 	Lines    []Line `json:"lines"`
 	PlacedAt Time   `json:"placedAt"`
