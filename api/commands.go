@@ -26,7 +26,7 @@ func contradicts(field, said, is string) error {
 	if said == "" || said == is {
 		return nil
 	}
-	return wrong(field, fmt.Sprintf("is %q and the path says %q: leave it out", domain.Clip(said), domain.Clip(is)))
+	return domain.Wrong(field, fmt.Sprintf("is %q and the path says %q: leave it out", domain.Clip(said), domain.Clip(is)))
 }
 
 // orderVerb is a command about an order.
@@ -41,17 +41,13 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if err != nil {
 			return err
 		}
-		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("orderId", c.OrderID, id)); err != nil {
-			return err
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		var mismatch error // said after what is wrong with the rest
-		c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
+		other := domain.All(contradicts("type", c.Type, kind), contradicts("orderId", c.OrderID, id))
+		var wrongID, wrongVersion error
+		c.ID, wrongID = commandID(r, c.ID)
+		c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 		// The key says which order: the same command on the stream has no other words.
 		c.Type, c.OrderID, c.Verdict = kind, "", true
-		if err := cmp.Or(whole(form, c), mismatch); err != nil {
+		if err := together(other, whole(form, c), wrongID, wrongVersion); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -104,14 +100,14 @@ func (t *turn) withOrder(p *problem, o *order.Order) error {
 func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, err := pathID(r, "id")
-		if err != nil {
-			return err
-		}
 		product := ""
 		if slices.Contains(stock.ProductTypes, kind) {
-			if product, err = pathID(r, "product"); err != nil {
-				return err
-			}
+			var wrongProduct error
+			product, wrongProduct = pathID(r, "product")
+			err = together(err, wrongProduct)
+		}
+		if err != nil {
+			return err
 		}
 		c := &stock.Command{}
 		form, err := readBody(w, r, c)
@@ -123,19 +119,15 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 			// Taken for the command's, it would make every later one a repeat of the first.
 			c.ID = ""
 		}
-		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("storeId", c.StoreID, id)); err != nil {
-			return err
+		other := domain.All(contradicts("type", c.Type, kind), contradicts("storeId", c.StoreID, id))
+		if product != "" {
+			other = domain.All(other, contradicts("product", c.Product, product))
 		}
-		if err := contradicts("product", c.Product, product); product != "" && err != nil {
-			return err
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		var mismatch error // said after what is wrong with the rest
-		c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
+		var wrongID, wrongVersion error
+		c.ID, wrongID = commandID(r, c.ID)
+		c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 		c.Type, c.StoreID, c.Product, c.Verdict = kind, "", product, true // the key says which store
-		if err := cmp.Or(whole(form, c), mismatch); err != nil {
+		if err := together(other, whole(form, c), wrongID, wrongVersion); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -192,16 +184,12 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if err != nil {
 			return err
 		}
-		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("riderId", c.RiderID, id)); err != nil {
-			return err
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		var mismatch error // said after what is wrong with the rest
-		c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
+		other := domain.All(contradicts("type", c.Type, kind), contradicts("riderId", c.RiderID, id))
+		var wrongID, wrongVersion error
+		c.ID, wrongID = commandID(r, c.ID)
+		c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 		c.Type, c.RiderID, c.Verdict = kind, "", true // the key says which rider
-		if err := cmp.Or(whole(form, c), mismatch); err != nil {
+		if err := together(other, whole(form, c), wrongID, wrongVersion); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -226,14 +214,10 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if refused {
 				return false, t.refusal(out)
 			}
-			// How far a delivery in hand has come is in the area's row.
-			if byDispatch && row.Holds(c.OrderID) {
-				_, ok, err = shown(t, s.Tables.Areas, row.Area, func(a *dispatch.Area) bool { return out.Version == 0 || a != nil && a.Version >= out.Version })
-				if err != nil || !ok {
-					return false, err
-				}
+			if ok, err := t.areaShows(out, c, row); err != nil || !ok {
+				return false, err
 			}
-			stale(w, s.Tables.Riders)
+			stale(w, s.Tables.Riders, s.Tables.Areas)
 			a, err := s.riderAnswer(row)
 			if err != nil || a == nil {
 				return a == nil, cmp.Or(err, t.decided(out))
@@ -241,6 +225,28 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return true, writeThing(w, r, http.StatusOK, a)
 		})
 	}
+}
+
+// areaShows waits for the area where a rider's command had its effect, and reports
+// whether it shows that in time.
+func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider) (bool, error) {
+	switch c.Type {
+	case rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered:
+		// The area of the delivery has decided, and the rider may be elsewhere by now.
+		o, err := t.Tables.Orders.Get(c.OrderID)
+		if err != nil || o == nil || o.Store == nil {
+			return err == nil, outOfTime(err)
+		}
+		_, ok, err := shown(t, t.Tables.Areas, o.Store.Area, func(a *dispatch.Area) bool { return a != nil && a.Version >= out.Version })
+		return ok, err
+	case rider.Online:
+		if !row.On || row.Area != c.Area || row.Version != out.Version {
+			return true, nil // much has happened since
+		}
+		_, ok, err := shown(t, t.Tables.Areas, c.Area, func(a *dispatch.Area) bool { return a != nil && a.Has(row.ID) })
+		return ok, err
+	}
+	return true, nil
 }
 
 // What became of a command.
@@ -284,13 +290,15 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := r.URL.Query()
 	at := address{q.Get("stream"), q.Get("key")}
+	var wrongStream, wrongKey error
 	if q.Has("stream") && !slices.Contains(commandStreams, at.stream) {
-		return wrong("stream", "is not a stream of commands: one of "+strings.Join(commandStreams, ", "))
+		wrongStream = wrong("stream", "is not a stream of commands: one of "+strings.Join(commandStreams, ", "))
 	}
 	if q.Has("key") {
-		if err := parameter(domain.CheckID("key", at.key)); err != nil {
-			return err
-		}
+		wrongKey = parameter(domain.CheckID("key", at.key))
+	}
+	if err := together(wrongStream, wrongKey); err != nil {
+		return err
 	}
 	began := time.Now()
 	stale(w, s.Verdicts)

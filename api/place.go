@@ -19,25 +19,20 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	until, err := waitFor(r)
-	if err != nil {
-		return err
+	until, wrongWait := waitFor(r)
+	id, wrongID := orderID(r, c.ID, c.UserID)
+	other := contradicts("type", c.Type, order.Place)
+	if wrongID == nil {
+		other = domain.All(other, contradicts("orderId", c.OrderID, id))
 	}
-	id, err := orderID(r, c.ID, c.UserID)
-	if domain.WrongFields(err) != nil { // named with the others
-		form, err = domain.All(err, form), nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := cmp.Or(contradicts("type", c.Type, order.Place), contradicts("orderId", c.OrderID, id)); err != nil {
-		return err
-	}
-	var mismatch error // said after what is wrong with the rest
-	c.IfVersion, mismatch = ifVersion(r, c.IfVersion)
+	var wrongVersion error
+	c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 	// A function of the order, so that a repeat is the same message.
 	c.Meta, c.OrderID, c.Verdict = domain.Meta{Type: order.Place, ID: order.PlaceID(id)}, id, true
-	if err := cmp.Or(whole(form, c), mismatch); err != nil {
+	if wrongID != nil {
+		c.ID, c.OrderID = order.PlaceID("o"), "o" // only the others are judged
+	}
+	if err := together(wrongID, other, whole(form, c), wrongWait, wrongVersion); err != nil {
 		return err
 	}
 	c = c.Own()

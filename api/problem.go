@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,38 @@ func parameter(err error) error {
 		return wrong(all[0].Field, all[0].Problem)
 	}
 	return err
+}
+
+// together joins what is wrong with the fields of a body and the parameters of a
+// request, so that one answer names all of it. Where nothing of that kind is wrong,
+// it is the first error.
+func together(errs ...error) error {
+	var first error
+	var all *problem
+	for _, err := range errs {
+		var p *problem
+		switch {
+		case err == nil:
+			continue
+		case errors.As(err, &p):
+		case domain.WrongFields(err) != nil:
+			p = wrongFields(domain.WrongFields(err))
+		}
+		switch {
+		case p == nil || len(p.Errors) == 0:
+			first = cmp.Or(first, err)
+		case all == nil:
+			copied := *p
+			all = &copied
+		default:
+			all.Detail += "; " + p.Detail
+			all.Errors = append(all.Errors[:len(all.Errors):len(all.Errors)], p.Errors...)
+		}
+	}
+	if all != nil {
+		return all
+	}
+	return first
 }
 
 // wrongFields is the answer to a body with wrong fields.

@@ -56,17 +56,20 @@ func checkQuery(raw string, params []string) error {
 	if err != nil {
 		return newProblem(http.StatusBadRequest, "the query is not escaped as a URL asks for: "+domain.Clip(raw))
 	}
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch {
+		case len(errs) == domain.MaxFieldErrors:
+			return together(errs...)
 		case len(params) == 0:
-			return wrong(domain.Clip(name), "is not known: this path takes no query parameters")
+			errs = append(errs, wrong(domain.Clip(name), "is not known: this path takes no query parameters"))
 		case !slices.Contains(params, name):
-			return wrong(domain.Clip(name), "is not a query parameter of this path: it takes "+strings.Join(params, ", "))
+			errs = append(errs, wrong(domain.Clip(name), "is not a query parameter of this path: it takes "+strings.Join(params, ", ")))
 		case len(q[name]) > 1:
-			return wrong(name, "comes more than once: send it once")
+			errs = append(errs, wrong(name, "comes more than once: send it once"))
 		}
 	}
-	return nil
+	return together(errs...)
 }
 
 // readBody fills v from the JSON of the body, if there is one. Fields of the
@@ -137,7 +140,7 @@ func commandID(r *http.Request, fromBody string) (string, error) {
 	key, err := idempotencyKey(r)
 	switch {
 	case err != nil:
-		return "", err
+		return fromBody, err
 	case fromBody != "":
 		return fromBody, nil // its own check says the rest
 	case key != "":
@@ -152,10 +155,10 @@ func commandID(r *http.Request, fromBody string) (string, error) {
 func orderID(r *http.Request, fromBody, userID string) (string, error) {
 	key, err := idempotencyKey(r)
 	switch {
+	case fromBody != "":
+		return fromBody, together(err, domain.CheckID("id", fromBody))
 	case err != nil:
 		return "", err
-	case fromBody != "":
-		return fromBody, domain.CheckID("id", fromBody)
 	case key != "" && domain.CheckID("userId", userID) == nil:
 		return orderIDOf(userID, key), nil
 	}
@@ -267,7 +270,7 @@ func ifVersion(r *http.Request, said *int) (*int, error) {
 		return said, nil
 	}
 	if said != nil && *said != *want {
-		return nil, wrong("ifVersion", fmt.Sprintf("is %d and the header says %d: leave one out", *said, *want))
+		return nil, domain.Wrong("ifVersion", fmt.Sprintf("is %d and the header says %d: leave one out", *said, *want))
 	}
 	return want, nil
 }

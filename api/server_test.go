@@ -27,7 +27,13 @@ func (f *fixture) serve() (url string, stop func() error) {
 	require.NoError(f.t, err)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx, f.handler) }()
-	return "http://" + server.Addr(), func() error { cancel(); return <-served }
+	url = "http://" + server.Addr()
+	require.Eventually(f.t, func() bool {
+		r, err := http.Get(url + "/openapi.yaml")
+		require.NoError(f.t, err)
+		return r.Body.Close() == nil && r.StatusCode == http.StatusOK
+	}, 10*time.Second, time.Millisecond, "the server knows its handler")
+	return url, func() error { cancel(); return <-served }
 }
 
 func TestServe(t *testing.T) {

@@ -130,6 +130,56 @@ func TestAPI_Refused(t *testing.T) {
 	})
 }
 
+// What a rider did with a delivery is in their answer, in the area and in the order's
+// answer at once. Where the view of the areas lags it is waited for.
+func TestAPI_AreaAgrees(t *testing.T) {
+	w, f, _ := opened(t)
+	late := func(late bool) { w.mu.Lock(); w.lateAreas = late; w.mu.Unlock() }
+	deliveries := func(list string) []any { return f.get("/v1/areas/a-1/deliveries").json[list].([]any) }
+	late(true)
+	f.is(202, "POST", "/v1/riders/r-1/online", `{"id":"k-1","area":"a-1","lat":37.5,"lon":127.03}`, "Prefer", "wait=0")
+	late(false)
+	w.show()
+	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-1","area":"a-1","lat":37.5,"lon":127.03}`)
+	require.Len(t, f.get("/v1/areas/a-1/riders").json["riders"], 1)
+	f.is(201, "POST", "/v1/orders?wait=paid", placeBody)
+	f.is(200, "POST", "/v1/orders/o-7/accept", `{"cookingTime":"0s"}`)
+	f.is(200, "POST", "/v1/orders/o-7/start-cooking", ``)
+	require.Len(t, deliveries("open"), 1)
+	for _, c := range []struct {
+		verb            string
+		open, assigned  int
+		state           any // of the delivery in the rider's answer
+		etaOfOrder      bool
+		inRidersAnswers int
+	}{
+		{"claim", 0, 1, "assigned", true, 1},
+		{"picked-up", 0, 1, "picked_up", true, 1},
+		{"delivered", 0, 0, nil, false, 0},
+	} {
+		path, body := "/v1/riders/r-1/"+c.verb, `{"id":"k-`+c.verb+`","orderId":"o-7"}`
+		late(true)
+		f.is(202, "POST", path, body, "Prefer", "wait=0")
+		late(false)
+		w.show()
+		a := f.is(200, "POST", path, body)
+		require.Len(t, deliveries("open"), c.open, c.verb)
+		require.Len(t, deliveries("assigned"), c.assigned, c.verb)
+		all := a.json["deliveries"].([]any)
+		require.Len(t, all, c.inRidersAnswers)
+		if c.inRidersAnswers > 0 {
+			require.Equal(t, c.state, all[0].(map[string]any)["state"])
+			require.NotEmpty(t, all[0].(map[string]any)["eta"])
+		}
+		o := f.get("/v1/orders/o-7")
+		require.Equal(t, c.etaOfOrder, o.json["eta"] != nil, "%s: %s", c.verb, o.Body)
+	}
+	// A repeat is answered, also when the rider is elsewhere by now.
+	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-2","area":"a-2","lat":37.5,"lon":127.03}`)
+	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-1","area":"a-1","lat":37.5,"lon":127.03}`, "Prefer", "wait=0")
+	f.is(200, "POST", "/v1/riders/r-1/claim", `{"id":"k-claim","orderId":"o-7"}`, "Prefer", "wait=0")
+}
+
 func TestAPI_Gone(t *testing.T) {
 	_, f, _ := opened(t)
 	a := f.is(200, "DELETE", "/v1/stores/s-1/products/p-1", ``)

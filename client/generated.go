@@ -699,9 +699,6 @@ type BoardOrder struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
 	Note     string  `json:"note"`
@@ -813,7 +810,7 @@ type Delivery struct {
 	Distance *int    `json:"distance,omitempty"`
 	Drop     Address `json:"drop"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta   `json:"eta,omitempty"`
 	Lines   []Line `json:"lines"`
 	Note    string `json:"note"`
@@ -886,7 +883,7 @@ type Entry struct {
 	Attempt *int   `json:"attempt,omitempty"`
 	CauseID string `json:"causeId"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta        `json:"eta,omitempty"`
 	ReadyAt *Time       `json:"readyAt,omitempty"`
 	Reason  *string     `json:"reason,omitempty"`
@@ -900,7 +897,7 @@ type Entry struct {
 // EntryType defines model for Entry.Type.
 type EntryType string
 
-// Eta When the food is expected to be picked up and delivered.
+// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 type Eta struct {
 	Drop   *Time `json:"drop,omitempty"`
 	Pickup *Time `json:"pickup,omitempty"`
@@ -1073,7 +1070,7 @@ type Order struct {
 		Then string `json:"then"`
 	} `json:"deadline"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
@@ -1139,9 +1136,6 @@ type OrderSummary struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta   `json:"eta,omitempty"`
 	ID       AnyID  `json:"id"`
 	Lines    []Line `json:"lines"`
 	PlacedAt Time   `json:"placedAt"`

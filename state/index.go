@@ -80,15 +80,22 @@ const (
 	feedLeft = 'l' // offset, row key: of those that left
 )
 
-// indexState is what a table knows about its indexes.
+// indexState is what a table knows about its indexes. What is not on disk yet is
+// kept by row: which places it has there, and which ones now. A flush writes the
+// difference, so what a row goes through between two flushes costs nothing.
 type indexState struct {
 	Indexes
-	pending *btree.BTreeG[*item] // not on disk yet, by key
-	sums    sums                 // with what is pending
-	stored  sums                 // on disk
-	arrived int64                // the offset of the newest record, -1 for none
-	at      int64                // when it was written, in milliseconds
-	told    bool                 // At is called: the offsets are known
+	rows    map[string]*pendingRow
+	flushed map[string][]placed    // the places on disk of the rows of the last flush, which are likely to change soon
+	known   known                  // the keys of all rows that may have places on disk
+	entries *btree.BTreeG[entry]   // where the entries of rows differ from those on disk
+	feeds   map[feedOf]pendingFeed // rows that are or were in a group of a feed
+	stored  sums                   // on disk
+	next    sums                   // on disk after the flush under way
+	floor   int64                  // the offset that the feeds reach back to
+	arrived int64                  // the offset of the newest record, -1 for none
+	at      int64                  // when it was written, in milliseconds
+	told    bool                   // At is called: the offsets are known
 
 	recovering bool // until MarkRecovered
 	followed   int  // writes while recovering
@@ -103,22 +110,46 @@ type sums struct {
 	floor int64 // the offset that the feeds reach back to
 }
 
-// item is one key of the indexes that is not on disk yet. Once others see it, it
-// is never changed.
-type item struct {
-	key     string // after kindIndex
-	value   []byte
-	deleted bool
-	fresh   bool // nothing is on disk under that key
-	seq     uint64
+// pendingRow is a row with writes that are not on disk yet. Its slices are never
+// changed.
+type pendingRow struct {
+	key       string
+	disk, now []placed
 }
 
-func (i *item) size() int { return len(i.key) + len(i.value) + writeOverhead }
+// entry is an entry that is not on disk, or one that is and is there no more.
+type entry struct {
+	key     string // after kindIndex
+	deleted bool
+}
 
-func lessItem(a, b *item) bool { return a.key < b.key }
+// feedOf is a group of a feed.
+type feedOf struct {
+	index int
+	group string
+}
 
-func newPending() *btree.BTreeG[*item] {
-	return btree.NewBTreeGOptions(lessItem, btree.Options{NoLocks: true})
+// pendingFeed is what is not on disk yet of a feed.
+type pendingFeed struct {
+	rows []*pendingRow // each of those that are or were in the group, at least once
+	left []Changed
+}
+
+// departure is a row that left a group of a feed.
+type departure struct {
+	from   feedOf
+	offset int64
+	at     int64
+}
+
+func newEntries() *btree.BTreeG[entry] {
+	return btree.NewBTreeGOptions(func(a, b entry) bool { return a.key < b.key }, btree.Options{NoLocks: true})
+}
+
+// reset forgets all that is not on disk.
+func (ix *indexState) reset() {
+	ix.rows, ix.feeds = map[string]*pendingRow{}, map[feedOf]pendingFeed{}
+	ix.entries.Clear()
 }
 
 // KeepIndexes makes the table keep indexes from now on. It must come before the
@@ -127,13 +158,14 @@ func newPending() *btree.BTreeG[*item] {
 func (t *Table) KeepIndexes(indexes Indexes) error {
 	t.flushMu.Lock()
 	defer t.flushMu.Unlock()
-	ix := &indexState{Indexes: indexes, pending: newPending(), arrived: -1, stored: sums{floor: -1}, recovering: true}
+	ix := &indexState{Indexes: indexes, entries: newEntries(), arrived: -1, stored: sums{floor: -1}, recovering: true}
+	ix.reset()
 	if ix.Follow == 0 {
 		ix.Follow = 20_000
 	}
 	if t.stored.known {
 		ix.arrived = t.stored.offset
-		found, why, err := t.checkIndexes(indexes.Version)
+		found, why, err := t.checkIndexes(ix)
 		if err != nil {
 			return err
 		}
@@ -148,7 +180,7 @@ func (t *Table) KeepIndexes(indexes Indexes) error {
 			}
 		}
 	}
-	ix.sums = ix.stored
+	ix.floor = ix.stored.floor
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.indexes = ix
@@ -156,7 +188,7 @@ func (t *Table) KeepIndexes(indexes Indexes) error {
 }
 
 // checkIndexes returns the sums on disk, or why they can't be used.
-func (t *Table) checkIndexes(version string) (found sums, why string, err error) {
+func (t *Table) checkIndexes(ix *indexState) (found sums, why string, err error) {
 	raw, err := t.read(t.indexMetaKey())
 	if err != nil {
 		return found, "", err
@@ -168,7 +200,7 @@ func (t *Table) checkIndexes(version string) (found sums, why string, err error)
 	switch {
 	case !ok:
 		return found, "they are damaged", nil
-	case is != version:
+	case is != ix.Version:
 		return found, "they are of another version", nil
 	case offset != t.stored.offset:
 		return found, "they are not those of the rows", nil
@@ -186,7 +218,11 @@ func (t *Table) checkIndexes(version string) (found sums, why string, err error)
 	there := sums{floor: found.floor}
 	for valid := it.First(); valid; valid = it.Next() {
 		there.count++
-		there.sum += hash(it.Key()[len(prefix):], it.Value())
+		key := string(it.Key()[len(prefix):])
+		there.sum += hash(key, it.Value())
+		if key[0] == placesKind {
+			ix.known.add(key[1:])
+		}
 	}
 	if err := it.Error(); err != nil {
 		return found, "", t.fail("reading its indexes", err)
@@ -221,7 +257,7 @@ func (t *Table) buildIndexes(ix *indexState) (built sums, rows int, err error) {
 	defer it.Close()
 	put := func(key string, value []byte) error {
 		built.count++
-		built.sum += hash([]byte(key), value)
+		built.sum += hash(key, value)
 		return batch.Set([]byte(prefix+key), value, nil)
 	}
 	skip := len(t.rowKey(""))
@@ -236,6 +272,7 @@ func (t *Table) buildIndexes(ix *indexState) (built sums, rows int, err error) {
 			}
 		}
 		if len(at) > 0 {
+			ix.known.add(key)
 			if err := put(placesKey(key), encodePlaces(at)); err != nil {
 				return built, rows, err
 			}
@@ -267,8 +304,8 @@ func (t *Table) indexed() bool {
 		if ix.followed++; ix.followed > ix.Follow {
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			ix.deferred = true
-			ix.pending.Clear()
+			ix.deferred, ix.flushed = true, nil
+			ix.reset()
 			return false
 		}
 	}
@@ -290,7 +327,7 @@ func (t *Table) recoverIndexes() error {
 		return t.fail("building its indexes", err)
 	}
 	t.mu.Lock()
-	ix.stored, ix.sums, ix.deferred = built, built, false
+	ix.stored, ix.floor, ix.deferred = built, built.floor, false
 	t.mu.Unlock()
 	if ix.Built != nil {
 		ix.Built("many records were read", rows)
@@ -308,22 +345,18 @@ func (t *Table) At(offset int64, at time.Time) {
 		return
 	}
 	if offset > ix.arrived+1 && time.Since(at) >= ix.Settled {
-		ix.sums.floor = max(ix.sums.floor, offset-1)
+		ix.floor = max(ix.floor, offset-1)
 	}
 	ix.arrived, ix.at, ix.told = max(offset, ix.arrived), at.UnixMilli(), true
 }
 
-// index adds to a write what it changes in the indexes. It is called by the one
+// index says in a write where the row is from then on. It is called by the one
 // writer, without a lock.
 func (t *Table) index(w *write) error {
 	ix := t.indexes
-	raw, err := t.side(placesKey(w.key))
+	old, err := t.places(w.key)
 	if err != nil {
 		return err
-	}
-	old, ok := decodePlaces(raw)
-	if !ok {
-		return t.fail("reading its indexes", fmt.Errorf("%w: the places of row %q", pebble.ErrCorruption, w.key))
 	}
 	var places []Place
 	if !w.deleted {
@@ -333,60 +366,41 @@ func (t *Table) index(w *write) error {
 	if ix.told {
 		offset = ix.arrived
 	}
-	c := changes{w: w}
-	now := make([]placed, 0, len(places))
-	changed := len(old) != len(places)
-	for _, p := range places {
-		next := placed{Place: p, offset: -1}
-		i := slices.IndexFunc(old, func(o placed) bool { return o.Index == p.Index && o.Group == p.Group })
-		if i < 0 {
-			c.set(entryKey(p, w.key), nil, nil)
-		} else if old[i].Sort != p.Sort {
-			c.delete(entryKey(old[i].Place, w.key), nil)
-			c.set(entryKey(p, w.key), nil, nil)
+	var now []placed
+	if len(places) > 0 {
+		now = make([]placed, len(places))
+	}
+	for n, p := range places {
+		now[n] = placed{Place: p, offset: -1}
+		if !ix.Feeds[p.Index] || offset < 0 {
+			continue
 		}
-		if ix.Feeds[p.Index] && offset >= 0 {
-			if i >= 0 && p.Mark != 0 && old[i].Place == p {
-				next.offset = old[i].offset
-			} else {
-				next.offset = offset
-				if i < 0 || old[i].offset != offset {
-					c.set(feedKey(p, feedIn, offset, w.key), ix.time(), nil)
-					if i >= 0 && old[i].offset >= 0 {
-						c.delete(feedKey(p, feedIn, old[i].offset, w.key), nil)
-					}
-				}
-				ix.touch(p)
-			}
+		if o := in(old, p); o != nil && p.Mark != 0 && o.Place == p {
+			now[n].offset, now[n].at = o.offset, o.at
+			continue
 		}
-		changed = changed || i < 0 || old[i] != next
-		now = append(now, next)
+		now[n].offset, now[n].at = offset, ix.at
+		ix.touch(p)
 	}
 	for _, o := range old {
-		if slices.ContainsFunc(places, func(p Place) bool { return p.Index == o.Index && p.Group == o.Group }) {
+		if !ix.Feeds[o.Index] || in(now, o.Place) != nil {
 			continue
-		}
-		changed = true
-		c.delete(entryKey(o.Place, w.key), nil)
-		if !ix.Feeds[o.Index] {
-			continue
-		}
-		if o.offset >= 0 {
-			c.delete(feedKey(o.Place, feedIn, o.offset, w.key), nil)
 		}
 		if offset >= 0 {
-			if err := t.leave(&c, o.Place, offset); err != nil {
-				return err
-			}
+			w.left = append(w.left, departure{feedOf{o.Index, o.Group}, offset, ix.at})
 		}
 		ix.touch(o.Place)
 	}
-	switch {
-	case !changed:
-	case len(now) == 0:
-		c.delete(placesKey(w.key), raw)
-	default:
-		c.set(placesKey(w.key), encodePlaces(now), raw)
+	w.before, w.places = old, now
+	return nil
+}
+
+// in returns where a row is in the group of a place, nil if it is not in it.
+func in(at []placed, p Place) *placed {
+	for i := range at {
+		if at[i].Index == p.Index && at[i].Group == p.Group {
+			return &at[i]
+		}
 	}
 	return nil
 }
@@ -397,158 +411,263 @@ func (ix *indexState) touch(p Place) {
 	}
 }
 
-func (ix *indexState) time() []byte { return binary.BigEndian.AppendUint64(nil, uint64(ix.at)) }
-
-// leave notes that the row has left a group, and forgets who left long before.
-func (t *Table) leave(c *changes, p Place, offset int64) error {
-	info := feedKey(p, feedInfo, 0, "")
-	raw, err := t.side(info)
+// places returns where a row is now.
+func (t *Table) places(key string) ([]placed, error) {
+	t.mu.RLock()
+	r, pending := t.indexes.rows[key]
+	if pending {
+		defer t.mu.RUnlock()
+		return r.now, nil
+	}
+	at, known := t.indexes.flushed[key]
+	known = known || !t.indexes.known.has(key)
+	t.mu.RUnlock()
+	if known {
+		return at, nil
+	}
+	raw, err := t.read([]byte(t.prefix + string(kindIndex) + placesKey(key)))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	count, floor := decodeFeedInfo(raw)
-	c.set(feedKey(p, feedLeft, offset, c.w.key), t.indexes.time(), nil)
-	if count++; count > leftKept+leftSlack {
-		it, err := t.sideIterator(feedKey(p, feedLeft, 0, ""), feedKey(p, feedLeft+1, 0, ""))
-		if err != nil {
-			return err
-		}
-		for ; count > leftKept && it.next(); count-- {
-			o, _, ok := cutOffset(it.key()[len(info):])
-			if !ok {
-				break
-			}
-			floor = max(floor, o)
-			c.delete(it.key(), nil)
-		}
-		if err := errors.Join(it.err(), it.close()); err != nil {
-			return t.fail("reading its feeds", err)
-		}
+	at, ok := decodePlaces(raw)
+	if !ok {
+		return nil, t.fail("reading its indexes", fmt.Errorf("%w: the places of row %q", pebble.ErrCorruption, key))
 	}
-	c.set(info, encodeFeedInfo(count, floor), raw)
-	return nil
+	return at, nil
 }
 
-// changes collects what one write changes in the indexes.
-type changes struct{ w *write }
-
-// set puts a value under a key; old is what was there, nil for nothing.
-func (c *changes) set(key string, value, old []byte) {
-	if value == nil {
-		value = []byte{}
-	}
-	isNew := old == nil
-	if !isNew {
-		c.w.sums.sum -= hash([]byte(key), old)
-		c.w.sums.count--
-	}
-	c.w.sums.sum += hash([]byte(key), value)
-	c.w.sums.count++
-	c.w.side = append(c.w.side, &item{key: key, value: value, fresh: isNew})
-}
-
-// delete removes a key; old is its value where that counts, see hash.
-func (c *changes) delete(key string, old []byte) {
-	c.w.sums.sum -= hash([]byte(key), old)
-	c.w.sums.count--
-	c.w.side = append(c.w.side, &item{key: key, deleted: true})
-}
-
-// buffer takes over what a write changes in the indexes. With t.mu held.
-func (ix *indexState) buffer(w *write, seq uint64) {
-	for _, i := range w.side {
-		i.seq = seq
-		if before, ok := ix.pending.Set(i); ok {
-			i.fresh = before.fresh
-		} else if i.deleted {
-			i.fresh = false
+// buffer takes over where a write puts its row. With t.mu held.
+func (ix *indexState) buffer(w *write) {
+	r := ix.rows[w.key]
+	if r == nil {
+		r = &pendingRow{key: w.key, disk: w.before, now: w.before}
+		ix.rows[w.key] = r
+		for _, p := range r.disk {
+			ix.follow(r, p.Place)
 		}
 	}
-	ix.sums.count += w.sums.count
-	ix.sums.sum += w.sums.sum
-	w.sums = ix.sums
+	for _, p := range r.now {
+		if q := in(w.places, p.Place); q == nil || q.Sort != p.Sort {
+			ix.differ(r, p.Place, true)
+		}
+	}
+	for _, p := range w.places {
+		q := in(r.now, p.Place)
+		if q == nil || q.Sort != p.Sort {
+			ix.differ(r, p.Place, false)
+		}
+		if q == nil {
+			ix.follow(r, p.Place)
+		}
+	}
+	for _, d := range w.left {
+		f := ix.feeds[d.from]
+		f.left = append(f.left, Changed{w.key, d.offset, d.at})
+		ix.feeds[d.from] = f
+	}
+	r.now = w.places
 }
 
-// flush adds to a batch what n writes changed, up to a sequence number, and the
-// sums after them.
-func (ix *indexState) flush(t *Table, batch *pebble.Batch, n int, end uint64, offset int64) error {
+// differ notes that an entry comes or goes.
+func (ix *indexState) differ(r *pendingRow, p Place, deleted bool) {
+	e := entry{entryKey(p, r.key), deleted}
+	d := in(r.disk, p)
+	if there := d != nil && d.Sort == p.Sort; there != deleted {
+		ix.entries.Delete(e) // as on disk
+	} else {
+		ix.entries.Set(e)
+	}
+}
+
+// follow has a feed look at a row.
+func (ix *indexState) follow(r *pendingRow, p Place) {
+	if !ix.Feeds[p.Index] {
+		return
+	}
+	of := feedOf{p.Index, p.Group}
+	f := ix.feeds[of]
+	f.rows = append(f.rows, r)
+	ix.feeds[of] = f
+}
+
+// indexBatch adds to a batch what changes in the indexes on disk.
+type indexBatch struct {
+	*pebble.Batch
+	key  []byte
+	skip int
+	sums sums
+	err  error
+}
+
+func (b *indexBatch) put(key string, value []byte) {
+	b.sums.count++
+	b.sums.sum += hash(key, value)
+	b.key = append(b.key[:b.skip], key...)
+	b.err = cmp.Or(b.err, b.Set(b.key, value, nil))
+}
+
+// remove is told the value that was under the key where that counts, see hash.
+func (b *indexBatch) remove(key string, value []byte) {
+	b.sums.count--
+	b.sums.sum -= hash(key, value)
+	b.key = append(b.key[:b.skip], key...)
+	b.err = cmp.Or(b.err, b.Delete(b.key, nil))
+}
+
+// row writes what has changed in the places of a row.
+func (b *indexBatch) row(key string, was, is []placed) {
+	for _, p := range was {
+		q := in(is, p.Place)
+		if q == nil || q.Sort != p.Sort {
+			b.remove(entryKey(p.Place, key), nil)
+		}
+		if p.offset >= 0 && (q == nil || q.offset != p.offset) {
+			b.remove(feedKey(p.Place, feedIn, p.offset, key), nil)
+		}
+	}
+	for _, p := range is {
+		q := in(was, p.Place)
+		if q == nil || q.Sort != p.Sort {
+			b.put(entryKey(p.Place, key), nil)
+		}
+		if p.offset >= 0 && (q == nil || q.offset != p.offset) {
+			b.put(feedKey(p.Place, feedIn, p.offset, key), timeOf(p.at))
+		}
+	}
+	if slices.EqualFunc(was, is, func(a, b placed) bool { return a.Place == b.Place && a.offset == b.offset }) {
+		return
+	}
+	if len(was) > 0 { // a put over it counts one key less
+		b.sums.count--
+		b.sums.sum -= hash(placesKey(key), encodePlaces(was))
+	}
+	if len(is) > 0 {
+		b.put(placesKey(key), encodePlaces(is))
+	} else {
+		b.key = append(append(b.key[:b.skip], placesKind), key...)
+		b.err = cmp.Or(b.err, b.Delete(b.key, nil))
+	}
+}
+
+func timeOf(at int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(at)) }
+
+// flush adds to a batch what the first n writes changed, and the sums after them.
+func (ix *indexState) flush(t *Table, batch *pebble.Batch, n int, offset int64) error {
 	if ix.deferred {
 		return nil // the sums on disk are not those of this offset, so nobody takes them for it
 	}
 	key := []byte(t.prefix + string(kindIndex))
-	skip := len(key)
-	after := ix.stored
+	b := &indexBatch{Batch: batch, key: key, skip: len(key), sums: ix.stored}
+	end := t.base + uint64(n)
+	left := map[feedOf][]Changed{}
 	for i := range t.log[:n] {
 		w := &t.log[i]
-		after = w.sums
-		for _, s := range w.side {
-			newest, ok := ix.pending.Get(s)
-			if ok && newest.seq != s.seq && newest.seq < end || ok && newest.seq == s.seq && newest.deleted && newest.fresh {
-				continue // another one in this batch counts, or nothing is there to delete
-			}
-			key = append(key[:skip], s.key...)
-			var err error
-			if s.deleted {
-				err = batch.Delete(key, nil)
-			} else {
-				err = batch.Set(key, s.value, nil)
-			}
-			if err != nil {
-				return err
+		for _, d := range w.left {
+			c := Changed{w.key, d.offset, d.at}
+			if all := left[d.from]; !slices.Contains(all[max(0, len(all)-8):], c) { // twice by one record is once
+				left[d.from] = append(all, c)
 			}
 		}
+		if w.next == 0 || w.next >= end {
+			b.row(w.key, ix.rows[w.key].disk, w.places)
+		}
 	}
-	after.floor = ix.sums.floor // one that is too high does no harm
-	return batch.Set(t.indexMetaKey(), after.encode(offset, ix.Version), nil)
+	for from, who := range left {
+		if err := b.leave(t, from, who); err != nil {
+			return err
+		}
+	}
+	b.sums.floor = ix.floor
+	ix.next = b.sums
+	return cmp.Or(b.err, batch.Set(t.indexMetaKey(), b.sums.encode(offset, ix.Version), nil))
 }
 
-// trim forgets what the first n writes changed, which is on disk now.
-func (ix *indexState) trim(log []write, n int, base uint64) {
+// leave notes who has left a group, oldest first, and forgets who left long
+// before.
+func (b *indexBatch) leave(t *Table, from feedOf, who []Changed) error {
+	p := Place{Index: from.index, Group: from.group}
+	info := feedKey(p, feedInfo, 0, "")
+	raw, err := t.read(append(b.key[:b.skip], info...))
+	if err != nil {
+		return err
+	}
+	count, floor := decodeFeedInfo(raw)
+	if count += len(who); count > leftKept+leftSlack {
+		it, err := t.diskIterator(feedKey(p, feedLeft, 0, ""), feedKey(p, feedLeft+1, 0, ""))
+		if err != nil {
+			return t.fail("reading its feeds", err)
+		}
+		for valid := it.First(); valid && count > leftKept; valid = it.Next() {
+			key := string(it.Key()[b.skip:])
+			o, _, ok := cutOffset(key[len(info):])
+			if !ok {
+				break
+			}
+			floor = max(floor, o)
+			b.remove(key, nil)
+			count--
+		}
+		if err := errors.Join(it.Error(), it.Close()); err != nil {
+			return t.fail("reading its feeds", err)
+		}
+		if more := min(count-leftKept, len(who)); more > 0 {
+			floor = max(floor, who[more-1].Offset)
+			who, count = who[more:], count-more
+		}
+	}
+	for _, c := range who {
+		b.put(feedKey(p, feedLeft, c.Offset, c.Key), timeOf(c.At))
+	}
+	if raw != nil {
+		b.sums.count--
+		b.sums.sum -= hash(info, raw)
+	}
+	b.put(info, encodeFeedInfo(count, floor))
+	return nil
+}
+
+// trim forgets what the first n writes changed, which is on disk now. With t.mu
+// held.
+func (ix *indexState) trim(t *Table, n int) {
 	if ix.deferred {
 		return
 	}
-	if n > 0 {
-		ix.stored = log[n-1].sums
-	}
-	ix.stored.floor = ix.sums.floor
-	if n == len(log) {
-		ix.pending.Clear()
+	ix.stored = ix.next
+	if n == 0 {
 		return
 	}
-	for i := range log[:n] {
-		for _, s := range log[i].side {
-			switch newest, ok := ix.pending.Get(s); {
-			case !ok:
-			case newest.seq < base:
-				ix.pending.Delete(newest)
-			case newest.fresh:
-				again := *newest
-				again.fresh = false
-				ix.pending.Set(&again)
+	rows := ix.rows
+	ix.reset()
+	ix.flushed = make(map[string][]placed, len(rows))
+	end := t.base + uint64(n)
+	for i := range t.log[:n] {
+		if w := &t.log[i]; w.next == 0 || w.next >= end {
+			ix.flushed[w.key] = w.places
+			if len(w.places) > 0 {
+				ix.known.add(w.key)
 			}
 		}
+	}
+	for i := n; i < len(t.log); i++ {
+		w := &t.log[i]
+		disk, ok := ix.flushed[w.key]
+		if !ok {
+			disk = rows[w.key].disk
+		}
+		w.before = disk
+		ix.buffer(w)
 	}
 }
 
 // forget drops what is not on disk.
 func (ix *indexState) forget(stored position) {
-	ix.pending.Clear()
-	ix.sums = ix.stored
+	ix.reset()
+	ix.flushed = nil
+	ix.floor = ix.stored.floor
 	ix.arrived = -1
 	if stored.known {
 		ix.arrived = stored.offset
 	}
-}
-
-// side returns what is under a key of the indexes, nil when there is nothing.
-func (t *Table) side(key string) ([]byte, error) {
-	t.mu.RLock()
-	i, ok := t.indexes.pending.Get(&item{key: key})
-	t.mu.RUnlock()
-	if ok {
-		return i.value, nil
-	}
-	return t.read([]byte(t.prefix + string(kindIndex) + key))
 }
 
 var errNoIndexes = errors.New("it keeps no indexes")
@@ -570,7 +689,7 @@ func (t *Table) Scan(index int, group string, after bool, sort, key string) (*En
 	if after {
 		from = entryKey(Place{Index: index, Group: group, Sort: sort}, key) + "\x00"
 	}
-	it, err := t.sideIterator(from, string(appendUnending(groupKeyOpen(entryKind, index, group))))
+	it, err := t.sideIterator(from, string(appendUnending(groupKeyOpen(entryKind, index, group))), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -611,7 +730,7 @@ func (e *Entries) Release() { _ = e.it.close() }
 // an entry, in their order, until it returns false.
 func (t *Table) Groups(index int, prefix string, fn func(group string) bool) error {
 	from := groupKeyOpen(entryKind, index, prefix)
-	it, err := t.sideIterator(from, string(after(string([]byte{entryKind, byte(index)}))))
+	it, err := t.sideIterator(from, string(after(string([]byte{entryKind, byte(index)}))), nil)
 	if err != nil {
 		return err
 	}
@@ -637,16 +756,45 @@ func (t *Table) Groups(index int, prefix string, fn func(group string) bool) err
 func (t *Table) Changes(index int, group string, since, upTo int64) ([]Changed, error) {
 	p := Place{Index: index, Group: group}
 	info := feedKey(p, feedInfo, 0, "")
-	it, err := t.sideIterator(info, feedKey(p, feedLeft+1, 0, ""))
+	var found []Changed
+	newest := map[string]int{}
+	note := func(c Changed) {
+		if c.Offset <= since || c.Offset > upTo {
+			return
+		}
+		if i, ok := newest[c.Key]; !ok {
+			newest[c.Key] = len(found)
+			found = append(found, c)
+		} else if found[i].Offset < c.Offset {
+			found[i] = c
+		}
+	}
+	var floor int64
+	var pending map[string]bool // rows whose place on disk is not the one now
+	it, err := t.sideIterator(info, feedKey(p, feedLeft+1, 0, ""), func(ix *indexState) {
+		floor = ix.floor
+		f := ix.feeds[feedOf{index, group}]
+		if len(f.rows) > 0 {
+			pending = make(map[string]bool, len(f.rows))
+		}
+		for _, r := range f.rows {
+			was, is := in(r.disk, p), in(r.now, p)
+			if was != nil && is != nil && was.offset == is.offset {
+				continue // what is on disk holds
+			}
+			pending[r.key] = true
+			if is != nil {
+				note(Changed{r.key, is.offset, is.at})
+			}
+		}
+		for _, c := range f.left {
+			note(c)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer it.close()
-	t.mu.RLock()
-	floor := t.indexes.sums.floor
-	t.mu.RUnlock()
-	var found []Changed
-	newest := map[string]int{}
 	for _, kind := range []byte{feedInfo, feedIn, feedLeft} {
 		if kind == feedInfo {
 			it.seek(info)
@@ -670,12 +818,8 @@ func (t *Table) Changes(index int, group string, since, upTo int64) ([]Changed, 
 			if offset > upTo {
 				break
 			}
-			c := Changed{Key: key, Offset: offset, At: int64(binary.BigEndian.Uint64(it.value()))}
-			if i, ok := newest[key]; !ok {
-				newest[key] = len(found)
-				found = append(found, c)
-			} else if found[i].Offset < offset {
-				found[i] = c
+			if kind == feedLeft || !pending[key] {
+				note(Changed{key, offset, int64(binary.BigEndian.Uint64(it.value()))})
 			}
 		}
 	}
@@ -692,7 +836,7 @@ func (t *Table) Changes(index int, group string, since, upTo int64) ([]Changed, 
 // sideIterator merges what is pending over what is on disk, as both are now.
 type sideIterator struct {
 	table  *Table
-	rows   []*item
+	rows   []entry
 	at     int
 	disk   *pebble.Iterator
 	skip   int
@@ -703,8 +847,15 @@ type sideIterator struct {
 	broken error
 }
 
-func (t *Table) sideIterator(from, to string) (*sideIterator, error) {
+// diskIterator walks over what is on disk.
+func (t *Table) diskIterator(from, to string) (*pebble.Iterator, error) {
 	prefix := t.prefix + string(kindIndex)
+	return t.db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix + from), UpperBound: []byte(prefix + to)})
+}
+
+// sideIterator calls then, if not nil, for what else is to be seen as it is at
+// the same moment.
+func (t *Table) sideIterator(from, to string, then func(*indexState)) (*sideIterator, error) {
 	if err := t.db.enter(); err != nil {
 		return nil, t.fail("reading its indexes", err)
 	}
@@ -714,19 +865,22 @@ func (t *Table) sideIterator(from, to string) (*sideIterator, error) {
 		t.db.leave()
 		return nil, t.fail("reading its indexes", errNoIndexes)
 	}
-	disk, err := t.db.pebble.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix + from), UpperBound: []byte(prefix + to)})
+	disk, err := t.diskIterator(from, to)
 	if err != nil {
 		t.db.leave()
 		return nil, t.fail("reading its indexes", err)
 	}
-	it := &sideIterator{table: t, disk: disk, skip: len(prefix)}
-	t.indexes.pending.Ascend(&item{key: from}, func(i *item) bool {
-		if i.key >= to {
+	it := &sideIterator{table: t, disk: disk, skip: len(t.prefix) + 1}
+	t.indexes.entries.Ascend(entry{key: from}, func(e entry) bool {
+		if e.key >= to {
 			return false
 		}
-		it.rows = append(it.rows, i)
+		it.rows = append(it.rows, e)
 		return true
 	})
+	if then != nil {
+		then(t.indexes)
+	}
 	return it, nil
 }
 
@@ -747,7 +901,7 @@ func (it *sideIterator) next() bool {
 // seek makes next move to the first key that is not below one.
 func (it *sideIterator) seek(key string) {
 	it.begun = true
-	it.at, _ = slices.BinarySearchFunc(it.rows, key, func(i *item, k string) int { return cmp.Compare(i.key, k) })
+	it.at, _ = slices.BinarySearchFunc(it.rows, key, func(e entry, k string) int { return cmp.Compare(e.key, k) })
 	it.disk.SeekGE([]byte(it.table.prefix + string(kindIndex) + key))
 	it.settle()
 	it.fresh = true
@@ -787,13 +941,8 @@ func (it *sideIterator) key() string {
 	return string(it.disk.Key()[it.skip:])
 }
 
-// value is valid until the next move.
-func (it *sideIterator) value() []byte {
-	if it.mem {
-		return it.rows[it.at].value
-	}
-	return it.disk.Value()
-}
+// value is that of a feed, which is on disk. It is valid until the next move.
+func (it *sideIterator) value() []byte { return it.disk.Value() }
 
 func (it *sideIterator) err() error { return cmp.Or(it.broken, it.disk.Error()) }
 
@@ -811,6 +960,7 @@ func (it *sideIterator) close() error {
 type placed struct {
 	Place
 	offset int64
+	at     int64 // when that was, in milliseconds; not known of what was read from disk
 }
 
 func encodePlaces(at []placed) []byte {
@@ -891,11 +1041,11 @@ func decodeIndexMeta(b []byte) (offset int64, s sums, version string, ok bool) {
 
 // hash is what a key and its value add to the sums. Of feeds, only keys count:
 // their values are not known any more when they are deleted.
-func hash(key, value []byte) uint64 {
+func hash(key string, value []byte) uint64 {
 	if key[0] == feedKind {
-		return xxhash.Sum64(key)
+		return xxhash.Sum64String(key)
 	}
-	return xxhash.Sum64(key) + 31*xxhash.Sum64(value)
+	return xxhash.Sum64String(key) + 31*xxhash.Sum64(value)
 }
 
 func entryKey(p Place, key string) string {

@@ -19,6 +19,8 @@ const (
 	flushBytes = 4 << 20
 	// writeOverhead is what a buffered write costs beside its key and value.
 	writeOverhead = 128
+	// placeSize is about what a row's place in an index costs until it is flushed.
+	placeSize = 100
 
 	defaultCacheRows = 4000
 )
@@ -96,16 +98,12 @@ type write struct {
 	deleted bool
 	next    uint64 // the next write of this key, 0 when there is none
 
-	side []*item // what it changes in the indexes
-	sums sums    // of the indexes after it
+	before, places []placed // where the row was and is in the indexes
+	left           []departure
 }
 
 func (w *write) size() int {
-	n := len(w.key) + len(w.value) + writeOverhead
-	for _, i := range w.side {
-		n += i.size()
-	}
-	return n
+	return len(w.key) + len(w.value) + writeOverhead + placeSize*(len(w.places)+len(w.left))
 }
 
 // position is an offset, and the id of the topic that it is an offset of.
@@ -227,7 +225,7 @@ func (t *Table) write(w write) error {
 	}
 	t.latest[w.key] = seq
 	if indexed {
-		t.indexes.buffer(&w, seq)
+		t.indexes.buffer(&w)
 	}
 	t.log = append(t.log, w)
 	t.bytes += w.size()
@@ -391,7 +389,7 @@ func (t *Table) batch(n int, reached position) (*pebble.Batch, error) {
 		}
 	}
 	if t.indexes != nil {
-		if err := t.indexes.flush(t, batch, n, end, reached.offset); err != nil {
+		if err := t.indexes.flush(t, batch, n, reached.offset); err != nil {
 			return batch, err
 		}
 	}
@@ -408,7 +406,7 @@ func (t *Table) trim(n int) {
 		}
 	}
 	if t.indexes != nil {
-		t.indexes.trim(t.log, n, t.base+uint64(n))
+		t.indexes.trim(t, n)
 	}
 	rest := copy(t.log, t.log[n:])
 	clear(t.log[rest:])

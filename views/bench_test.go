@@ -53,6 +53,7 @@ func BenchmarkView_Apply(b *testing.B) {
 	statuses := []order.Status{order.Placed, order.Paid, order.Cooking, order.PickedUp, order.Completed}
 	run := func(b *testing.B, indexes ...views.Index[order.Order]) {
 		m := benchView(b, indexes...)
+		views.Brief(m) // as in production
 		b.ReportAllocs()
 		i := 0
 		for b.Loop() {

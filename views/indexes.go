@@ -1,8 +1,6 @@
 package views
 
 import (
-	"baedal/codecs"
-	"baedal/domain"
 	"baedal/domain/dispatch"
 	"baedal/domain/order"
 	"baedal/domain/projection"
@@ -26,31 +24,6 @@ var OrderIndexes = []Index[order.Order]{
 		}
 		return o.Store.Area, true
 	}),
-}
-
-// briefOrder decodes what OrderIndexes look at, in a third of the time: of most
-// rows, nothing else is asked under load.
-func briefOrder(row []byte) (*order.Order, error) {
-	b, err := codecs.Decode[struct {
-		ID       string       `json:"id"`
-		Status   order.Status `json:"status"`
-		Version  int          `json:"version"`
-		UserID   string       `json:"userId"`
-		StoreID  string       `json:"storeId"`
-		RiderID  string       `json:"riderId"`
-		PlacedAt domain.Time  `json:"placedAt"`
-		Store    *struct {
-			Area string `json:"area"`
-		} `json:"store"`
-	}](row)
-	if err != nil {
-		return nil, err
-	}
-	o := &order.Order{ID: b.ID, Status: b.Status, Version: b.Version, UserID: b.UserID, StoreID: b.StoreID, RiderID: b.RiderID, PlacedAt: b.PlacedAt}
-	if b.Store != nil {
-		o.Store = &stock.Store{Area: b.Store.Area}
-	}
-	return o, nil
 }
 
 func orders(name string, group func(*order.Order) (string, bool)) Index[order.Order] {

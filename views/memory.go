@@ -46,7 +46,7 @@ func NewMemoryMessages(name string, log topics.Stream[notification.Notification]
 		return nil, nil, err
 	}
 	messages := &Messages{View: m.View, retention: log.Retention}
-	m.View.apply = messages.note
+	m.View.apply, m.View.brief = messages.note, briefMessage
 	return messages, m, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/lovoo/goka/storage"
 
 	"baedal/codecs"
+	"baedal/domain"
 	"baedal/domain/notification"
 	"baedal/topics"
 )
@@ -36,7 +37,7 @@ const sweepEvery = 100_000
 // NewMessages returns the view of a message log, to be filled by Run.
 func NewMessages(name string, log topics.Stream[notification.Notification], opts Options) *Messages {
 	m := &Messages{View: NewView(name, topics.Table[notification.Notification]{Spec: log.Spec}, opts, ByRecipient), retention: log.Retention}
-	m.apply = m.note
+	m.apply, m.brief = m.note, briefMessage
 	return m
 }
 
@@ -57,6 +58,17 @@ func (m *Messages) note(ctx goka.UpdateContext, s storage.Storage, recipient str
 		return sweep(s, ctx.Timestamp().Add(-m.retention))
 	}
 	return nil
+}
+
+// briefMessage reads off the key what ByRecipient looks at.
+func briefMessage(key string, row []byte) (*notification.Notification, error) {
+	recipient, rest, _ := strings.Cut(key, "\x00")
+	at, _, _ := strings.Cut(rest, "\x00")
+	ms, err := strconv.ParseInt(at, 10, 64)
+	if err != nil {
+		return codecs.Decode[notification.Notification](row)
+	}
+	return &notification.Notification{Recipient: recipient, Meta: domain.Meta{At: domain.Time(ms)}}, nil
 }
 
 func sweep(s storage.Storage, before time.Time) error {

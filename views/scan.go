@@ -295,7 +295,7 @@ func (v *View[R]) stateIndexes(p *partition) *state.Indexes {
 			var row *R
 			var err error
 			if v.brief != nil && !p.hot {
-				row, err = v.brief(value)
+				row, err = v.brief(key, value)
 			} else if row, err = v.decode(key, value); err == nil {
 				p.decoded = row
 			}

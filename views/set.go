@@ -118,7 +118,7 @@ func New(opts Options) *Set {
 		Projections: NewView(topics.Projections, c.ProjectionsTable, opts, FoodIndexes...),
 		Verdicts:    NewVerdicts("verdicts", c, opts),
 	}
-	s.Orders.brief = briefOrder
+	s.Orders.brief, s.Stock.brief, s.Riders.brief, s.Dispatch.brief, s.Projections.brief = briefOrder, briefInventory, briefRider, briefDispatch, briefModel
 	s.all = append([]runner{s.Orders, s.Stock, s.Riders, s.Dispatch, s.Messages, s.Projections}, s.Verdicts.views()...)
 	return s
 }

@@ -30,7 +30,7 @@ type View[R any] struct {
 	apply   goka.UpdateCallback // of one record; goka.DefaultUpdate for a table
 	since   time.Duration       // of a stream: what is older is not read; 0 is all
 	indexes []Index[R]
-	brief   func(row []byte) (*R, error) // decodes what the indexes look at; nil: the whole row
+	brief   func(key string, row []byte) (*R, error) // decodes what the indexes look at; nil: the whole row
 	waiters waiters[string]
 	groups  waiters[groupName]
 	parts   atomic.Pointer[[]*partition] // of the goka view that runs now; nil between two
