@@ -75,6 +75,6 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 // was waited for.
 func (t *turn) cameToNothing(o *order.Order, wanted order.Status) error {
 	p := problemf(http.StatusConflict, "order %q is %s and can't be %s any more: %s", o.ID, o.Status, wanted, cmp.Or(o.Reason, "no reason was given"))
-	p.ID, p.Reason, p.Short, p.name = o.ID, o.Reason, o.Short, "order-ended"
+	p.ID, p.Reason, p.Short, p.name = o.ID, o.Reason, o.Short, "not-reached"
 	return t.withOrder(p, o)
 }

@@ -206,7 +206,7 @@ func TestAPI_PlaceAndWait(t *testing.T) {
 	require.Contains(t, a.Header().Values("Vary"), "Prefer")
 
 	a = f.is(409, "POST", "/v1/orders?wait=paid", strings.NewReplacer("o-7", "o-8", `"quantity":2`, `"quantity":99`).Replace(placeBody))
-	require.Equal(t, "/problems/order-ended", a.json["type"])
+	require.Equal(t, "/problems/not-reached", a.json["type"])
 	require.Equal(t, "short", a.json["reason"])
 	require.Equal(t, "accepted", f.get("/v1/commands/o-8%2Fplace").json["verdict"])
 

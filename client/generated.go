@@ -314,8 +314,8 @@ const (
 	ProblemsMethodNotAllowed     ProblemType = "/problems/method-not-allowed"
 	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
 	ProblemsNotFound             ProblemType = "/problems/not-found"
+	ProblemsNotReached           ProblemType = "/problems/not-reached"
 	ProblemsNotReady             ProblemType = "/problems/not-ready"
-	ProblemsOrderEnded           ProblemType = "/problems/order-ended"
 	ProblemsOtherSite            ProblemType = "/problems/other-site"
 	ProblemsRefused              ProblemType = "/problems/refused"
 	ProblemsSlowBody             ProblemType = "/problems/slow-body"
@@ -343,9 +343,9 @@ func (e ProblemType) Valid() bool {
 		return true
 	case ProblemsNotFound:
 		return true
-	case ProblemsNotReady:
+	case ProblemsNotReached:
 		return true
-	case ProblemsOrderEnded:
+	case ProblemsNotReady:
 		return true
 	case ProblemsOtherSite:
 		return true
@@ -2902,12 +2902,16 @@ type ClientInterface interface {
 
 	// DeliveredWithBody The customer has the food
 	//
+	// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=delivered` waits for that.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/riders/{id}/delivered (the `Delivered` operationId).
 	DeliveredWithBody(ctx context.Context, id RiderID, params *DeliveredParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Delivered The customer has the food
+	//
+	// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=delivered` waits for that.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2977,12 +2981,16 @@ type ClientInterface interface {
 
 	// PickedUpWithBody The rider has the food
 	//
+	// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=picked_up` waits for that.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/riders/{id}/picked-up (the `PickedUp` operationId).
 	PickedUpWithBody(ctx context.Context, id RiderID, params *PickedUpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PickedUp The rider has the food
+	//
+	// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=picked_up` waits for that.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4101,6 +4109,8 @@ func (c *Client) Decline(ctx context.Context, id RiderID, params *DeclineParams,
 
 // DeliveredWithBody The customer has the food
 //
+// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=delivered` waits for that.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/riders/{id}/delivered (the `Delivered` operationId).
@@ -4117,6 +4127,8 @@ func (c *Client) DeliveredWithBody(ctx context.Context, id RiderID, params *Deli
 }
 
 // Delivered The customer has the food
+//
+// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=delivered` waits for that.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4266,6 +4278,8 @@ func (c *Client) GoOnline(ctx context.Context, id RiderID, params *GoOnlineParam
 
 // PickedUpWithBody The rider has the food
 //
+// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=picked_up` waits for that.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/riders/{id}/picked-up (the `PickedUp` operationId).
@@ -4282,6 +4296,8 @@ func (c *Client) PickedUpWithBody(ctx context.Context, id RiderID, params *Picke
 }
 
 // PickedUp The rider has the food
+//
+// Answers when the area has decided. The order follows a moment later: `GET /v1/orders/{id}?wait=picked_up` waits for that.
 //
 // Takes a body of the `application/json` content type.
 //
