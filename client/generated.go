@@ -314,6 +314,7 @@ const (
 	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
 	ProblemsNotFound             ProblemType = "/problems/not-found"
 	ProblemsNotReady             ProblemType = "/problems/not-ready"
+	ProblemsOrderEnded           ProblemType = "/problems/order-ended"
 	ProblemsOtherSite            ProblemType = "/problems/other-site"
 	ProblemsRefused              ProblemType = "/problems/refused"
 	ProblemsSlowBody             ProblemType = "/problems/slow-body"
@@ -340,6 +341,8 @@ func (e ProblemType) Valid() bool {
 	case ProblemsNotFound:
 		return true
 	case ProblemsNotReady:
+		return true
+	case ProblemsOrderEnded:
 		return true
 	case ProblemsOtherSite:
 		return true
