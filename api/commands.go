@@ -67,7 +67,7 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if err != nil {
 				return false, err
 			}
-			stale(w, s.Tables.Orders)
+			s.staleOrder(w, o)
 			return true, writeThing(w, r, http.StatusOK, a)
 		})
 	}
@@ -95,6 +95,9 @@ func (t *turn) withOrder(p *problem, o *order.Order) error {
 	p.Order = a
 	return p
 }
+
+// changes are the commands that change what others would make.
+var changes = map[string]string{stock.Register: stock.Update, stock.PutProduct: stock.UpdateProduct}
 
 // storeCommand is a command of a store, or about one of its products.
 func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Request) error {
@@ -129,6 +132,9 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 		c.Type, c.StoreID, c.Product, c.Verdict = kind, "", product, true // the key says which store
 		if err := together(other, whole(form, c), wrongID, wrongVersion); err != nil {
 			return err
+		}
+		if change := changes[kind]; change != "" && ifThere(r) {
+			c.Type = change // all that it has, where it is there
 		}
 		c = c.Own()
 		command, err := newCommand(stock.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendStore(ctx, id, c) })
@@ -193,6 +199,10 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return err
 		}
 		c = c.Own()
+		left := "" // the area that an online or offline may end in
+		if was, err := s.Tables.Riders.Get(id); err == nil && was != nil {
+			left = was.Area
+		}
 		command, err := newCommand(rider.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendRider(ctx, id, c) })
 		if err != nil {
 			return err
@@ -214,7 +224,7 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if refused {
 				return false, t.refusal(out)
 			}
-			if ok, err := t.areaShows(out, c, row); err != nil || !ok {
+			if ok, err := t.areaShows(out, c, row, left); err != nil || !ok {
 				return false, err
 			}
 			stale(w, s.Tables.Riders, s.Tables.Areas)
@@ -227,9 +237,9 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 	}
 }
 
-// areaShows waits for the area where a rider's command had its effect, and reports
-// whether it shows that in time.
-func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider) (bool, error) {
+// areaShows waits for the areas where a rider's command had its effect, and reports
+// whether they show that in time.
+func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider, left string) (bool, error) {
 	switch c.Type {
 	case rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered:
 		// The area of the delivery has decided, and the rider may be elsewhere by now.
@@ -239,12 +249,19 @@ func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider)
 		}
 		_, ok, err := shown(t, t.Tables.Areas, o.Store.Area, func(a *dispatch.Area) bool { return a != nil && a.Version >= out.Version })
 		return ok, err
-	case rider.Online:
-		if !row.On || row.Area != c.Area || row.Version != out.Version {
-			return true, nil // much has happened since
+	case rider.Online, rider.Offline:
+		if row.Version != out.Version {
+			return true, nil // more has happened since
 		}
-		_, ok, err := shown(t, t.Tables.Areas, c.Area, func(a *dispatch.Area) bool { return a != nil && a.Has(row.ID) })
-		return ok, err
+		if left != "" && left != row.Area {
+			if _, ok, err := shown(t, t.Tables.Areas, left, func(a *dispatch.Area) bool { return a == nil || !a.Has(row.ID) }); err != nil || !ok {
+				return false, err
+			}
+		}
+		if row.On {
+			_, ok, err := shown(t, t.Tables.Areas, row.Area, func(a *dispatch.Area) bool { return a != nil && a.Has(row.ID) })
+			return ok, err
+		}
 	}
 	return true, nil
 }
@@ -301,6 +318,7 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	began := time.Now()
+	w.Header().Add("Vary", "Prefer")
 	stale(w, s.Verdicts)
 	a, err := s.became(id, at)
 	if err != nil || a != nil && !a.forwarded {
@@ -315,7 +333,7 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 		case a != nil && a.forwarded && began.Sub(a.At.Time()) < views.KeepVerdicts:
 			a.Verdict = domain.Accepted // a refusal would have been said
 		case a == nil:
-			return problemf(http.StatusNotFound, "no command %q was sent: one that was written to a stream without asking for a verdict is found with stream and key, and after an hour what became of a command may be forgotten", id)
+			return neverSent(id, at)
 		}
 	}
 	if err == nil && a == nil {
@@ -325,6 +343,15 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.tellCommand(w, r, a, err)
+}
+
+// neverSent says what is not known. Without stream and key only commands that got a
+// verdict, or that this instance has sent, are found.
+func neverSent(id string, at address) error {
+	if at.stream != "" && at.key != "" {
+		return problemf(http.StatusNotFound, "no command %q was sent to %s under the key %q; after an hour what became of a command may be forgotten", id, at.stream, domain.Clip(at.key))
+	}
+	return problemf(http.StatusNotFound, "no verdict on a command %q is known: one that was written to a stream without asking for a verdict is found with stream and key alone, and after an hour what became of a command may be forgotten", id)
 }
 
 func (s *server) tellCommand(w http.ResponseWriter, r *http.Request, a *commandAnswer, err error) error {
@@ -376,7 +403,9 @@ func (s *server) became(id string, at address) (*commandAnswer, error) {
 			where = append(where, fmt.Sprintf("stream=%s key=%s", a.stream, a.key))
 		}
 		slices.Sort(where)
-		return nil, problemf(http.StatusConflict, "several commands have the id %q: say which by stream and key: %s", id, strings.Join(where, ", "))
+		p := problemf(http.StatusConflict, "several commands have the id %q: say which by stream and key: %s", id, strings.Join(where, ", "))
+		p.name = "ambiguous-id"
+		return nil, p
 	}
 	for a, outs := range byAddress {
 		// A command that was refused because of another one's id is not what bears it.

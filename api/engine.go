@@ -148,7 +148,12 @@ func (s *server) listDeadLetters(w http.ResponseWriter, r *http.Request) error {
 	if s.DeadLetters == nil {
 		return unreadable(errNoLetters)
 	}
-	ctx, cancel := waitContext(r, lettersPatience)
+	patience := lettersPatience
+	if p := preferenceOf(r.Header); p.said {
+		patience = min(patience, max(p.wait, leastSend))
+		preferred(w, r)
+	}
+	ctx, cancel := waitContext(r, patience)
 	defer cancel()
 	letters, next, err := s.DeadLetters.Page(ctx, only, before, n)
 	if err != nil {

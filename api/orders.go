@@ -30,6 +30,9 @@ func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if until.asked {
+		preferred(w, r)
+	}
 	stale(w, s.Tables.Orders)
 	o, err := s.await(r, id, until)
 	if err != nil {

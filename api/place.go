@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 
 	"baedal/domain"
@@ -51,6 +52,9 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		}
 		if until.asked {
 			if o, ok, err = shown(t, s.Tables.Orders, id, until.met); err != nil || !ok {
+				if err == nil && placed(o) {
+					t.unmet = fmt.Sprintf("order %q is %s, and not %s yet: GET %s?wait=%s goes on waiting", id, o.Status, until.status, orderPath(id), until.status)
+				}
 				return false, err
 			}
 			if until.failed(o) {
@@ -62,6 +66,7 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 			return false, err
 		}
 		w.Header().Set("Location", orderPath(id))
+		s.staleOrder(w, o)
 		return true, writeThing(w, r, http.StatusCreated, a)
 	})
 }
@@ -70,6 +75,6 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 // was waited for.
 func (t *turn) cameToNothing(o *order.Order, wanted order.Status) error {
 	p := problemf(http.StatusConflict, "order %q is %s and can't be %s any more: %s", o.ID, o.Status, wanted, cmp.Or(o.Reason, "no reason was given"))
-	p.ID, p.Reason, p.Short = o.ID, o.Reason, o.Short
+	p.ID, p.Reason, p.Short, p.name = o.ID, o.Reason, o.Short, "not-reached"
 	return t.withOrder(p, o)
 }

@@ -35,7 +35,8 @@ type problem struct {
 	Short  []domain.Shortage `json:"short,omitempty"`
 	Order  *orderAnswer      `json:"order,omitempty"` // as it is
 
-	cause error // for the log
+	name  string // of its kind, where the rest does not say it
+	cause error  // for the log
 }
 
 // wrongField names a field of the body by its JSON pointer (RFC 6901), or a

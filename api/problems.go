@@ -39,12 +39,15 @@ var kinds = []kind{
 	{"refused", "The command was refused", http.StatusConflict,
 		"The command was understood and decided on, and the rules don't allow it now. reason says why; short says what the store has too little of; order is the order as it is.",
 		"Sending it again gets the same answer. Decide by reason what to do, and send another command under another key."},
-	{"order-ended", "The order has come to nothing", http.StatusConflict,
-		"The order was placed, and can't come to where it was waited for: it was refused by the store, not paid, cancelled or ended otherwise. reason says why; short says what the store has too little of; order is the order as it is.",
-		"Tell the customer, and place another order if they want one."},
 	{"id-reused", "The id names another command", http.StatusConflict,
 		"Another command with other content was sent under this id or Idempotency-Key. It stays as it was decided, and this one was not followed.",
 		"Send this command under a key of its own."},
+	{"not-reached", "The order can't come to the status any more", http.StatusConflict,
+		"The order was placed, and has come to nothing, or can't come any more to the status that wait names. reason says why; short says what the store has too little of; order is the order as it is.",
+		"Sending it again gets the same answer. Decide by reason what to do, and place another order."},
+	{"ambiguous-id", "Several commands have this id", http.StatusConflict,
+		"An id counts within its stream and key, and commands of several bear it.",
+		"Ask again with the parameters stream and key; detail names them."},
 	{"version-mismatch", "The thing has changed meanwhile", http.StatusPreconditionFailed,
 		"If-Match names a version that the thing does not have any more, so the command was not followed.",
 		"Read the thing again, decide again, and send the command with its new ETag."},
@@ -72,16 +75,15 @@ func (k kind) path() string { return "/problems/" + k.Name }
 
 // kind returns what type of problem it is.
 func (p *problem) kind() kind {
-	name := ""
+	name := p.name
 	switch {
+	case name != "":
 	case len(p.Errors) > 0:
 		name = "wrong-fields"
 	case p.Sent != "":
 		name = "not-acknowledged"
 	case p.Code == domain.CodeReused:
 		name = "id-reused"
-	case p.Order != nil && p.Code == "":
-		name = "order-ended"
 	}
 	for _, k := range kinds {
 		if k.Status == p.Status && (name == "" || k.Name == name) {

@@ -214,6 +214,14 @@ func (p preference) applied() string {
 	return "respond-async"
 }
 
+// preferred says on a read that Prefer bounds how long it waits.
+func preferred(w http.ResponseWriter, r *http.Request) {
+	w.Header().Add("Vary", "Prefer")
+	if p := preferenceOf(r.Header); p.said {
+		w.Header().Set("Preference-Applied", p.applied())
+	}
+}
+
 // preferenceOf reads "Prefer: wait=SECONDS" and "Prefer: respond-async". They are
 // preferences: one that can't be understood is none, and too much is the most. Of
 // two the first counts.
@@ -253,14 +261,16 @@ func ifVersion(r *http.Request, said *int) (*int, error) {
 		if tag == "*" { // that there is one is asked of every command but those that make it
 			return said, nil
 		}
-		text, ok := strings.CutPrefix(strings.TrimPrefix(tag, "W/"), `"`)
-		text, closed := strings.CutSuffix(text, `"`)
-		text, _, _ = strings.Cut(text, ".")
-		n, err := strconv.Atoi(text)
-		if !ok || !closed || err != nil || n < 1 || n > domain.MaxCount {
-			return nil, problemf(http.StatusPreconditionFailed, "If-Match: %q is not one ETag that this API gave, in its quotes: nothing has it", domain.Clip(tag))
+		for one := range strings.SplitSeq(tag, ",") {
+			n, ok := versionOf(strings.TrimSpace(one))
+			switch {
+			case !ok:
+				return nil, problemf(http.StatusPreconditionFailed, "If-Match: %q is not an ETag that this API gave, in its quotes: nothing has it", domain.Clip(one))
+			case want != nil && *want != n: // a command can name one alone
+				return nil, wrong("If-Match", "names several versions: send the ETag that you decided by")
+			}
+			want = &n
 		}
-		want = &n
 	case len(none) > 0 && r.Method == http.MethodPut:
 		if strings.TrimSpace(strings.Join(none, ",")) != "*" {
 			return nil, wrong("If-None-Match", "must be * on a PUT: the thing must not exist yet")
@@ -273,6 +283,21 @@ func ifVersion(r *http.Request, said *int) (*int, error) {
 		return nil, domain.Wrong("ifVersion", fmt.Sprintf("is %d and the header says %d: leave one out", *said, *want))
 	}
 	return want, nil
+}
+
+// versionOf returns the version that an ETag names.
+func versionOf(tag string) (int, bool) {
+	text, ok := strings.CutPrefix(strings.TrimPrefix(tag, "W/"), `"`)
+	text, closed := strings.CutSuffix(text, `"`)
+	text, _, _ = strings.Cut(text, ".")
+	n, err := strconv.Atoi(text)
+	return n, ok && closed && err == nil && n >= 1 && n <= domain.MaxCount
+}
+
+// ifThere reports whether the thing must exist, in whatever version.
+func ifThere(r *http.Request) bool {
+	match := r.Header.Values("If-Match")
+	return len(match) == 1 && strings.TrimSpace(match[0]) == "*"
 }
 
 type drainKey struct{}

@@ -307,14 +307,15 @@ func (e ProblemSent) Valid() bool {
 
 // Defines values for ProblemType.
 const (
+	ProblemsAmbiguousID          ProblemType = "/problems/ambiguous-id"
 	ProblemsBadRequest           ProblemType = "/problems/bad-request"
 	ProblemsIDReused             ProblemType = "/problems/id-reused"
 	ProblemsInternal             ProblemType = "/problems/internal"
 	ProblemsMethodNotAllowed     ProblemType = "/problems/method-not-allowed"
 	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
 	ProblemsNotFound             ProblemType = "/problems/not-found"
+	ProblemsNotReached           ProblemType = "/problems/not-reached"
 	ProblemsNotReady             ProblemType = "/problems/not-ready"
-	ProblemsOrderEnded           ProblemType = "/problems/order-ended"
 	ProblemsOtherSite            ProblemType = "/problems/other-site"
 	ProblemsRefused              ProblemType = "/problems/refused"
 	ProblemsSlowBody             ProblemType = "/problems/slow-body"
@@ -328,6 +329,8 @@ const (
 // Valid indicates whether the value is a known member of the ProblemType enum.
 func (e ProblemType) Valid() bool {
 	switch e {
+	case ProblemsAmbiguousID:
+		return true
 	case ProblemsBadRequest:
 		return true
 	case ProblemsIDReused:
@@ -340,9 +343,9 @@ func (e ProblemType) Valid() bool {
 		return true
 	case ProblemsNotFound:
 		return true
-	case ProblemsNotReady:
+	case ProblemsNotReached:
 		return true
-	case ProblemsOrderEnded:
+	case ProblemsNotReady:
 		return true
 	case ProblemsOtherSite:
 		return true
@@ -1751,6 +1754,9 @@ type ListDeadLettersParams struct {
 
 	// IfNoneMatch The ETag of an answer that the client has; 304 when it is the same still.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
+	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ListFoodsParams defines parameters for ListFoods.
@@ -1849,7 +1855,7 @@ type AcceptOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1862,7 +1868,7 @@ type ApproveRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1875,7 +1881,7 @@ type CancelOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1888,7 +1894,7 @@ type ConfirmOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1901,7 +1907,7 @@ type DenyRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1923,7 +1929,7 @@ type FinishCookingParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1936,7 +1942,7 @@ type PostponeOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1949,7 +1955,7 @@ type RejectOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1962,7 +1968,7 @@ type RequestRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1975,7 +1981,7 @@ type ResolveOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1988,7 +1994,7 @@ type StartCookingParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2031,7 +2037,7 @@ type ClaimParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2044,7 +2050,7 @@ type DeclineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2057,7 +2063,7 @@ type DeliveredParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2079,7 +2085,7 @@ type MoveParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2092,7 +2098,7 @@ type GoOfflineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2105,7 +2111,7 @@ type GoOnlineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2118,7 +2124,7 @@ type PickedUpParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2149,7 +2155,7 @@ type UnregisterStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2168,7 +2174,7 @@ type ChangeStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2181,7 +2187,7 @@ type RegisterStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2194,7 +2200,7 @@ type CloseStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2216,7 +2222,7 @@ type OpenStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2235,7 +2241,7 @@ type PauseStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2260,7 +2266,7 @@ type RemoveProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2279,7 +2285,7 @@ type ChangeProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2292,7 +2298,7 @@ type PutProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2305,7 +2311,7 @@ type AddStockParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2318,7 +2324,7 @@ type RemoveStockParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2331,7 +2337,7 @@ type SoldOutParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2344,7 +2350,7 @@ type SlowStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -5660,6 +5666,17 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 			}
 
 			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+		if params.Prefer != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam1)
 		}
 
 	}
