@@ -59,7 +59,8 @@ generate: ## Make the client from openapi.yaml anew
 replay: build ## Replay the recorded day in DAY at BROKERS (make run first)
 	$(BIN) replay $(DAY) --brokers $(BROKERS) --speed 1000
 
-bench: ## Run the benchmarks, then ROUNDS times the engine against plain goka, on Kafka too where Java is
+bench: build ## Run the benchmarks, then ROUNDS times the engine against plain goka, on Kafka too where Java is
+	deploy/load_http.sh $(BIN)
 	$(GO) test -run '^$$' -bench . -skip '^BenchmarkProcessor$$' -benchmem ./...
 	$(GO) test -c -o bin/stream.test ./stream
 	@if [ -n "$$BAEDAL_TEST_KAFKA" ]; then $(MAKE) --no-print-directory bench-rounds; \

@@ -348,9 +348,15 @@ func (a *app) shop(t *testing.T) {
 	menu := accepted[client.ProductPage](i)(i.ListProducts(ctx, "s-1", nil))
 	require.Len(t, menu.Products, 1)
 
-	// Who expects a version that is not there any more is told so.
+	// The version that an answer names is what the next command may expect.
 	i = a.next()
-	_, err := client.As[client.Store](i.ChangeStore(ctx, "s-1", &client.ChangeStoreParams{IfMatch: ptr(`"1"`)}, client.ChangeStore{Name: ptr("late")}))
+	rsp, err := i.GetStore(ctx, "s-1", nil)
+	accepted[client.Store](i)(rsp, err)
+	tag := rsp.Header.Get("ETag")
+	i = a.next()
+	i.store(i.ChangeStore(ctx, "s-1", &client.ChangeStoreParams{IfMatch: &tag}, client.ChangeStore{CookingTime: ptr("12m")}))
+	i = a.next()
+	_, err = client.As[client.Store](i.ChangeStore(ctx, "s-1", &client.ChangeStoreParams{IfMatch: &tag}, client.ChangeStore{CookingTime: ptr("13m")}))
 	require.Equal(t, client.Code("version"), client.CodeOf(err), "%v", err)
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"baedal/client"
 	"baedal/domain"
-	"baedal/domain/order"
 	"baedal/internal/kafkatest"
 )
 
@@ -48,22 +48,15 @@ func TestLife_DeliveredByHand(t *testing.T) {
 		assert.Equal(t, []string{"placed", "paying", "paid", "accepted", "rider_assigned", "cooking", "ready", "assigned",
 			"picked_up", "delivered", "completed"}, w.types("o-1"))
 
-		var o struct {
-			Status, UserID, RiderID string
-			Version                 int
-			Timeline                []order.Entry
-		}
-		h := w.get("/v1/orders/o-1?wait=completed", http.StatusOK, &o)
-		assert.Equal(t, `"11-packed-gzip"`, h.Get("ETag"), "it is long, and was unpacked")
-		assert.NotEmpty(t, h.Get("Baedal-Staleness-Ms"))
+		c := w.app()
+		rsp, err := c.GetOrder(t.Context(), "o-1", &client.GetOrderParams{Wait: ptr(client.Status("completed"))})
+		o := accepted[client.Order](c)(rsp, err)
+		assert.Equal(t, `"11-packed-gzip"`, rsp.Header.Get("ETag"), "it is long, and was unpacked")
+		assert.NotEmpty(t, rsp.Header.Get("Baedal-Staleness-Ms"))
 		assert.Equal(t, "r-1", o.RiderID)
 		assert.Len(t, o.Timeline, 11)
 		kafkatest.Eventually(t, func() bool {
-			var r struct {
-				State          string
-				DeliveredCount int
-			}
-			w.get("/v1/riders/r-1", http.StatusOK, &r)
+			r := accepted[client.Rider](c)(c.GetRider(t.Context(), "r-1", nil))
 			return r.State == "idle" && r.DeliveredCount == 1
 		}, patience, 20*time.Millisecond, "the rider is idle again")
 		for path, want := range map[string]string{
@@ -105,12 +98,8 @@ func TestLife_WaysOut(t *testing.T) {
 		})
 		w.run(t, "ClosedStore", func(t *testing.T) {
 			w.openStore("s-closed", "a-1", "")
-			w.call(http.MethodPost, "/v1/stores/s-closed/close", "", http.StatusOK, nil)
-			kafkatest.Eventually(t, func() bool {
-				var s struct{ Open bool }
-				w.get("/v1/stores/s-closed", http.StatusOK, &s)
-				return !s.Open
-			}, patience, 20*time.Millisecond)
+			c := w.app()
+			require.False(t, c.store(c.CloseStore(t.Context(), "s-closed", nil, client.Bare{})).Open)
 			w.place("o-closed", "s-closed", "bibimbap", 1)
 			assert.Equal(t, "closed", w.reaches("o-closed", "refused").Reason)
 		})
@@ -158,11 +147,9 @@ func TestLife_WaysOut(t *testing.T) {
 			w.order("o-cancel", `{"type":"cancel","by":"customer","reason":"not hungry any more"}`)
 			assert.Contains(t, w.reaches("o-cancel", "cancelled").Reason, "not hungry any more")
 			w.stockIs("s-hand", full)
-			kafkatest.Eventually(t, func() bool {
-				var r struct{ State string }
-				w.get("/v1/riders/r-1", http.StatusOK, &r)
-				return r.State == "idle"
-			}, patience, 20*time.Millisecond, "the rider is free again")
+			c := w.app()
+			kafkatest.Eventually(t, func() bool { return accepted[client.Rider](c)(c.GetRider(t.Context(), "r-1", nil)).State == "idle" },
+				patience, 20*time.Millisecond, "the rider is free again")
 			w.place("o-sellable", "s-hand", "bibimbap", 5) // what was released is sold again
 			w.reaches("o-sellable", "paid")
 		})
@@ -181,7 +168,8 @@ func TestLife_WaysOut(t *testing.T) {
 			v := w.verdict("never")
 			assert.Contains(t, v.Reason, "unknown")
 			assert.Equal(t, []any{domain.CodeUnknown, 0}, []any{v.Code, v.Version})
-			w.get("/v1/orders/o-never", http.StatusNotFound, nil)
+			c := w.app()
+			c.unknown(c.GetOrder(t.Context(), "o-never", nil))
 		})
 		w.run(t, "RiderIsLate", func(t *testing.T) {
 			w.openStore("s-late", "a-late", `,"autoAccept":true`)

@@ -7,11 +7,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"baedal/client"
 	"baedal/codecs"
 	"baedal/domain"
 	"baedal/domain/order"
@@ -386,41 +384,20 @@ func (w *world) run(t *testing.T, name string, f func(*testing.T)) {
 	})
 }
 
-// get reads JSON over HTTP; it fails unless the answer has the status.
-func (w *world) get(path string, status int, v any) http.Header {
-	w.t.Helper()
-	return w.call(http.MethodGet, path, "", status, v)
-}
-
-func (w *world) call(method, path, body string, status int, v any) http.Header {
-	w.t.Helper()
-	req, err := http.NewRequest(method, "http://"+w.p.http+path, strings.NewReader(body))
-	require.NoError(w.t, err)
-	res, err := (&http.Client{Timeout: patience}).Do(req)
-	require.NoError(w.t, err)
-	defer res.Body.Close()
-	data, err := io.ReadAll(res.Body)
-	require.NoError(w.t, err)
-	require.Equal(w.t, status, res.StatusCode, "%s %s: %s", method, path, data)
-	if v != nil {
-		require.NoError(w.t, json.Unmarshal(data, v), "%s", data)
-	}
-	return res.Header
-}
-
 // stock is what of a product a store has.
 type stock struct{ OnHand, Reserved, Available int }
 
-// stockOf waits until the view says what is expected of the bibimbap.
+// stockIs waits until the view says what is expected of the bibimbap.
 func (w *world) stockIs(store string, want stock) {
 	w.t.Helper()
-	var got stock
+	c, got := w.app(), stock{}
 	kafkatest.Eventually(w.t, func() bool {
-		var s struct{ Products []stock }
-		w.get("/v1/stores/"+store+"/stock", http.StatusOK, &s)
-		if len(s.Products) == 1 {
-			got = s.Products[0]
+		if all := accepted[client.Stock](c)(c.GetStock(w.t.Context(), store, nil)).Products; len(all) == 1 {
+			got = stock{all[0].OnHand, all[0].Reserved, all[0].Available}
 		}
 		return got == want
 	}, patience, 20*time.Millisecond, "stock of %s: want %+v, last %+v", store, want, &got)
 }
+
+// app is the running instance as an app sees it.
+func (w *world) app() instance { return newInstance(w.t, "http://"+w.p.http, nil) }

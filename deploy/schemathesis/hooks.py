@@ -5,6 +5,7 @@ a request that is right by the document is sent to what was made before it, as a
 purpose stay as they are, and so do those of the stateful phase, which has its own links from answer to request.
 """
 
+import atexit
 import concurrent.futures
 import json
 import random
@@ -54,6 +55,9 @@ def before_call(ctx, case, kwargs):
         names = [line["product"] for line in lines if isinstance(line, dict) and isinstance(line.get("product"), str)]
         if len(names) != len(set(names)):  # a product is ordered in one line
             case.body = {**body, "lines": unlike(lines)}
+    for name, value in (case.path_parameters or {}).items():
+        if value == "" and positive(case):  # a link from the riderId of an order that has no rider
+            case.path_parameters[name] = "nobody"
     if positive(case):
         choose = random.Random(case.id)
         own_key(case, choose)
@@ -188,8 +192,15 @@ def learn(path, method, thing):
             kept.pop(next(iter(kept)))
 
 
+asked = {"valid": 0, "followed": 0}
+atexit.register(lambda: print("%(followed)d of %(valid)d valid requests were followed (2xx)" % asked))
+
+
 @schemathesis.hook
 def after_call(ctx, case, response):
+    if positive(case):
+        asked["valid"] += 1
+        asked["followed"] += 200 <= response.status_code < 300
     if not 200 <= response.status_code < 300 or "/{" not in case.operation.path and case.operation.path != "/v1/orders":
         return
     at = case.path_parameters or {}
