@@ -145,6 +145,7 @@ func (v *View[R]) Wait(ctx context.Context, key string, cond func(*R) bool) (*R,
 	// Registered before the row is read: a change in between is not missed.
 	woken, remove := v.waiters.add(key)
 	defer remove()
+	hurried := false
 	var last *R
 	for first := true; ; first = false {
 		row, err := v.Get(key)
@@ -155,6 +156,10 @@ func (v *View[R]) Wait(ctx context.Context, key string, cond func(*R) bool) (*R,
 			last = row
 		case first || !errors.Is(err, ErrNotReady):
 			return nil, err
+		}
+		if !hurried {
+			hurried = true
+			defer v.opts.Hurry()()
 		}
 		select {
 		case <-woken:
