@@ -25,8 +25,7 @@ type encoded struct {
 type encodedOrder struct {
 	order *order.Order
 	rider *rider.Rider // nil where no rider has it, or none is known
-	tag   string
-	body  []byte // with the newline
+	thing tagged
 }
 
 func newEncoded() *encoded { return &encoded{seed: maphash.MakeSeed()} }
@@ -42,7 +41,7 @@ func (e *encoded) of(o *order.Order, has *rider.Rider) (*encodedOrder, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &encodedOrder{order: o, rider: has, tag: tagOf(a, body), body: append(body, '\n')}
+	made := &encodedOrder{order: o, rider: has, thing: newTagged(tagOf(a, body), append(body, '\n'))}
 	slot.Store(made)
 	return made, nil
 }
@@ -61,5 +60,5 @@ func (s *server) writeOrder(w http.ResponseWriter, r *http.Request, o *order.Ord
 	if err != nil {
 		return err
 	}
-	return writeTagged(w, r, http.StatusOK, e.tag, e.body)
+	return e.thing.write(w, r, http.StatusOK)
 }

@@ -31,6 +31,11 @@ func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return s.readOrder(w, r, id, until)
+}
+
+// readOrder answers with an order, once it is as waited for or time is up.
+func (s *server) readOrder(w http.ResponseWriter, r *http.Request, id string, until until) error {
 	stale(w, s.Tables.Orders)
 	o, err := s.await(r, id, until)
 	if err != nil {

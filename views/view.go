@@ -36,6 +36,7 @@ type View[R any] struct {
 	parts   atomic.Pointer[[]*partition] // of the goka view that runs now; nil between two
 	topic   atomic.Uint64                // which topic of the table's name it reads, see Cursor
 	asker   asker
+	lag     atomic.Pointer[lag]
 
 	mu    sync.RWMutex
 	fault error // why the last one ended
@@ -183,8 +184,32 @@ func (v *View[R]) Staleness() time.Duration {
 	return known
 }
 
+// lag is what staleness was at a time. Until it is asked again, it is at most as
+// much more as time has passed.
+type lag struct {
+	was time.Duration
+	at  time.Time
+}
+
+// lagFor is how long a lag is good enough: whoever reads a hot row asks for it.
+const lagFor = time.Millisecond
+
 // staleness is Staleness by what is known.
 func (v *View[R]) staleness() time.Duration {
+	if l := v.lag.Load(); l != nil {
+		if passed := time.Since(l.at); passed < lagFor {
+			return l.was + passed
+		}
+	}
+	now := time.Now()
+	was := v.stalenessNow()
+	if was < freshFor { // the rest is to be asked for
+		v.lag.Store(&lag{was, now})
+	}
+	return was
+}
+
+func (v *View[R]) stalenessNow() time.Duration {
 	parts, err := v.partitions()
 	if err != nil {
 		return math.MaxInt64
