@@ -12,7 +12,7 @@ CHAOS    ?=
 WITH_BROKER = $(shell $(GO) list -f '{{$$p := .ImportPath}}{{range .XTestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}{{range .TestImports}}{{if eq . "baedal/internal/kafkatest"}}{{$$p}} {{end}}{{end}}' ./...)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint integration kafka load load-http schemathesis generate replay bench bench-rounds chaos chaos-short chaos-long chaos-planted chaos-build ci clean
+.PHONY: help run build test race lint integration kafka load load-http schemathesis tour generate replay bench bench-rounds chaos chaos-short chaos-long chaos-planted chaos-build ci clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ load-http: build ## The same over HTTP at API
 
 schemathesis: ## Let schemathesis look for a minute for what API does otherwise than openapi.yaml says (needs Python)
 	deploy/schemathesis/run.sh $(API)
+
+tour: ## Paste every line of docs/tour.md (needs curl, kcat, and Python with confluent-kafka for one stop)
+	TOUR=1 $(GO) test -count=1 -v -run '^TestTour$$' ./cmd/baedal
 
 generate: ## Make the client from openapi.yaml anew
 	$(GO) generate ./client

@@ -32,7 +32,6 @@ type orderSummary struct {
 	Reason    string            `json:"reason"`
 	Short     []domain.Shortage `json:"short,omitempty"`
 	ReadyAt   domain.Time       `json:"readyAt,omitzero"` // once accepted
-	Eta       *dispatch.Eta     `json:"eta,omitempty"`
 	Deadline  *order.Wait       `json:"deadline"`
 	PlacedAt  domain.Time       `json:"placedAt"`
 	UpdatedAt domain.Time       `json:"updatedAt"`
@@ -51,6 +50,7 @@ type boardOrder struct {
 type orderAnswer struct {
 	boardOrder
 	Address  order.Address `json:"address"`
+	Eta      *dispatch.Eta `json:"eta,omitempty"` // while a rider has it
 	Rider    *courier      `json:"rider,omitempty"`
 	Timeline []order.Entry `json:"timeline"`
 }
@@ -152,23 +152,47 @@ func carried(o *order.Order) bool {
 	return o.RiderID != "" && !o.Status.Final() && o.Status != order.Delivered && o.Status != order.RefundRequested
 }
 
-// orderAnswer is what is told of an order that was placed. Where its rider is, the
-// riders' view says.
+// orderAnswer is what is told of an order that was placed.
 func (s *server) orderAnswer(o *order.Order) (*orderAnswer, error) {
-	var has *rider.Rider
-	if carried(o) {
-		var err error
-		if has, err = s.Tables.Riders.Get(o.RiderID); err != nil {
-			return nil, err
-		}
+	c, err := s.carriage(o)
+	if err != nil {
+		return nil, err
 	}
-	return orderWith(o, has), nil
+	return orderWith(o, c), nil
 }
 
-func orderWith(o *order.Order, has *rider.Rider) *orderAnswer {
+// carriage is what other views say of an order that a rider has: where the rider
+// is, and when they are believed to be at the store and at the customer's.
+type carriage struct {
+	rider *rider.Rider // nil where none is known
+	eta   dispatch.Eta // zero where none is known
+}
+
+func (s *server) carriage(o *order.Order) (c carriage, err error) {
+	if !carried(o) {
+		return c, nil
+	}
+	if c.rider, err = s.Tables.Riders.Get(o.RiderID); err != nil || o.Store == nil {
+		return c, err
+	}
+	area, err := s.Tables.Areas.Get(o.Store.Area)
+	if err != nil || area == nil {
+		return c, err
+	}
+	// The area's view may lag behind the orders', or be ahead of it.
+	if d, found := area.DeliveryView(o.ID); found && d.Eta != nil && d.RiderID == o.RiderID && d.Attempt == max(o.Attempt, 1) {
+		c.eta = *d.Eta
+	}
+	return c, nil
+}
+
+func orderWith(o *order.Order, c carriage) *orderAnswer {
 	a := &orderAnswer{boardOrder: boardOf(o), Address: o.Address, Timeline: o.Timeline}
 	if carried(o) {
-		a.Rider = courierOf(o.RiderID, has)
+		a.Rider = courierOf(o.RiderID, c.rider)
+		if c.eta != (dispatch.Eta{}) {
+			a.Eta = &c.eta
+		}
 	}
 	return a
 }

@@ -394,7 +394,7 @@ func (f *fixture) do(method, path, body string, headers ...string) answer {
 	w := httptest.NewRecorder()
 	f.handler.ServeHTTP(w, r)
 	a := answer{ResponseRecorder: w}
-	if strings.HasSuffix(w.Header().Get("Content-Type"), "json") {
+	if strings.HasSuffix(w.Header().Get("Content-Type"), "json") && w.Header().Get("Content-Encoding") == "" {
 		require.NoError(f.t, json.Unmarshal(w.Body.Bytes(), &a.json), w.Body.String())
 	}
 	return a

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"baedal/domain"
+	"baedal/domain/dispatch"
 	"baedal/domain/order"
 	"baedal/domain/rider"
 	"baedal/domain/stock"
@@ -25,7 +26,7 @@ func contradicts(field, said, is string) error {
 	if said == "" || said == is {
 		return nil
 	}
-	return wrong(field, fmt.Sprintf("is %q and the path says %q: leave it out", domain.Clip(said), domain.Clip(is)))
+	return domain.Wrong(field, fmt.Sprintf("is %q and the path says %q: leave it out", domain.Clip(said), domain.Clip(is)))
 }
 
 // orderVerb is a command about an order.
@@ -40,18 +41,13 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if err != nil {
 			return err
 		}
-		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("orderId", c.OrderID, id)); err != nil {
-			return err
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-			return err
-		}
+		other := domain.All(contradicts("type", c.Type, kind), contradicts("orderId", c.OrderID, id))
+		var wrongID, wrongVersion error
+		c.ID, wrongID = commandID(r, c.ID)
+		c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 		// The key says which order: the same command on the stream has no other words.
 		c.Type, c.OrderID, c.Verdict = kind, "", true
-		if err := whole(form, c); err != nil {
+		if err := together(other, whole(form, c), wrongID, wrongVersion); err != nil {
 			return err
 		}
 		c = c.Own()
@@ -71,7 +67,7 @@ func (s *server) orderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if err != nil {
 				return false, err
 			}
-			stale(w, s.Tables.Orders)
+			s.staleOrder(w, o)
 			return true, writeThing(w, r, http.StatusOK, a)
 		})
 	}
@@ -100,18 +96,21 @@ func (t *turn) withOrder(p *problem, o *order.Order) error {
 	return p
 }
 
+// changes are the commands that change what others would make.
+var changes = map[string]string{stock.Register: stock.Update, stock.PutProduct: stock.UpdateProduct}
+
 // storeCommand is a command of a store, or about one of its products.
 func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id, err := pathID(r, "id")
-		if err != nil {
-			return err
-		}
 		product := ""
 		if slices.Contains(stock.ProductTypes, kind) {
-			if product, err = pathID(r, "product"); err != nil {
-				return err
-			}
+			var wrongProduct error
+			product, wrongProduct = pathID(r, "product")
+			err = together(err, wrongProduct)
+		}
+		if err != nil {
+			return err
 		}
 		c := &stock.Command{}
 		form, err := readBody(w, r, c)
@@ -123,21 +122,19 @@ func (s *server) storeCommand(kind string) func(http.ResponseWriter, *http.Reque
 			// Taken for the command's, it would make every later one a repeat of the first.
 			c.ID = ""
 		}
-		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("storeId", c.StoreID, id)); err != nil {
-			return err
+		other := domain.All(contradicts("type", c.Type, kind), contradicts("storeId", c.StoreID, id))
+		if product != "" {
+			other = domain.All(other, contradicts("product", c.Product, product))
 		}
-		if err := contradicts("product", c.Product, product); product != "" && err != nil {
-			return err
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-			return err
-		}
+		var wrongID, wrongVersion error
+		c.ID, wrongID = commandID(r, c.ID)
+		c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 		c.Type, c.StoreID, c.Product, c.Verdict = kind, "", product, true // the key says which store
-		if err := whole(form, c); err != nil {
+		if err := together(other, whole(form, c), wrongID, wrongVersion); err != nil {
 			return err
+		}
+		if change := changes[kind]; change != "" && ifThere(r) {
+			c.Type = change // all that it has, where it is there
 		}
 		c = c.Own()
 		command, err := newCommand(stock.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendStore(ctx, id, c) })
@@ -193,20 +190,19 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 		if err != nil {
 			return err
 		}
-		if err := cmp.Or(contradicts("type", c.Type, kind), contradicts("riderId", c.RiderID, id)); err != nil {
-			return err
-		}
-		if c.ID, err = commandID(r, c.ID); err != nil {
-			return err
-		}
-		if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-			return err
-		}
+		other := domain.All(contradicts("type", c.Type, kind), contradicts("riderId", c.RiderID, id))
+		var wrongID, wrongVersion error
+		c.ID, wrongID = commandID(r, c.ID)
+		c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 		c.Type, c.RiderID, c.Verdict = kind, "", true // the key says which rider
-		if err := whole(form, c); err != nil {
+		if err := together(other, whole(form, c), wrongID, wrongVersion); err != nil {
 			return err
 		}
 		c = c.Own()
+		left := "" // the area that an online or offline may end in
+		if was, err := s.Tables.Riders.Get(id); err == nil && was != nil {
+			left = was.Area
+		}
 		command, err := newCommand(rider.Stream, id, c.ID, c, func(ctx context.Context) error { return s.Commands.SendRider(ctx, id, c) })
 		if err != nil {
 			return err
@@ -228,7 +224,10 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			if refused {
 				return false, t.refusal(out)
 			}
-			stale(w, s.Tables.Riders)
+			if ok, err := t.areaShows(out, c, row, left); err != nil || !ok {
+				return false, err
+			}
+			stale(w, s.Tables.Riders, s.Tables.Areas)
 			a, err := s.riderAnswer(row)
 			if err != nil || a == nil {
 				return a == nil, cmp.Or(err, t.decided(out))
@@ -236,6 +235,35 @@ func (s *server) riderVerb(kind string) func(http.ResponseWriter, *http.Request)
 			return true, writeThing(w, r, http.StatusOK, a)
 		})
 	}
+}
+
+// areaShows waits for the areas where a rider's command had its effect, and reports
+// whether they show that in time.
+func (t *turn) areaShows(out *views.Outcome, c *rider.Command, row *rider.Rider, left string) (bool, error) {
+	switch c.Type {
+	case rider.Claim, rider.Decline, rider.PickedUp, rider.Delivered:
+		// The area of the delivery has decided, and the rider may be elsewhere by now.
+		o, err := t.Tables.Orders.Get(c.OrderID)
+		if err != nil || o == nil || o.Store == nil {
+			return err == nil, outOfTime(err)
+		}
+		_, ok, err := shown(t, t.Tables.Areas, o.Store.Area, func(a *dispatch.Area) bool { return a != nil && a.Version >= out.Version })
+		return ok, err
+	case rider.Online, rider.Offline:
+		if row.Version != out.Version {
+			return true, nil // more has happened since
+		}
+		if left != "" && left != row.Area {
+			if _, ok, err := shown(t, t.Tables.Areas, left, func(a *dispatch.Area) bool { return a == nil || !a.Has(row.ID) }); err != nil || !ok {
+				return false, err
+			}
+		}
+		if row.On {
+			_, ok, err := shown(t, t.Tables.Areas, row.Area, func(a *dispatch.Area) bool { return a != nil && a.Has(row.ID) })
+			return ok, err
+		}
+	}
+	return true, nil
 }
 
 // What became of a command.
@@ -279,15 +307,18 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := r.URL.Query()
 	at := address{q.Get("stream"), q.Get("key")}
+	var wrongStream, wrongKey error
 	if q.Has("stream") && !slices.Contains(commandStreams, at.stream) {
-		return wrong("stream", "is not a stream of commands: one of "+strings.Join(commandStreams, ", "))
+		wrongStream = wrong("stream", "is not a stream of commands: one of "+strings.Join(commandStreams, ", "))
 	}
 	if q.Has("key") {
-		if err := parameter(domain.CheckID("key", at.key)); err != nil {
-			return err
-		}
+		wrongKey = parameter(domain.CheckID("key", at.key))
+	}
+	if err := together(wrongStream, wrongKey); err != nil {
+		return err
 	}
 	began := time.Now()
+	w.Header().Add("Vary", "Prefer")
 	stale(w, s.Verdicts)
 	a, err := s.became(id, at)
 	if err != nil || a != nil && !a.forwarded {
@@ -302,7 +333,7 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 		case a != nil && a.forwarded && began.Sub(a.At.Time()) < views.KeepVerdicts:
 			a.Verdict = domain.Accepted // a refusal would have been said
 		case a == nil:
-			return problemf(http.StatusNotFound, "no command %q was sent: one that was written to a stream without asking for a verdict is found with stream and key, and after an hour what became of a command may be forgotten", id)
+			return neverSent(id, at)
 		}
 	}
 	if err == nil && a == nil {
@@ -312,6 +343,15 @@ func (s *server) getCommand(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.tellCommand(w, r, a, err)
+}
+
+// neverSent says what is not known. Without stream and key only commands that got a
+// verdict, or that this instance has sent, are found.
+func neverSent(id string, at address) error {
+	if at.stream != "" && at.key != "" {
+		return problemf(http.StatusNotFound, "no command %q was sent to %s under the key %q; after an hour what became of a command may be forgotten", id, at.stream, domain.Clip(at.key))
+	}
+	return problemf(http.StatusNotFound, "no verdict on a command %q is known: one that was written to a stream without asking for a verdict is found with stream and key alone, and after an hour what became of a command may be forgotten", id)
 }
 
 func (s *server) tellCommand(w http.ResponseWriter, r *http.Request, a *commandAnswer, err error) error {
@@ -363,7 +403,9 @@ func (s *server) became(id string, at address) (*commandAnswer, error) {
 			where = append(where, fmt.Sprintf("stream=%s key=%s", a.stream, a.key))
 		}
 		slices.Sort(where)
-		return nil, problemf(http.StatusConflict, "several commands have the id %q: say which by stream and key: %s", id, strings.Join(where, ", "))
+		p := problemf(http.StatusConflict, "several commands have the id %q: say which by stream and key: %s", id, strings.Join(where, ", "))
+		p.name = "ambiguous-id"
+		return nil, p
 	}
 	for a, outs := range byAddress {
 		// A command that was refused because of another one's id is not what bears it.

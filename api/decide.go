@@ -59,6 +59,8 @@ type turn struct {
 	r    *http.Request
 	pref preference
 	ctx  context.Context // done when the client's time is up, and when the server stops
+
+	unmet string // what was waited for beside the decision, and did not come in time
 }
 
 // decide hands a command to its stream and waits until it is decided on. Then it
@@ -71,7 +73,7 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, c *command, answ
 	pref := preferenceOf(r.Header)
 	ctx, cancel := waitContext(r, pref.wait)
 	defer cancel()
-	t := &turn{s, c, w, r, pref, ctx}
+	t := &turn{server: s, command: c, w: w, r: r, pref: pref, ctx: ctx}
 	w.Header().Add("Vary", "Prefer")
 	out, err := t.outcome(began)
 	if err != nil {
@@ -204,7 +206,7 @@ func (t *turn) pending(out *views.Outcome) error {
 	a := commandAnswer{ID: t.id, Stream: t.stream, Key: t.key, Verdict: pending, Detail: "the command is in its stream; the Location shows what becomes of it"}
 	if out != nil {
 		a = answerTo(out)
-		a.Detail = "the command is decided on; the tables of this instance do not show it yet"
+		a.Detail = cmp.Or(t.unmet, "the command is decided on; the tables of this instance do not show it yet")
 	}
 	h := t.w.Header()
 	h.Set("Location", t.path())

@@ -7,7 +7,6 @@ import (
 
 	"baedal/codecs"
 	"baedal/domain/order"
-	"baedal/domain/rider"
 )
 
 // encodedSlots bounds how many orders are kept as they were answered last: at some
@@ -23,40 +22,40 @@ type encoded struct {
 }
 
 type encodedOrder struct {
-	order *order.Order
-	rider *rider.Rider // nil where no rider has it, or none is known
-	thing tagged
+	order    *order.Order
+	carriage carriage
+	thing    tagged
 }
 
 func newEncoded() *encoded { return &encoded{seed: maphash.MakeSeed()} }
 
 // of returns the answer about an order that was placed.
-func (e *encoded) of(o *order.Order, has *rider.Rider) (*encodedOrder, error) {
+func (e *encoded) of(o *order.Order, c carriage) (*encodedOrder, error) {
 	slot := &e.slots[maphash.String(e.seed, o.ID)%encodedSlots]
-	if kept := slot.Load(); kept != nil && kept.order == o && kept.rider == has {
+	if kept := slot.Load(); kept != nil && kept.order == o && kept.carriage == c {
 		return kept, nil
 	}
-	a := orderWith(o, has)
+	a := orderWith(o, c)
 	body, err := codecs.Marshal(a)
 	if err != nil {
 		return nil, err
 	}
-	made := &encodedOrder{order: o, rider: has, thing: newTagged(tagOf(a, body), append(body, '\n'))}
+	made := &encodedOrder{order: o, carriage: c, thing: newTagged(tagOf(a, body), append(body, '\n'))}
 	slot.Store(made)
 	return made, nil
 }
 
 // writeOrder answers with an order as it is.
 func (s *server) writeOrder(w http.ResponseWriter, r *http.Request, o *order.Order) error {
-	var has *rider.Rider
 	if carried(o) {
 		also(w, s.Tables.Riders)
-		var err error
-		if has, err = s.Tables.Riders.Get(o.RiderID); err != nil {
-			return err
-		}
+		also(w, s.Tables.Areas)
 	}
-	e, err := s.encoded.of(o, has)
+	c, err := s.carriage(o)
+	if err != nil {
+		return err
+	}
+	e, err := s.encoded.of(o, c)
 	if err != nil {
 		return err
 	}

@@ -115,10 +115,8 @@ func letterOf(l *deadletters.Letter) letterAnswer {
 // listDeadLetters lists dead letters, newest first.
 func (s *server) listDeadLetters(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	n, err := limit(q)
-	if err != nil {
-		return err
-	}
+	n, wrongLimit := limit(q)
+	errs := []error{wrongLimit}
 	var only []string
 	for _, name := range []string{"group", "topic", "key", "error", "since"} {
 		if !q.Has(name) {
@@ -126,10 +124,11 @@ func (s *server) listDeadLetters(w http.ResponseWriter, r *http.Request) error {
 		}
 		one := name + "=" + q.Get(name)
 		if _, err := deadletters.ParseFilter([]string{one}, "", time.Now()); err != nil {
+			what := "must not be empty"
 			if name == "since" {
-				return wrong(name, "must be a duration such as 2h, or a time such as 2026-01-02T15:04:05Z (a + in it is written %2B)")
+				what = "must be a duration such as 2h, or a time such as 2026-01-02T15:04:05Z (a + in it is written %2B)"
 			}
-			return wrong(name, "must not be empty")
+			errs = append(errs, wrong(name, what))
 		}
 		only = append(only, one)
 	}
@@ -139,14 +138,22 @@ func (s *server) listDeadLetters(w http.ResponseWriter, r *http.Request) error {
 		var c letterCursor
 		data, err := base64.RawURLEncoding.Strict().DecodeString(text)
 		if err != nil || json.Unmarshal(data, &c) != nil || c.Name != name || c.Before == nil {
-			return wrong("cursor", "is not one that this list gave with these filters: begin without one")
+			errs = append(errs, wrong("cursor", "is not one that this list gave with these filters: begin without one"))
 		}
 		before = c.Before
+	}
+	if err := together(errs...); err != nil {
+		return err
 	}
 	if s.DeadLetters == nil {
 		return unreadable(errNoLetters)
 	}
-	ctx, cancel := waitContext(r, lettersPatience)
+	patience := lettersPatience
+	if p := preferenceOf(r.Header); p.said {
+		patience = min(patience, max(p.wait, leastSend))
+		preferred(w, r)
+	}
+	ctx, cancel := waitContext(r, patience)
 	defer cancel()
 	letters, next, err := s.DeadLetters.Page(ctx, only, before, n)
 	if err != nil {
@@ -187,12 +194,16 @@ type replayAnswer struct {
 // replayDeadLetter puts the message of a dead letter back to where it came from, once.
 func (s *server) replayDeadLetter(w http.ResponseWriter, r *http.Request) error {
 	partition, err := strconv.ParseInt(r.PathValue("partition"), 10, 32)
+	var wrongPartition, wrongOffset error
 	if err != nil || partition < 0 {
-		return wrong("partition", fmt.Sprintf("must be a whole number from 0 to %d", math.MaxInt32))
+		wrongPartition = wrong("partition", fmt.Sprintf("must be a whole number from 0 to %d", math.MaxInt32))
 	}
 	offset, err := strconv.ParseInt(r.PathValue("offset"), 10, 64)
 	if err != nil || offset < 0 {
-		return wrong("offset", "must be a whole number, 0 or more")
+		wrongOffset = wrong("offset", "must be a whole number, 0 or more")
+	}
+	if err := together(wrongPartition, wrongOffset); err != nil {
+		return err
 	}
 	id := deadletters.ID{Partition: int32(partition), Offset: offset}
 	if s.DeadLetters == nil {

@@ -37,7 +37,8 @@ type groups struct {
 	stopped   bool // nothing is decided until go on
 	blind     bool // nothing shows in the tables until look
 	hidden    []func()
-	decided   int // commands
+	lateAreas bool // as blind, for the areas alone
+	decided   int  // commands
 	err       error
 	instances []*fixture
 }
@@ -231,7 +232,10 @@ func (w *groups) area(key string, c *dispatch.Command) {
 	row := read(w, w.areas, key, dispatch.NewArea)
 	out := row.Handle(c, w.now(), dispatch.Planner{Mode: dispatch.ClaimOnly})
 	if out.Changed {
+		blind := w.blind
+		w.blind = blind || w.lateAreas
 		save(w, w.areas, key, row, func(f *fixture) *fakeTable[dispatch.Area] { return f.areas })
+		w.blind = blind
 	}
 	for i := range out.Verdicts {
 		w.say(&out.Verdicts[i].Verdict)

@@ -48,7 +48,7 @@ func (s *server) readiness() readiness {
 	}
 	if s.Tables.Progress != nil {
 		for _, p := range s.Tables.Progress() {
-			v := viewState{View: p.View, Table: p.Table, Applied: p.Applied, Newest: p.Newest, Problem: p.Problem}
+			v := viewState{View: p.View, Table: p.Table, Applied: p.Applied, Newest: max(p.Newest, p.Applied), Problem: p.Problem}
 			v.Ready = p.Recovered && p.Staleness <= readyLag && p.Problem == ""
 			if p.Staleness < math.MaxInt64 {
 				ms := p.Staleness.Milliseconds()

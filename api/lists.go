@@ -36,24 +36,27 @@ type page struct {
 // pageOf reads limit and cursor. The index that a list is read from is part of its
 // name, since a place in one says nothing in another.
 func pageOf(r *http.Request, q url.Values, index string) (p page, err error) {
-	if p.limit, err = limit(q); err != nil {
-		return p, err
-	}
+	var wrongLimit, wrongCursor error
+	p.limit, wrongLimit = limit(q)
 	p.name = listName(r.URL.Path, q, index)
-	text := q.Get("cursor")
-	if text == "" {
-		return p, nil
+	p.after, wrongCursor = after(q.Get("cursor"), p.name)
+	return p, together(wrongLimit, wrongCursor)
+}
+
+// after returns the entry that a cursor of the list of that name leads on from.
+func after(cursor string, name uint64) (views.Entry, error) {
+	if cursor == "" {
+		return views.Entry{}, nil
 	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	data, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(data) < 8 {
-		return p, wrong("cursor", "is not one that a list gave: begin without one")
+		return views.Entry{}, wrong("cursor", "is not one that a list gave: begin without one")
 	}
 	sort, key, whole := strings.Cut(string(data[8:]), "\x00")
-	if binary.BigEndian.Uint64(data) != p.name || !whole || key == "" {
-		return p, wrong("cursor", "is of another list, or of other filters: begin without one")
+	if binary.BigEndian.Uint64(data) != name || !whole || key == "" {
+		return views.Entry{}, wrong("cursor", "is of another list, or of other filters: begin without one")
 	}
-	p.after = views.Entry{Sort: sort, Key: key}
-	return p, nil
+	return views.Entry{Sort: sort, Key: key}, nil
 }
 
 // cursor is opaque to clients: the list that it is of, and the last entry that its

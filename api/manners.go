@@ -85,6 +85,10 @@ func (s *server) limited(next http.Handler) http.Handler {
 // bytes than the plain one (RFC 9110, 8.8.3.3).
 const packed = "-packed"
 
+// plainTags turns such tags back into those of the plain answers, which alone are
+// compared. The encoding's name behind the end is gzhttp's.
+var plainTags = strings.NewReplacer(packed+`-gzip"`, `"`, packed+`-zstd"`, `"`, packed+`"`, `"`)
+
 // compressed sends answers as gzip or zstd to clients that ask for it. Streams of
 // events go as they are: each event must leave at once.
 func compressed(next http.Handler) http.Handler {
@@ -92,15 +96,13 @@ func compressed(next http.Handler) http.Handler {
 	if err != nil {
 		panic(err) // the settings are ours
 	}
-	packs := wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	packs := wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, h := range []string{"If-None-Match", "If-Match"} {
 			for i, v := range r.Header[h] {
-				r.Header[h][i] = strings.ReplaceAll(v, packed+`"`, `"`)
+				r.Header[h][i] = plainTags.Replace(v)
 			}
 		}
-		next.ServeHTTP(w, r)
-	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") == "" && r.Header.Get("If-None-Match") == "" || strings.HasSuffix(r.URL.Path, "/events") {
 			if h := w.Header(); h["Vary"] == nil {
 				h["Vary"] = varyEncoding

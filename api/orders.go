@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,6 +29,9 @@ func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
 	until, err := waitFor(r)
 	if err != nil {
 		return err
+	}
+	if until.asked {
+		preferred(w, r)
 	}
 	return s.readOrder(w, r, id, until)
 }
@@ -75,7 +77,7 @@ func orderFilterOf(q url.Values) (f orderFilter, err error) {
 	f.area, errs[4] = idFilter(q, "area")
 	f.since, f.hasSince, errs[5] = timeFilter(q, "since")
 	f.until, f.hasUntil, errs[6] = timeFilter(q, "until")
-	return f, cmp.Or(errs[:]...)
+	return f, together(errs[:]...)
 }
 
 // index returns the index, and the group in it, that has the fewest orders beside
@@ -115,7 +117,8 @@ func (s *server) listOrders(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	f, err := orderFilterOf(q)
 	if err != nil {
-		return err
+		_, more := limit(q)
+		return together(err, more)
 	}
 	return s.writeOrders(w, r, q, f)
 }

@@ -34,7 +34,7 @@ func TestAPI_GetAndWait(t *testing.T) {
 				f.orders.set("o-1", grow(o, order.AcceptedStatus))
 				if c.status == "completed" {
 					require.Eventually(t, func() bool { return f.orders.waits() > 1 }, 10*time.Second, time.Millisecond, "the request waits on")
-					f.orders.set("o-1", grow(o, order.AcceptedStatus, order.Completed))
+					f.orders.set("o-1", grow(o, order.AcceptedStatus, order.Delivered, order.Completed))
 				}
 			}
 			a := <-done

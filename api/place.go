@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 
 	"baedal/domain"
@@ -19,26 +20,20 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	until, err := waitFor(r)
-	if err != nil {
-		return err
+	until, wrongWait := waitFor(r)
+	id, wrongID := orderID(r, c.ID, c.UserID)
+	other := contradicts("type", c.Type, order.Place)
+	if wrongID == nil {
+		other = domain.All(other, contradicts("orderId", c.OrderID, id))
 	}
-	id, err := orderID(r, c.ID, c.UserID)
-	if domain.WrongFields(err) != nil { // named with the others
-		form, err = domain.All(err, form), nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := cmp.Or(contradicts("type", c.Type, order.Place), contradicts("orderId", c.OrderID, id)); err != nil {
-		return err
-	}
-	if c.IfVersion, err = ifVersion(r, c.IfVersion); err != nil {
-		return err
-	}
+	var wrongVersion error
+	c.IfVersion, wrongVersion = ifVersion(r, c.IfVersion)
 	// A function of the order, so that a repeat is the same message.
 	c.Meta, c.OrderID, c.Verdict = domain.Meta{Type: order.Place, ID: order.PlaceID(id)}, id, true
-	if err := whole(form, c); err != nil {
+	if wrongID != nil {
+		c.ID, c.OrderID = order.PlaceID("o"), "o" // only the others are judged
+	}
+	if err := together(wrongID, other, whole(form, c), wrongWait, wrongVersion); err != nil {
 		return err
 	}
 	c = c.Own()
@@ -57,6 +52,9 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		}
 		if until.asked {
 			if o, ok, err = shown(t, s.Tables.Orders, id, until.met); err != nil || !ok {
+				if err == nil && placed(o) {
+					t.unmet = fmt.Sprintf("order %q is %s, and not %s yet: GET %s?wait=%s goes on waiting", id, o.Status, until.status, orderPath(id), until.status)
+				}
 				return false, err
 			}
 			if until.failed(o) {
@@ -68,6 +66,7 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 			return false, err
 		}
 		w.Header().Set("Location", orderPath(id))
+		s.staleOrder(w, o)
 		return true, writeThing(w, r, http.StatusCreated, a)
 	})
 }
@@ -76,6 +75,6 @@ func (s *server) placeOrder(w http.ResponseWriter, r *http.Request) error {
 // was waited for.
 func (t *turn) cameToNothing(o *order.Order, wanted order.Status) error {
 	p := problemf(http.StatusConflict, "order %q is %s and can't be %s any more: %s", o.ID, o.Status, wanted, cmp.Or(o.Reason, "no reason was given"))
-	p.ID, p.Reason, p.Short = o.ID, o.Reason, o.Short
+	p.ID, p.Reason, p.Short, p.name = o.ID, o.Reason, o.Short, "not-reached"
 	return t.withOrder(p, o)
 }

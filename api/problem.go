@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,8 @@ type problem struct {
 	Short  []domain.Shortage `json:"short,omitempty"`
 	Order  *orderAnswer      `json:"order,omitempty"` // as it is
 
-	cause error // for the log
+	name  string // of its kind, where the rest does not say it
+	cause error  // for the log
 }
 
 // wrongField names a field of the body by its JSON pointer (RFC 6901), or a
@@ -68,6 +70,38 @@ func parameter(err error) error {
 		return wrong(all[0].Field, all[0].Problem)
 	}
 	return err
+}
+
+// together joins what is wrong with the fields of a body and the parameters of a
+// request, so that one answer names all of it. Where nothing of that kind is wrong,
+// it is the first error.
+func together(errs ...error) error {
+	var first error
+	var all *problem
+	for _, err := range errs {
+		var p *problem
+		switch {
+		case err == nil:
+			continue
+		case errors.As(err, &p):
+		case domain.WrongFields(err) != nil:
+			p = wrongFields(domain.WrongFields(err))
+		}
+		switch {
+		case p == nil || len(p.Errors) == 0:
+			first = cmp.Or(first, err)
+		case all == nil:
+			copied := *p
+			all = &copied
+		default:
+			all.Detail += "; " + p.Detail
+			all.Errors = append(all.Errors[:len(all.Errors):len(all.Errors)], p.Errors...)
+		}
+	}
+	if all != nil {
+		return all
+	}
+	return first
 }
 
 // wrongFields is the answer to a body with wrong fields.
@@ -123,7 +157,7 @@ func (s *server) writeProblem(w http.ResponseWriter, r *http.Request, p *problem
 	}
 	h.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body)
+	_, _ = w.Write(append(body, '\n'))
 }
 
 // serve turns a handler that returns an error into one that answers with it.

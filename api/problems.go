@@ -42,6 +42,12 @@ var kinds = []kind{
 	{"id-reused", "The id names another command", http.StatusConflict,
 		"Another command with other content was sent under this id or Idempotency-Key. It stays as it was decided, and this one was not followed.",
 		"Send this command under a key of its own."},
+	{"not-reached", "The order can't come to the status any more", http.StatusConflict,
+		"The order was placed, and has come to nothing, or can't come any more to the status that wait names. reason says why; short says what the store has too little of; order is the order as it is.",
+		"Sending it again gets the same answer. Decide by reason what to do, and place another order."},
+	{"ambiguous-id", "Several commands have this id", http.StatusConflict,
+		"An id counts within its stream and key, and commands of several bear it.",
+		"Ask again with the parameters stream and key; detail names them."},
 	{"version-mismatch", "The thing has changed meanwhile", http.StatusPreconditionFailed,
 		"If-Match names a version that the thing does not have any more, so the command was not followed.",
 		"Read the thing again, decide again, and send the command with its new ETag."},
@@ -69,8 +75,9 @@ func (k kind) path() string { return "/problems/" + k.Name }
 
 // kind returns what type of problem it is.
 func (p *problem) kind() kind {
-	name := ""
+	name := p.name
 	switch {
+	case name != "":
 	case len(p.Errors) > 0:
 		name = "wrong-fields"
 	case p.Sent != "":

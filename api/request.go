@@ -56,17 +56,20 @@ func checkQuery(raw string, params []string) error {
 	if err != nil {
 		return newProblem(http.StatusBadRequest, "the query is not escaped as a URL asks for: "+domain.Clip(raw))
 	}
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch {
+		case len(errs) == domain.MaxFieldErrors:
+			return together(errs...)
 		case len(params) == 0:
-			return wrong(domain.Clip(name), "is not known: this path takes no query parameters")
+			errs = append(errs, wrong(domain.Clip(name), "is not known: this path takes no query parameters"))
 		case !slices.Contains(params, name):
-			return wrong(domain.Clip(name), "is not a query parameter of this path: it takes "+strings.Join(params, ", "))
+			errs = append(errs, wrong(domain.Clip(name), "is not a query parameter of this path: it takes "+strings.Join(params, ", ")))
 		case len(q[name]) > 1:
-			return wrong(name, "comes more than once: send it once")
+			errs = append(errs, wrong(name, "comes more than once: send it once"))
 		}
 	}
-	return nil
+	return together(errs...)
 }
 
 // readBody fills v from the JSON of the body, if there is one. Fields of the
@@ -137,7 +140,7 @@ func commandID(r *http.Request, fromBody string) (string, error) {
 	key, err := idempotencyKey(r)
 	switch {
 	case err != nil:
-		return "", err
+		return fromBody, err
 	case fromBody != "":
 		return fromBody, nil // its own check says the rest
 	case key != "":
@@ -152,10 +155,10 @@ func commandID(r *http.Request, fromBody string) (string, error) {
 func orderID(r *http.Request, fromBody, userID string) (string, error) {
 	key, err := idempotencyKey(r)
 	switch {
+	case fromBody != "":
+		return fromBody, together(err, domain.CheckID("id", fromBody))
 	case err != nil:
 		return "", err
-	case fromBody != "":
-		return fromBody, domain.CheckID("id", fromBody)
 	case key != "" && domain.CheckID("userId", userID) == nil:
 		return orderIDOf(userID, key), nil
 	}
@@ -211,6 +214,14 @@ func (p preference) applied() string {
 	return "respond-async"
 }
 
+// preferred says on a read that Prefer bounds how long it waits.
+func preferred(w http.ResponseWriter, r *http.Request) {
+	w.Header().Add("Vary", "Prefer")
+	if p := preferenceOf(r.Header); p.said {
+		w.Header().Set("Preference-Applied", p.applied())
+	}
+}
+
 // preferenceOf reads "Prefer: wait=SECONDS" and "Prefer: respond-async". They are
 // preferences: one that can't be understood is none, and too much is the most. Of
 // two the first counts.
@@ -250,14 +261,16 @@ func ifVersion(r *http.Request, said *int) (*int, error) {
 		if tag == "*" { // that there is one is asked of every command but those that make it
 			return said, nil
 		}
-		text, ok := strings.CutPrefix(strings.TrimPrefix(tag, "W/"), `"`)
-		text, closed := strings.CutSuffix(text, `"`)
-		text, _, _ = strings.Cut(text, ".")
-		n, err := strconv.Atoi(text)
-		if !ok || !closed || err != nil || n < 1 || n > domain.MaxCount {
-			return nil, problemf(http.StatusPreconditionFailed, "If-Match: %q is not one ETag that this API gave, in its quotes: nothing has it", domain.Clip(tag))
+		for one := range strings.SplitSeq(tag, ",") {
+			n, ok := versionOf(strings.TrimSpace(one))
+			switch {
+			case !ok:
+				return nil, problemf(http.StatusPreconditionFailed, "If-Match: %q is not an ETag that this API gave, in its quotes: nothing has it", domain.Clip(one))
+			case want != nil && *want != n: // a command can name one alone
+				return nil, wrong("If-Match", "names several versions: send the ETag that you decided by")
+			}
+			want = &n
 		}
-		want = &n
 	case len(none) > 0 && r.Method == http.MethodPut:
 		if strings.TrimSpace(strings.Join(none, ",")) != "*" {
 			return nil, wrong("If-None-Match", "must be * on a PUT: the thing must not exist yet")
@@ -267,9 +280,24 @@ func ifVersion(r *http.Request, said *int) (*int, error) {
 		return said, nil
 	}
 	if said != nil && *said != *want {
-		return nil, wrong("ifVersion", fmt.Sprintf("is %d and the header says %d: leave one out", *said, *want))
+		return nil, domain.Wrong("ifVersion", fmt.Sprintf("is %d and the header says %d: leave one out", *said, *want))
 	}
 	return want, nil
+}
+
+// versionOf returns the version that an ETag names.
+func versionOf(tag string) (int, bool) {
+	text, ok := strings.CutPrefix(strings.TrimPrefix(tag, "W/"), `"`)
+	text, closed := strings.CutSuffix(text, `"`)
+	text, _, _ = strings.Cut(text, ".")
+	n, err := strconv.Atoi(text)
+	return n, ok && closed && err == nil && n >= 1 && n <= domain.MaxCount
+}
+
+// ifThere reports whether the thing must exist, in whatever version.
+func ifThere(r *http.Request) bool {
+	match := r.Header.Values("If-Match")
+	return len(match) == 1 && strings.TrimSpace(match[0]) == "*"
 }
 
 type drainKey struct{}

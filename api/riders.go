@@ -42,18 +42,9 @@ type riderPage struct {
 // delivered, who has delivered most first. In an area are those on shift there.
 func (s *server) listRiders(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	area, err := idFilter(q, "area")
-	if err != nil {
-		return err
-	}
-	state, err := wordFilter(q, "state", rider.StateOffline, rider.StateIdle, rider.StateBusy)
-	if err != nil {
-		return err
-	}
-	sort, err := wordFilter(q, "sort", "delivered")
-	if err != nil {
-		return err
-	}
+	area, wrongArea := idFilter(q, "area")
+	state, wrongState := wordFilter(q, "state", rider.StateOffline, rider.StateIdle, rider.StateBusy)
+	sort, wrongSort := wordFilter(q, "sort", "delivered")
 	index, group := "all", ""
 	switch {
 	case sort != "":
@@ -62,7 +53,7 @@ func (s *server) listRiders(w http.ResponseWriter, r *http.Request) error {
 		index, group = "area", area
 	}
 	p, err := pageOf(r, q, index)
-	if err != nil {
+	if err := together(wrongArea, wrongState, wrongSort, err); err != nil {
 		return err
 	}
 	stale(w, s.Tables.Riders, s.Tables.Areas, s.Tables.Orders)

@@ -78,20 +78,14 @@ func (s *server) getStock(w http.ResponseWriter, r *http.Request) error {
 // listStores lists the stores that are registered, by their ids.
 func (s *server) listStores(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	area, err := idFilter(q, "area")
-	if err != nil {
-		return err
-	}
-	open, err := wordFilter(q, "open", "true", "false")
-	if err != nil {
-		return err
-	}
+	area, wrongArea := idFilter(q, "area")
+	open, wrongOpen := wordFilter(q, "open", "true", "false")
 	index := "all"
 	if area != "" {
 		index = "area"
 	}
 	p, err := pageOf(r, q, index)
-	if err != nil {
+	if err := together(wrongArea, wrongOpen, err); err != nil {
 		return err
 	}
 	stale(w, s.Tables.Stock)

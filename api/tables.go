@@ -98,6 +98,15 @@ var shortTimes = func() (all [128][]string) {
 	return all
 }()
 
+// staleOrder says how far the tables may lag that an order's answer is taken from.
+func (s *server) staleOrder(w http.ResponseWriter, o *order.Order) {
+	stale(w, s.Tables.Orders)
+	if carried(o) {
+		also(w, s.Tables.Riders)
+		also(w, s.Tables.Areas)
+	}
+}
+
 // also says that an answer is taken from one more table, which may lag further.
 func also(w http.ResponseWriter, t interface{ Staleness() time.Duration }) {
 	was, err := strconv.ParseInt(w.Header().Get(stalenessHeader), 10, 64)

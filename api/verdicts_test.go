@@ -111,10 +111,10 @@ func TestAPI_Refused(t *testing.T) {
 		})
 	}
 	t.Run("BadHeaders", func(t *testing.T) {
-		for _, h := range [][]string{{"If-Match", "3"}, {"If-Match", `"x"`}, {"If-Match", `"1", "2"`}} {
+		for _, h := range [][]string{{"If-Match", "3"}, {"If-Match", `"x"`}, {"If-Match", `"1", "x"`}, {"If-Match", `"1", "1.abc"`}} {
 			f.is(412, "POST", "/v1/orders/o-7/accept", ``, h...)
 		}
-		for _, h := range [][]string{{"If-Match", `"1"`, "If-None-Match", "*"}} {
+		for _, h := range [][]string{{"If-Match", `"1"`, "If-None-Match", "*"}, {"If-Match", `"3", "4"`}} {
 			require.Equal(t, []string{"If-Match"}, f.is(400, "POST", "/v1/orders/o-7/accept", ``, h...).wrong())
 		}
 		f.is(400, "PUT", "/v1/stores/s-1", storeBody, "If-None-Match", `"3"`)
@@ -126,8 +126,95 @@ func TestAPI_Refused(t *testing.T) {
 		tag = f.get("/v1/stores/s-1").Header().Get("ETag")
 		require.Equal(t, "Ours", f.is(200, "PATCH", "/v1/stores/s-1", `{"name":"Ours"}`, "If-Match", tag).json["name"])
 		f.is(412, "PATCH", "/v1/stores/s-1", `{"name":"Theirs"}`, "If-Match", tag)
+		f.is(404, "PUT", "/v1/stores/s-2", storeBody, "If-Match", "*")
+		f.is(404, "PUT", "/v1/stores/s-1/products/p-2", `{"name":"Water","price":1}`, "If-Match", "*")
 		f.is(200, "PUT", "/v1/stores/s-2", storeBody, "If-None-Match", "*")
+		require.Equal(t, "10m", f.is(200, "PUT", "/v1/stores/s-2", strings.Replace(storeBody, `"5m"`, `"10m"`, 1), "If-Match", "*").json["cookingTime"])
+		require.Equal(t, []string{"/cookingTime"}, f.is(400, "PUT", "/v1/stores/s-2", strings.Replace(storeBody, `,"cookingTime":"5m"`, ``, 1), "If-Match", "*").wrong(), "it is still a PUT")
 	})
+}
+
+// What a rider did with a delivery is in their answer, in the area and in the order's
+// answer at once. Where the view of the areas lags it is waited for.
+func TestAPI_AreaAgrees(t *testing.T) {
+	w, f, _ := opened(t)
+	late := func(late bool) { w.mu.Lock(); w.lateAreas = late; w.mu.Unlock() }
+	deliveries := func(list string) []any { return f.get("/v1/areas/a-1/deliveries").json[list].([]any) }
+	late(true)
+	f.is(202, "POST", "/v1/riders/r-1/online", `{"id":"k-1","area":"a-1","lat":37.5,"lon":127.03}`, "Prefer", "wait=0")
+	late(false)
+	w.show()
+	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-1","area":"a-1","lat":37.5,"lon":127.03}`)
+	require.Len(t, f.get("/v1/areas/a-1/riders").json["riders"], 1)
+	f.is(201, "POST", "/v1/orders?wait=paid", placeBody)
+	f.is(200, "POST", "/v1/orders/o-7/accept", `{"cookingTime":"0s"}`)
+	f.is(200, "POST", "/v1/orders/o-7/start-cooking", ``)
+	require.Len(t, deliveries("open"), 1)
+	for _, c := range []struct {
+		verb            string
+		open, assigned  int
+		state           any // of the delivery in the rider's answer
+		etaOfOrder      bool
+		inRidersAnswers int
+	}{
+		{"claim", 0, 1, "assigned", true, 1},
+		{"picked-up", 0, 1, "picked_up", true, 1},
+		{"delivered", 0, 0, nil, false, 0},
+	} {
+		path, body := "/v1/riders/r-1/"+c.verb, `{"id":"k-`+c.verb+`","orderId":"o-7"}`
+		late(true)
+		f.is(202, "POST", path, body, "Prefer", "wait=0")
+		late(false)
+		w.show()
+		a := f.is(200, "POST", path, body)
+		require.Len(t, deliveries("open"), c.open, c.verb)
+		require.Len(t, deliveries("assigned"), c.assigned, c.verb)
+		all := a.json["deliveries"].([]any)
+		require.Len(t, all, c.inRidersAnswers)
+		if c.inRidersAnswers > 0 {
+			require.Equal(t, c.state, all[0].(map[string]any)["state"])
+			require.NotEmpty(t, all[0].(map[string]any)["eta"])
+		}
+		o := f.get("/v1/orders/o-7")
+		require.Equal(t, c.etaOfOrder, o.json["eta"] != nil, "%s: %s", c.verb, o.Body)
+	}
+	for _, body := range []string{`"online","area":"a-2","lat":37.5,"lon":127.03}`, `"offline"}`} {
+		kind := strings.Split(body, `"`)[1]
+		late(true)
+		f.is(202, "POST", "/v1/riders/r-1/"+kind, `{"id":"l-`+kind+`","type":`+body, "Prefer", "wait=0")
+		late(false)
+		w.show()
+		f.is(200, "POST", "/v1/riders/r-1/"+kind, `{"id":"l-`+kind+`","type":`+body)
+		require.Empty(t, f.get("/v1/areas/a-1/riders").json["riders"])
+		require.Len(t, f.get("/v1/areas/a-2/riders").json["riders"], map[string]int{"online": 1}[kind])
+	}
+	// A repeat is answered, also when the rider is elsewhere by now.
+	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-2","area":"a-2","lat":37.5,"lon":127.03}`)
+	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"k-1","area":"a-1","lat":37.5,"lon":127.03}`, "Prefer", "wait=0")
+	f.is(200, "POST", "/v1/riders/r-1/claim", `{"id":"k-claim","orderId":"o-7"}`, "Prefer", "wait=0")
+}
+
+// What did not come in time is said, and what came to nothing is no refused command.
+func TestAPI_PlaceAndWait(t *testing.T) {
+	_, f, other := opened(t)
+	a := f.is(202, "POST", "/v1/orders?wait=accepted", placeBody, "Prefer", "wait=0")
+	require.Equal(t, "accepted", a.json["verdict"])
+	require.Contains(t, a.json["detail"], `order "o-7" is paid, and not accepted yet: GET /v1/orders/o-7?wait=accepted`)
+	require.Equal(t, "7", f.is(201, "POST", "/v1/orders?wait=paid", placeBody).Header().Get("Baedal-Staleness-Ms"))
+	a = f.is(200, "GET", "/v1/orders/o-7?wait=accepted", ``, "Prefer", "wait=0")
+	require.Equal(t, "wait=0", a.Header().Get("Preference-Applied"))
+	require.Contains(t, a.Header().Values("Vary"), "Prefer")
+
+	a = f.is(409, "POST", "/v1/orders?wait=paid", strings.NewReplacer("o-7", "o-8", `"quantity":2`, `"quantity":99`).Replace(placeBody))
+	require.Equal(t, "/problems/not-reached", a.json["type"])
+	require.Equal(t, "short", a.json["reason"])
+	require.Equal(t, "accepted", f.get("/v1/commands/o-8%2Fplace").json["verdict"])
+
+	f.is(200, "POST", "/v1/stores/s-1/open", `{"id":"twice"}`)
+	f.is(200, "POST", "/v1/riders/r-1/online", `{"id":"twice","area":"a-1","lat":1,"lon":1}`)
+	for _, one := range []*fixture{f, other} {
+		require.Equal(t, "/problems/ambiguous-id", one.is(409, "GET", "/v1/commands/twice", ``).json["type"])
+	}
 }
 
 func TestAPI_Gone(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"baedal/internal/machine"
 )
 
 const (
@@ -44,6 +46,9 @@ func Wait(ctx context.Context, addrs []string) error {
 			return nil
 		} else if last == nil || ctx.Err() == nil { // what broke when time ran out says less than what broke before
 			last = err
+		}
+		if machine.Remedy(last) != "" {
+			return fmt.Errorf("--brokers %s: %w", strings.Join(addrs, ","), last)
 		}
 		if time.Since(said) >= waitProgress {
 			said = time.Now()

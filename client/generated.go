@@ -19,8 +19,9 @@ import (
 
 // Defines values for AreaRiderState.
 const (
-	AreaRiderStateBusy AreaRiderState = "busy"
-	AreaRiderStateIdle AreaRiderState = "idle"
+	AreaRiderStateBusy    AreaRiderState = "busy"
+	AreaRiderStateIdle    AreaRiderState = "idle"
+	AreaRiderStateOffline AreaRiderState = "offline"
 )
 
 // Valid indicates whether the value is a known member of the AreaRiderState enum.
@@ -29,6 +30,8 @@ func (e AreaRiderState) Valid() bool {
 	case AreaRiderStateBusy:
 		return true
 	case AreaRiderStateIdle:
+		return true
+	case AreaRiderStateOffline:
 		return true
 	default:
 		return false
@@ -304,12 +307,14 @@ func (e ProblemSent) Valid() bool {
 
 // Defines values for ProblemType.
 const (
+	ProblemsAmbiguousID          ProblemType = "/problems/ambiguous-id"
 	ProblemsBadRequest           ProblemType = "/problems/bad-request"
 	ProblemsIDReused             ProblemType = "/problems/id-reused"
 	ProblemsInternal             ProblemType = "/problems/internal"
 	ProblemsMethodNotAllowed     ProblemType = "/problems/method-not-allowed"
 	ProblemsNotAcknowledged      ProblemType = "/problems/not-acknowledged"
 	ProblemsNotFound             ProblemType = "/problems/not-found"
+	ProblemsNotReached           ProblemType = "/problems/not-reached"
 	ProblemsNotReady             ProblemType = "/problems/not-ready"
 	ProblemsOtherSite            ProblemType = "/problems/other-site"
 	ProblemsRefused              ProblemType = "/problems/refused"
@@ -324,6 +329,8 @@ const (
 // Valid indicates whether the value is a known member of the ProblemType enum.
 func (e ProblemType) Valid() bool {
 	switch e {
+	case ProblemsAmbiguousID:
+		return true
 	case ProblemsBadRequest:
 		return true
 	case ProblemsIDReused:
@@ -335,6 +342,8 @@ func (e ProblemType) Valid() bool {
 	case ProblemsNotAcknowledged:
 		return true
 	case ProblemsNotFound:
+		return true
+	case ProblemsNotReached:
 		return true
 	case ProblemsNotReady:
 		return true
@@ -638,14 +647,16 @@ type AreaRider struct {
 	Lat Lat `json:"lat"`
 
 	// Lon Example: 127.03
-	Lon   Lon            `json:"lon"`
-	Name  *string        `json:"name,omitempty"`
-	Since *Time          `json:"since,omitempty"`
+	Lon   Lon     `json:"lon"`
+	Name  *string `json:"name,omitempty"`
+	Since *Time   `json:"since,omitempty"`
+
+	// State Offline is one whose shift is over and who has not left yet.
 	State AreaRiderState `json:"state"`
 	Until *Time          `json:"until,omitempty"`
 }
 
-// AreaRiderState defines model for AreaRider.State.
+// AreaRiderState Offline is one whose shift is over and who has not left yet.
 type AreaRiderState string
 
 // AreaRiders defines model for AreaRiders.
@@ -694,9 +705,6 @@ type BoardOrder struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
 	Note     string  `json:"note"`
@@ -808,7 +816,7 @@ type Delivery struct {
 	Distance *int    `json:"distance,omitempty"`
 	Drop     Address `json:"drop"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta   `json:"eta,omitempty"`
 	Lines   []Line `json:"lines"`
 	Note    string `json:"note"`
@@ -881,7 +889,7 @@ type Entry struct {
 	Attempt *int   `json:"attempt,omitempty"`
 	CauseID string `json:"causeId"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta     *Eta        `json:"eta,omitempty"`
 	ReadyAt *Time       `json:"readyAt,omitempty"`
 	Reason  *string     `json:"reason,omitempty"`
@@ -895,7 +903,7 @@ type Entry struct {
 // EntryType defines model for Entry.Type.
 type EntryType string
 
-// Eta When the food is expected to be picked up and delivered.
+// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 type Eta struct {
 	Drop   *Time `json:"drop,omitempty"`
 	Pickup *Time `json:"pickup,omitempty"`
@@ -1068,7 +1076,7 @@ type Order struct {
 		Then string `json:"then"`
 	} `json:"deadline"`
 
-	// Eta When the food is expected to be picked up and delivered.
+	// Eta When the food is expected to be picked up and delivered, while a rider has the delivery. Once it is picked up, pickup is when it was.
 	Eta      *Eta    `json:"eta,omitempty"`
 	ID       AnyID   `json:"id"`
 	Lines    []Line  `json:"lines"`
@@ -1134,9 +1142,6 @@ type OrderSummary struct {
 		At   Time   `json:"at"`
 		Then string `json:"then"`
 	} `json:"deadline"`
-
-	// Eta When the food is expected to be picked up and delivered.
-	Eta      *Eta   `json:"eta,omitempty"`
 	ID       AnyID  `json:"id"`
 	Lines    []Line `json:"lines"`
 	PlacedAt Time   `json:"placedAt"`
@@ -1749,6 +1754,9 @@ type ListDeadLettersParams struct {
 
 	// IfNoneMatch The ETag of an answer that the client has; 304 when it is the same still.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
+	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ListFoodsParams defines parameters for ListFoods.
@@ -1847,7 +1855,7 @@ type AcceptOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1860,7 +1868,7 @@ type ApproveRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1873,7 +1881,7 @@ type CancelOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1886,7 +1894,7 @@ type ConfirmOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1899,7 +1907,7 @@ type DenyRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1921,7 +1929,7 @@ type FinishCookingParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1934,7 +1942,7 @@ type PostponeOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1947,7 +1955,7 @@ type RejectOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1960,7 +1968,7 @@ type RequestRefundParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1973,7 +1981,7 @@ type ResolveOrderParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1986,7 +1994,7 @@ type StartCookingParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2029,7 +2037,7 @@ type ClaimParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2042,7 +2050,7 @@ type DeclineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2055,7 +2063,7 @@ type DeliveredParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2077,7 +2085,7 @@ type MoveParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2090,7 +2098,7 @@ type GoOfflineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2103,7 +2111,7 @@ type GoOnlineParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2116,7 +2124,7 @@ type PickedUpParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2147,7 +2155,7 @@ type UnregisterStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2166,7 +2174,7 @@ type ChangeStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2179,7 +2187,7 @@ type RegisterStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2192,7 +2200,7 @@ type CloseStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2214,7 +2222,7 @@ type OpenStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2233,7 +2241,7 @@ type PauseStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2258,7 +2266,7 @@ type RemoveProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2277,7 +2285,7 @@ type ChangeProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2290,7 +2298,7 @@ type PutProductParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2303,7 +2311,7 @@ type AddStockParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2316,7 +2324,7 @@ type RemoveStockParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2329,7 +2337,7 @@ type SoldOutParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2342,7 +2350,7 @@ type SlowStoreParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at; `*` asks for nothing.
+	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -5658,6 +5666,17 @@ func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*h
 			}
 
 			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+		if params.Prefer != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam1)
 		}
 
 	}

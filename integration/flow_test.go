@@ -54,7 +54,7 @@ func TestLife_DeliveredByHand(t *testing.T) {
 			Timeline                []order.Entry
 		}
 		h := w.get("/v1/orders/o-1?wait=completed", http.StatusOK, &o)
-		assert.Equal(t, `"11"`, h.Get("ETag"))
+		assert.Equal(t, `"11-packed-gzip"`, h.Get("ETag"), "it is long, and was unpacked")
 		assert.NotEmpty(t, h.Get("Baedal-Staleness-Ms"))
 		assert.Equal(t, "r-1", o.RiderID)
 		assert.Len(t, o.Timeline, 11)

@@ -221,7 +221,8 @@ func (w *world) hear(r *kgo.Record) {
 			wrong("verdict %s: %v", r.Value, err)
 			return
 		}
-		if old, ok := w.verdicts[v.CommandID]; ok && old != *v {
+		// Another command under the same id is refused, under the same id.
+		if old, ok := w.verdicts[v.CommandID]; ok && old.Digest == v.Digest && old != *v {
 			wrong("two verdicts on %s: %+v and %+v", v.CommandID, old, *v)
 		}
 		w.verdicts[v.CommandID] = *v

@@ -27,8 +27,8 @@ var arrows = map[string][]string{
 	"internal/unpack":    {},
 	"stream":             {"state", "internal/failpoint", "internal/unpack"},
 	"processors":         {"stream", "topics", "codecs", "domain"},
-	"views":              {"topics", "codecs", "domain"},
-	"api":                {"views", "codecs", "domain"},
+	"views":              {"state", "topics", "codecs", "domain"},
+	"api":                {"views", "deadletters", "codecs", "domain"},
 	"broker":             {"topics", "internal/machine"},
 	"audit":              {"topics"}, // it shares no rule with the engine
 }

@@ -337,10 +337,10 @@ func (p *process) whileAway(ctx context.Context, step func() error) error {
 }
 
 // connectionLost reports whether an error is about reaching the brokers, not
-// about what they said.
+// about what they said or this machine refuses.
 func connectionLost(err error) bool {
-	return errors.As(err, new(net.Error)) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, sarama.ErrOutOfBrokers)
+	return machine.Remedy(err) == "" && (errors.As(err, new(net.Error)) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, sarama.ErrOutOfBrokers))
 }
 
 // waitReady blocks until the groups run and the views have caught up.

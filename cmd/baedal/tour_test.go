@@ -44,8 +44,8 @@ func pattern(comes string) *regexp.Regexp {
 
 // Every line of the tour is pasted, and what it says comes.
 func TestTour(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it runs everything: make tour")
+	if os.Getenv("TOUR") == "" {
+		t.Skip("it needs other tools than Go: make tour")
 	}
 	for _, tool := range []string{"bash", "curl", "kcat"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -95,9 +95,9 @@ func TestTour(t *testing.T) {
 			var done bool
 			came, _, done = strings.Cut(out.String()[read:], "\n"+end+"\n")
 			return done
-		}, patience, 5*time.Millisecond, "%s\n%s\nends; so far: %s", s.title, s.lines, out.String()[min(read, len(out.String())):])
+		}, patience, 5*time.Millisecond, "%s\n%s\ndo not end", s.title, s.lines)
 		read += len(came) + len(end) + 2
-		t.Logf("%s\n%s\n>>>\n%s", s.title, s.lines, came)
+		t.Log(s.title)
 		if s.comes != "" {
 			require.Regexp(t, pattern(s.comes), strings.TrimSpace(came), "%s\n%s", s.title, s.lines)
 		}

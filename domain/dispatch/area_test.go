@@ -442,6 +442,7 @@ func TestArea_Views(t *testing.T) {
 	require.Len(t, ds.Assigned, 3)
 	assert.Equal(t, []any{"o-1", dispatch.StatePickedUp, "r-2"}, []any{ds.Assigned[0].OrderID, ds.Assigned[0].State, ds.Assigned[0].RiderID})
 	assert.NotZero(t, ds.Assigned[0].Eta.Drop)
+	assert.Equal(t, w.now, ds.Assigned[0].Eta.Pickup, "it is picked up: not what was believed before")
 	assert.JSONEq(t, `{"open":[],"assigned":[]}`, string(mustJSON(t, dispatch.NewArea("a-2").DeliveriesView())))
 }
 

@@ -22,6 +22,10 @@ func TestArea_Postpone(t *testing.T) {
 
 	out := w.do(enter("r-1", 1, 1, 1))
 	require.Equal(t, later, out.Deliveries[0].EtaPickup)
+	was, _ := w.area.DeliveryView("o-1")
+	w.do(postpone("o-1", later.Add(time.Minute)))
+	is, _ := w.area.DeliveryView("o-1")
+	require.Equal(t, dispatch.Eta{Pickup: was.Eta.Pickup.Add(time.Minute), Drop: was.Eta.Drop.Add(time.Minute)}, *is.Eta)
 	w.do(ofOrder(dispatch.Ready, "o-1"))
 	require.False(t, w.do(postpone("o-1", later.Add(time.Hour))).Changed, "it is ready")
 	w.do(says("r-1", dispatch.PickedUp, "o-1"))

@@ -67,6 +67,11 @@ func (a *Area) RidersView(now domain.Time) []RiderView {
 	return views
 }
 
+// Has reports whether a rider is on shift here.
+func (a *Area) Has(riderID string) bool {
+	return slices.ContainsFunc(a.Riders, func(r *Rider) bool { return r.ID == riderID })
+}
+
 // DeliveriesView returns what is open, which riders may claim where the mode
 // lets them, and what riders have in hand.
 func (a *Area) DeliveriesView() DeliveriesView {
@@ -98,7 +103,13 @@ func (d *Delivery) view() DeliveryView {
 		RequestedAt: domain.Time(d.RequestedAt), ReadyAt: domain.Time(d.ReadyAt), Ready: d.Ready,
 	}
 	if held := d.holder(len(d.Steps) - 1); d.Rider() != "" {
-		v.RiderID, v.Eta = held.RiderID, &Eta{held.EtaPickup, held.EtaDrop}
+		pickup := held.EtaPickup
+		if last := d.Steps[len(d.Steps)-1]; last.Type == PickedUp {
+			pickup = last.At // earlier or later than was believed
+		} else if !d.Ready {
+			pickup = max(pickup, v.ReadyAt) // the food may have been postponed since
+		}
+		v.RiderID, v.Eta = held.RiderID, &Eta{pickup, pickup + held.EtaDrop - held.EtaPickup}
 	}
 	return v
 }

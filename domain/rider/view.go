@@ -60,7 +60,7 @@ func (r *Rider) Known() bool { return r != nil && r.Version > 0 }
 // or delivered led to, which dispatch decided: the delivery is in hand, or was,
 // or is no more.
 func (r *Rider) Shows(kind, orderID string) bool {
-	inHand := slices.ContainsFunc(r.Deliveries, func(d InHand) bool { return d.OrderID == orderID })
+	inHand := r.Holds(orderID)
 	switch kind {
 	case Claim, PickedUp:
 		return inHand || r.had(orderID)
@@ -68,6 +68,11 @@ func (r *Rider) Shows(kind, orderID string) bool {
 		return !inHand && r.had(orderID)
 	}
 	return !inHand
+}
+
+// Holds reports whether a delivery of the order is in hand.
+func (r *Rider) Holds(orderID string) bool {
+	return slices.ContainsFunc(r.Deliveries, func(d InHand) bool { return d.OrderID == orderID })
 }
 
 // had reports whether an attempt of the order was in hand and is over.
