@@ -88,8 +88,10 @@ func (f orderFilter) index() (index, group string) {
 		return "user", f.user
 	case f.rider != "":
 		return "rider", f.rider
+	case f.store != "" && f.status != "" && f.status.Final():
+		return "storeOver", f.store + "\x00" + string(f.status)
 	case f.store != "" && f.status != "":
-		return "storeStatus", f.store + "\x00" + string(f.status)
+		return "board", f.store
 	case f.store != "":
 		return "store", f.store
 	case f.status != "" && (f.area == "" || !f.status.Final()):
