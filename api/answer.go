@@ -61,13 +61,30 @@ var (
 	jsonType = []string{"application/json"}
 	noCache  = []string{"no-cache"}
 	noSniff  = []string{"nosniff"}
+
+	varyEncoding = []string{"Accept-Encoding"}
 )
 
 // writeTagged answers 304 to a client that asks and has got it already. It keeps
 // neither tag nor body.
 func writeTagged(w http.ResponseWriter, r *http.Request, status int, tag string, body []byte) error {
+	return newTagged(tag, body).write(w, r, status)
+}
+
+// tagged is an answer that is known by a tag, and may be given again and again.
+type tagged struct {
+	tag, length []string // headers, which are never changed
+	body        []byte
+}
+
+func newTagged(tag string, body []byte) tagged {
+	return tagged{[]string{tag}, []string{strconv.Itoa(len(body))}, body}
+}
+
+func (t tagged) write(w http.ResponseWriter, r *http.Request, status int) error {
+	tag := t.tag[0]
 	h := w.Header()
-	h["Etag"] = []string{tag}
+	h["Etag"] = t.tag
 	h["Cache-Control"] = noCache
 	if asked := r.Header["If-None-Match"]; len(asked) > 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		for have := range strings.SplitSeq(strings.Join(asked, ","), ",") {
@@ -78,7 +95,8 @@ func writeTagged(w http.ResponseWriter, r *http.Request, status int, tag string,
 		}
 	}
 	h["Content-Type"] = jsonType
+	h["Content-Length"] = t.length // or a long answer goes in chunks
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // an error is the client's, who is gone
+	_, _ = w.Write(t.body) // an error is the client's, who is gone
 	return nil
 }

@@ -24,8 +24,7 @@ type encoded struct {
 type encodedOrder struct {
 	order    *order.Order
 	carriage carriage
-	tag      string
-	body     []byte // with the newline
+	thing    tagged
 }
 
 func newEncoded() *encoded { return &encoded{seed: maphash.MakeSeed()} }
@@ -41,7 +40,7 @@ func (e *encoded) of(o *order.Order, c carriage) (*encodedOrder, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &encodedOrder{order: o, carriage: c, tag: tagOf(a, body), body: append(body, '\n')}
+	made := &encodedOrder{order: o, carriage: c, thing: newTagged(tagOf(a, body), append(body, '\n'))}
 	slot.Store(made)
 	return made, nil
 }
@@ -60,5 +59,5 @@ func (s *server) writeOrder(w http.ResponseWriter, r *http.Request, o *order.Ord
 	if err != nil {
 		return err
 	}
-	return writeTagged(w, r, http.StatusOK, e.tag, e.body)
+	return e.thing.write(w, r, http.StatusOK)
 }

@@ -104,7 +104,11 @@ func compressed(next http.Handler) http.Handler {
 			}
 		}
 		if r.Header.Get("Accept-Encoding") == "" && r.Header.Get("If-None-Match") == "" || strings.HasSuffix(r.URL.Path, "/events") {
-			w.Header().Add("Vary", "Accept-Encoding")
+			if h := w.Header(); h["Vary"] == nil {
+				h["Vary"] = varyEncoding
+			} else {
+				h.Add("Vary", "Accept-Encoding")
+			}
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -33,6 +33,11 @@ func (s *server) getOrder(w http.ResponseWriter, r *http.Request) error {
 	if until.asked {
 		preferred(w, r)
 	}
+	return s.readOrder(w, r, id, until)
+}
+
+// readOrder answers with an order, once it is as waited for or time is up.
+func (s *server) readOrder(w http.ResponseWriter, r *http.Request, id string, until until) error {
 	stale(w, s.Tables.Orders)
 	o, err := s.await(r, id, until)
 	if err != nil {
@@ -83,8 +88,10 @@ func (f orderFilter) index() (index, group string) {
 		return "user", f.user
 	case f.rider != "":
 		return "rider", f.rider
+	case f.store != "" && f.status != "" && f.status.Final():
+		return "storeOver", f.store + "\x00" + string(f.status)
 	case f.store != "" && f.status != "":
-		return "storeStatus", f.store + "\x00" + string(f.status)
+		return "board", f.store
 	case f.store != "":
 		return "store", f.store
 	case f.status != "" && (f.area == "" || !f.status.Final()):

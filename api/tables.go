@@ -78,9 +78,25 @@ func stale(w http.ResponseWriter, tables ...interface{ Staleness() time.Duration
 		most = max(most, t.Staleness())
 	}
 	if most < math.MaxInt64 { // otherwise not ready, and the read will say so
-		w.Header().Set(stalenessHeader, strconv.FormatInt(most.Milliseconds(), 10))
+		w.Header()[stalenessHeader] = milliseconds(most)
 	}
 }
+
+// milliseconds returns a header's value. The usual ones are shared and never changed.
+func milliseconds(d time.Duration) []string {
+	if ms := d.Milliseconds(); ms < 0 || ms >= int64(len(shortTimes)) {
+		return []string{strconv.FormatInt(ms, 10)}
+	} else {
+		return shortTimes[ms]
+	}
+}
+
+var shortTimes = func() (all [128][]string) {
+	for ms := range all {
+		all[ms] = []string{strconv.Itoa(ms)}
+	}
+	return all
+}()
 
 // staleOrder says how far the tables may lag that an order's answer is taken from.
 func (s *server) staleOrder(w http.ResponseWriter, o *order.Order) {

@@ -24,7 +24,8 @@ type Indexes struct {
 	// Only a table that follows its changelog and is told of each record (At)
 	// keeps feeds.
 	Feeds []bool
-	// Of returns where a row is: each group of an index at most once.
+	// Of returns where a row is: each group of an index at most once. What it
+	// returns is not kept longer than until the next call.
 	Of func(key string, value []byte) []Place
 	// Settled is how long a record of the changelog is there before it may be
 	// compacted away. A hole between offsets that is not older is the end of a

@@ -55,7 +55,11 @@ func Newest(t domain.Time) string { return descending(int64(t)) }
 func Most(n int) string { return descending(int64(n)) }
 
 func descending(n int64) string {
-	return hex.EncodeToString(binary.BigEndian.AppendUint64(make([]byte, 0, 8), ^(uint64(n) ^ 1<<63)))
+	var raw [8]byte
+	var text [16]byte
+	binary.BigEndian.PutUint64(raw[:], ^(uint64(n) ^ 1<<63))
+	hex.Encode(text[:], raw[:])
+	return string(text[:])
 }
 
 // Cursor says how far a reader has seen a view. Its text is opaque, safe in

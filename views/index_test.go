@@ -112,7 +112,7 @@ func TestView_Lists(t *testing.T) {
 		board, _ := scan(t, m.View, "board", "s-0", views.Entry{}, 100)
 		require.Len(t, board, 12)
 		require.NotContains(t, board, "o-003")
-		over, _ := scan(t, m.View, "storeStatus", "s-0\x00completed", views.Entry{}, 100)
+		over, _ := scan(t, m.View, "storeOver", "s-0\x00completed", views.Entry{}, 100)
 		require.Equal(t, []string{"o-003"}, over)
 		for index, group := range map[string]string{"status": string(order.PickedUp), "rider": "r-1", "area": "gangnam"} {
 			found, _ := scan(t, m.View, index, group, views.Entry{}, 100)
@@ -122,8 +122,8 @@ func TestView_Lists(t *testing.T) {
 		require.NoError(t, m.Groups("user", "u", func(g string) bool { users = append(users, g); return true }))
 		require.Equal(t, []string{"u-0", "u-1"}, users)
 		var states []string
-		require.NoError(t, m.Groups("storeStatus", "s-0\x00", func(g string) bool { states = append(states, g); return true }))
-		require.Equal(t, []string{"s-0\x00completed", "s-0\x00paid", "s-0\x00picked_up"}, states)
+		require.NoError(t, m.Groups("status", "p", func(g string) bool { states = append(states, g); return true }))
+		require.Equal(t, []string{"paid", "picked_up"}, states)
 
 		var pages []string
 		for last, keys := (views.Entry{}), []string(nil); ; {

@@ -15,7 +15,7 @@ var OrderIndexes = []Index[order.Order]{
 	followed(orders("user", func(o *order.Order) (string, bool) { return o.UserID, true })),
 	orders("store", func(o *order.Order) (string, bool) { return o.StoreID, true }),
 	followed(orders("board", func(o *order.Order) (string, bool) { return o.StoreID, !o.Status.Final() })),
-	orders("storeStatus", func(o *order.Order) (string, bool) { return o.StoreID + "\x00" + string(o.Status), true }),
+	orders("storeOver", func(o *order.Order) (string, bool) { return o.StoreID + "\x00" + string(o.Status), o.Status.Final() }), // the others are on the board
 	orders("status", func(o *order.Order) (string, bool) { return string(o.Status), true }),
 	followed(orders("rider", func(o *order.Order) (string, bool) { return o.RiderID, o.RiderID != "" })),
 	orders("area", func(o *order.Order) (string, bool) {

@@ -28,6 +28,7 @@ type partition struct {
 	hot     bool        // somebody reads the row that is being written
 	decoded any         // it
 	touched []groupName // what the record at hand changed
+	places  []state.Place
 
 	mu        sync.Mutex
 	free      sync.Cond // users has become 0

@@ -291,7 +291,8 @@ func (v *View[R]) stateIndexes(p *partition) *state.Indexes {
 		Built: func(why string, rows int) {
 			v.log.Info("indexes of a view were built from its rows", "because", why, "rows", rows)
 		},
-		Of: func(key string, value []byte) (at []state.Place) {
+		Of: func(key string, value []byte) []state.Place {
+			at := p.places[:0]
 			var row *R
 			var err error
 			if v.brief != nil && !p.hot {
@@ -311,6 +312,7 @@ func (v *View[R]) stateIndexes(p *partition) *state.Indexes {
 					at = append(at, p)
 				}
 			}
+			p.places = at
 			return at
 		},
 	}

@@ -45,6 +45,9 @@ type Options struct {
 	ProbeEvery time.Duration
 	// CacheBytes bounds what a view keeps of decoded rows, about. Default 16 MiB.
 	CacheBytes int
+	// Hurry, if not nil, has what is read come sooner until done is called. It is
+	// called while somebody waits for a row or a verdict.
+	Hurry func() (done func())
 	// RetryMin and RetryMax bound the pause before a failed view or connection is
 	// tried again. Default 200ms and 10s.
 	RetryMin, RetryMax time.Duration
@@ -53,6 +56,9 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	if o.Hurry == nil {
+		o.Hurry = func() func() { return func() {} }
+	}
 	if o.ProbeEvery <= 0 {
 		o.ProbeEvery = time.Second
 	}

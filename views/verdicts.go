@@ -329,7 +329,12 @@ func outcomes(v *View[domain.Verdict], prefix, key string, decode func([]byte) (
 // under a key, and when the view has caught up. The channel holds one wake-up.
 // To miss none, it is called before the command is sent.
 func (v *Verdicts) Watch(id, stream, key string) (woken <-chan struct{}, stop func()) {
-	return v.said.waiters.add(named(id, stream, key))
+	calm := v.said.opts.Hurry()
+	woken, remove := v.said.waiters.add(named(id, stream, key))
+	return woken, func() {
+		remove()
+		calm()
+	}
 }
 
 // Staleness returns how far it may lag behind its streams; see View.Staleness.

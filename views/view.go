@@ -36,6 +36,7 @@ type View[R any] struct {
 	parts   atomic.Pointer[[]*partition] // of the goka view that runs now; nil between two
 	topic   atomic.Uint64                // which topic of the table's name it reads, see Cursor
 	asker   asker
+	lag     atomic.Pointer[lag]
 
 	mu    sync.RWMutex
 	fault error // why the last one ended
@@ -145,6 +146,7 @@ func (v *View[R]) Wait(ctx context.Context, key string, cond func(*R) bool) (*R,
 	// Registered before the row is read: a change in between is not missed.
 	woken, remove := v.waiters.add(key)
 	defer remove()
+	hurried := false
 	var last *R
 	for first := true; ; first = false {
 		row, err := v.Get(key)
@@ -155,6 +157,10 @@ func (v *View[R]) Wait(ctx context.Context, key string, cond func(*R) bool) (*R,
 			last = row
 		case first || !errors.Is(err, ErrNotReady):
 			return nil, err
+		}
+		if !hurried {
+			hurried = true
+			defer v.opts.Hurry()()
 		}
 		select {
 		case <-woken:
@@ -178,8 +184,32 @@ func (v *View[R]) Staleness() time.Duration {
 	return known
 }
 
+// lag is what staleness was at a time. Until it is asked again, it is at most as
+// much more as time has passed.
+type lag struct {
+	was time.Duration
+	at  time.Time
+}
+
+// lagFor is how long a lag is good enough: whoever reads a hot row asks for it.
+const lagFor = time.Millisecond
+
 // staleness is Staleness by what is known.
 func (v *View[R]) staleness() time.Duration {
+	if l := v.lag.Load(); l != nil {
+		if passed := time.Since(l.at); passed < lagFor {
+			return l.was + passed
+		}
+	}
+	now := time.Now()
+	was := v.stalenessNow()
+	if was < freshFor { // the rest is to be asked for
+		v.lag.Store(&lag{was, now})
+	}
+	return was
+}
+
+func (v *View[R]) stalenessNow() time.Duration {
 	parts, err := v.partitions()
 	if err != nil {
 		return math.MaxInt64

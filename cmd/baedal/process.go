@@ -148,10 +148,10 @@ func (p *process) run(ctx context.Context) (err error) {
 		return err
 	}
 	follow := cfg
-	follow.FetchPause = 20 * time.Millisecond // nothing waits for a view but its readers
+	follow.FetchPause = 20 * time.Millisecond // nothing waits for a view but its readers; see Options.Hurry
 	opts := views.Options{Brokers: p.brokers, Catalog: p.catalog, Logger: p.log,
 		SaramaConsumer: follow.ConsumerBuilder(), TopicManager: cfg.TopicManagerBuilder(), Storage: viewStorage(cfg.State, cfg.Watch, p.log),
-		Incarnation: cfg.Watch.Incarnation}
+		Incarnation: cfg.Watch.Incarnation, Hurry: cfg.Kafka.Hurry}
 	tables := views.New(opts)
 	standby := &views.Set{}
 	if p.standby > 0 {

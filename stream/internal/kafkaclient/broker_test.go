@@ -472,3 +472,28 @@ func TestGroup_OffsetGone(t *testing.T) {
 		w.eventually("what is there is read", func() bool { return slices.Equal(b.saw(), []string{"7", "8"}) })
 	})
 }
+
+// Who is in a hurry is not held up by the pause between two fetches, also where it
+// has begun before.
+func TestHurry(t *testing.T) {
+	each(t, 1, 1, func(t *testing.T, w *world) {
+		c := w.c.Consumer(time.Hour, func() {})
+		p := w.consume(c, w.topics[0], 0, sarama.OffsetOldest)
+		w.put(w.topics[0], 0, "first")
+		require.Equal(t, []string{"first"}, w.got(p, 1, patient))
+		w.put(w.topics[0], 0, "second")
+		select {
+		case <-p.Messages():
+			require.FailNow(t, "there is a pause")
+		case <-time.After(200 * time.Millisecond):
+		}
+		calm := w.c.Hurry()
+		require.Equal(t, []string{"second"}, w.got(p, 1, soon))
+		other := w.c.Hurry()
+		calm()
+		calm()
+		w.put(w.topics[0], 0, "third")
+		require.Equal(t, []string{"third"}, w.got(p, 1, soon))
+		other()
+	})
+}

@@ -58,6 +58,38 @@ type Client struct {
 	readers map[time.Duration]*reader // by the pause between two fetches
 	leaders map[at]int32
 	asking  map[int64]*questions // by what is asked
+
+	hurryMu sync.Mutex
+	hurried int           // how many are in a hurry
+	hurry   chan struct{} // closed while somebody is
+}
+
+// hurriedPause is the longest pause between two fetches while somebody is in a
+// hurry.
+const hurriedPause = 3 * time.Millisecond
+
+// Hurry makes all pauses between two fetches short until done is called: somebody
+// waits for what is read.
+func (c *Client) Hurry() (done func()) {
+	c.hurryMu.Lock()
+	defer c.hurryMu.Unlock()
+	if c.hurried++; c.hurried == 1 {
+		close(c.hurry)
+	}
+	return sync.OnceFunc(func() {
+		c.hurryMu.Lock()
+		defer c.hurryMu.Unlock()
+		if c.hurried--; c.hurried == 0 {
+			c.hurry = make(chan struct{})
+		}
+	})
+}
+
+// hurrying is closed while somebody is in a hurry.
+func (c *Client) hurrying() <-chan struct{} {
+	c.hurryMu.Lock()
+	defer c.hurryMu.Unlock()
+	return c.hurry
 }
 
 // at is a partition of a topic.
@@ -71,7 +103,7 @@ func New(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	c := &Client{opts: o, readers: map[time.Duration]*reader{}, leaders: map[at]int32{}, asking: map[int64]*questions{}}
+	c := &Client{opts: o, readers: map[time.Duration]*reader{}, leaders: map[at]int32{}, asking: map[int64]*questions{}, hurry: make(chan struct{})}
 	var err error
 	if c.ask, err = c.connect(); err != nil {
 		return nil, err

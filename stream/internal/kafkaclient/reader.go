@@ -189,7 +189,7 @@ func (r *reader) main(id int32, b *brokerState) {
 		if !r.waitReady(id) {
 			return
 		}
-		if !sleep(r.c.ctx, r.pause-time.Since(last)) { // what becomes ready meanwhile comes along
+		if !r.rest(last) { // what becomes ready meanwhile comes along
 			return
 		}
 		r.mu.Lock()
@@ -226,6 +226,24 @@ func (r *reader) main(id int32, b *brokerState) {
 	}
 }
 
+// rest waits for the end of the pause after a fetch.
+func (r *reader) rest(last time.Time) bool {
+	timer := time.NewTimer(r.pause - time.Since(last))
+	defer timer.Stop()
+	var hurry <-chan struct{}
+	if r.pause > hurriedPause {
+		hurry = r.c.hurrying()
+	}
+	select {
+	case <-timer.C:
+		return true
+	case <-hurry:
+		return sleep(r.c.ctx, hurriedPause-time.Since(last))
+	case <-r.c.ctx.Done():
+		return false
+	}
+}
+
 // side reads what becomes ready while the main lane waits.
 func (r *reader) side(id int32, b *brokerState) {
 	var last time.Time
@@ -236,7 +254,7 @@ func (r *reader) side(id int32, b *brokerState) {
 		}
 		closed := r.closed
 		r.mu.Unlock()
-		if closed || !sleep(r.c.ctx, max(r.pause-time.Since(last), time.Millisecond)) {
+		if closed || !sleep(r.c.ctx, time.Millisecond) || !r.rest(last) {
 			return
 		}
 		r.mu.Lock()
