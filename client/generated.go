@@ -368,27 +368,6 @@ func (e ProblemType) Valid() bool {
 	}
 }
 
-// Defines values for ResolveOrderOutcome.
-const (
-	ResolveOrderOutcomeDelivered ResolveOrderOutcome = "delivered"
-	ResolveOrderOutcomeLost      ResolveOrderOutcome = "lost"
-	ResolveOrderOutcomeRedeliver ResolveOrderOutcome = "redeliver"
-)
-
-// Valid indicates whether the value is a known member of the ResolveOrderOutcome enum.
-func (e ResolveOrderOutcome) Valid() bool {
-	switch e {
-	case ResolveOrderOutcomeDelivered:
-		return true
-	case ResolveOrderOutcomeLost:
-		return true
-	case ResolveOrderOutcomeRedeliver:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for RiderState.
 const (
 	RiderStateBusy    RiderState = "busy"
@@ -1368,20 +1347,6 @@ type RequestRefund struct {
 	Wish     Wish   `json:"wish"`
 }
 
-// ResolveOrder Example: {"outcome":"delivered","reason":"the customer called"}
-type ResolveOrder struct {
-	// At When it was so.
-	At *SaidAt `json:"at,omitempty"`
-
-	// ID Names the command, so that it is safe to repeat; it goes before `Idempotency-Key`.
-	ID      *CommandID          `json:"id,omitempty"`
-	Outcome ResolveOrderOutcome `json:"outcome"`
-	Reason  *string             `json:"reason,omitempty"`
-}
-
-// ResolveOrderOutcome defines model for ResolveOrder.Outcome.
-type ResolveOrderOutcome string
-
 // Rider defines model for Rider.
 type Rider struct {
 	// Area Left out while off shift.
@@ -1972,19 +1937,6 @@ type RequestRefundParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
-// ResolveOrderParams defines parameters for ResolveOrder.
-type ResolveOrderParams struct {
-	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
-	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-
-	// Prefer `wait=SECONDS` (RFC 7240) is how long to wait, 5 by default and at most 60; `respond-async` does not wait. What can't be understood is ignored.
-	Prefer *Prefer `json:"Prefer,omitempty"`
-
-	// IfMatch The ETag of the thing as the client knows it. Where the thing is at another version, or this is no ETag of this API, the command is refused with 412.
-	// What stands behind a dot in an ETag is not looked at. Several ETags must name one version. `*` asks that the thing is there: 404 where it is not, on a PUT, too.
-	IfMatch *IfMatch `json:"If-Match,omitempty"`
-}
-
 // StartCookingParams defines parameters for StartCooking.
 type StartCookingParams struct {
 	// IdempotencyKey Names the command where its body does not, so that it is safe to repeat. Quotes around it are optional.
@@ -2423,9 +2375,6 @@ type RejectOrderJSONRequestBody = RejectOrder
 // RequestRefundJSONRequestBody defines body for RequestRefund for application/json ContentType.
 type RequestRefundJSONRequestBody = RequestRefund
 
-// ResolveOrderJSONRequestBody defines body for ResolveOrder for application/json ContentType.
-type ResolveOrderJSONRequestBody = ResolveOrder
-
 // StartCookingJSONRequestBody defines body for StartCooking for application/json ContentType.
 type StartCookingJSONRequestBody = Bare
 
@@ -2833,20 +2782,6 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/orders/{id}/request-refund (the `RequestRefund` operationId).
 	RequestRefund(ctx context.Context, id OrderID, params *RequestRefundParams, body RequestRefundJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// ResolveOrderWithBody The operator ends an order that is stuck
-	//
-	// Takes any type of body and a specified content type.
-	//
-	// Corresponds with POST /v1/orders/{id}/resolve (the `ResolveOrder` operationId).
-	ResolveOrderWithBody(ctx context.Context, id OrderID, params *ResolveOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// ResolveOrder The operator ends an order that is stuck
-	//
-	// Takes a body of the `application/json` content type.
-	//
-	// Corresponds with POST /v1/orders/{id}/resolve (the `ResolveOrder` operationId).
-	ResolveOrder(ctx context.Context, id OrderID, params *ResolveOrderParams, body ResolveOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartCookingWithBody The store starts to cook
 	//
@@ -3931,40 +3866,6 @@ func (c *Client) RequestRefundWithBody(ctx context.Context, id OrderID, params *
 // Corresponds with POST /v1/orders/{id}/request-refund (the `RequestRefund` operationId).
 func (c *Client) RequestRefund(ctx context.Context, id OrderID, params *RequestRefundParams, body RequestRefundJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRequestRefundRequest(c.Server, id, params, body)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// ResolveOrderWithBody The operator ends an order that is stuck
-//
-// Takes any type of body and a specified content type.
-//
-// Corresponds with POST /v1/orders/{id}/resolve (the `ResolveOrder` operationId).
-func (c *Client) ResolveOrderWithBody(ctx context.Context, id OrderID, params *ResolveOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewResolveOrderRequestWithBody(c.Server, id, params, contentType, body)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// ResolveOrder The operator ends an order that is stuck
-//
-// Takes a body of the `application/json` content type.
-//
-// Corresponds with POST /v1/orders/{id}/resolve (the `ResolveOrder` operationId).
-func (c *Client) ResolveOrder(ctx context.Context, id OrderID, params *ResolveOrderParams, body ResolveOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewResolveOrderRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7082,90 +6983,6 @@ func NewRequestRefundRequestWithBody(server string, id OrderID, params *RequestR
 	}
 
 	operationPath := fmt.Sprintf("/v1/orders/%s/request-refund", pathParam0)
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
-	if err != nil {
-		return nil, err
-	}
-
-	req.Header.Add("Content-Type", contentType)
-
-	if params != nil {
-
-		if params.IdempotencyKey != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Idempotency-Key", headerParam0)
-		}
-
-		if params.Prefer != nil {
-			var headerParam1 string
-
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("Prefer", headerParam1)
-		}
-
-		if params.IfMatch != nil {
-			var headerParam2 string
-
-			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("If-Match", headerParam2)
-		}
-
-	}
-
-	return req, nil
-}
-
-// NewResolveOrderRequest calls the generic ResolveOrder builder with application/json body
-func NewResolveOrderRequest(server string, id OrderID, params *ResolveOrderParams, body ResolveOrderJSONRequestBody) (*http.Request, error) {
-	var bodyReader io.Reader
-	buf, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	bodyReader = bytes.NewReader(buf)
-	return NewResolveOrderRequestWithBody(server, id, params, "application/json", bodyReader)
-}
-
-// NewResolveOrderRequestWithBody constructs an http.Request for the ResolveOrder method, with any body, and a specified content type
-func NewResolveOrderRequestWithBody(server string, id OrderID, params *ResolveOrderParams, contentType string, body io.Reader) (*http.Request, error) {
-	var err error
-
-	var pathParam0 string
-
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
-	if err != nil {
-		return nil, err
-	}
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/v1/orders/%s/resolve", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
