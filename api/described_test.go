@@ -17,7 +17,6 @@ import (
 	openapipaths "github.com/pb33f/libopenapi-validator/paths"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 	"github.com/stretchr/testify/require"
-
 )
 
 // document is openapi.yaml with what checks requests and answers by it.
