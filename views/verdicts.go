@@ -154,7 +154,7 @@ const (
 func (v *Verdicts) bury(ctx goka.UpdateContext, s storage.Storage, key string, value []byte) error {
 	h := ctx.Headers()
 	if h[headerTopic] == nil && h[headerReplayed] != nil {
-		return v.restore(s, string(h[headerSource]))
+		return v.restore(s, text(string(h[headerSource])))
 	}
 	topic := string(h[headerTopic])
 	from := topic + "/" + string(h[headerPartition]) + "/" + string(h[headerOffset])
@@ -174,7 +174,9 @@ func (v *Verdicts) bury(ctx goka.UpdateContext, s storage.Storage, key string, v
 	if o := h[headerOrigin]; o != nil {
 		coordinates = string(o)
 	}
-	out := Outcome{Letter: &Letter{Partition: ctx.Partition(), Offset: ctx.Offset(), From: from, Error: string(h[headerError])}}
+	// Letters hold any bytes, and what is kept is text. A key that is none can't be asked for.
+	key, coordinates, from = text(key), text(coordinates), text(from)
+	out := Outcome{Letter: &Letter{Partition: ctx.Partition(), Offset: ctx.Offset(), From: from, Error: text(string(h[headerError]))}}
 	out.Verdict = domain.Verdict{Stream: stream, Key: key, Verdict: domain.Refused, Reason: DeadLetter}
 	out.Code, out.Type, out.Digest = DeadLetter, domain.Refused, c.digest
 	if out.At.UnmarshalText(h[headerAt]) != nil {
@@ -201,6 +203,8 @@ func (v *Verdicts) bury(ctx goka.UpdateContext, s storage.Storage, key string, v
 	}
 	return nil
 }
+
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // restore forgets the letters of a message that was put back.
 func (v *Verdicts) restore(s storage.Storage, from string) error {

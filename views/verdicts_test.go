@@ -133,3 +133,19 @@ func TestVerdicts_DeadLetters(t *testing.T) {
 	_, err = json.Marshal(all)
 	require.NoError(t, err)
 }
+
+// Dead letters hold any bytes: in the key, the value and what somebody put into their headers. The view goes on.
+func TestVerdicts_DeadLettersOfAnyBytes(t *testing.T) {
+	m, now := memoryVerdicts(t), time.Now()
+	for i, bad := range []string{"\xff\xfe", "a\x00b", "", "\xed\xa0\x80", "a/b", string(make([]byte, 300))} {
+		h := letterOf("p-order-commands", i)
+		h["baedal-error"], h["baedal-origin"] = []byte("key: "+bad), []byte(bad)
+		require.NoError(t, m.Bury(bad, []byte(`{"id":"c-`+bad+`"}`), h, now), "%q", bad)
+		require.NoError(t, m.Bury("o-1", []byte(bad), goka.Headers{"baedal-topic": []byte(bad), "baedal-partition": []byte(bad), "baedal-offset": []byte(bad)}, now), "%q", bad)
+		require.NoError(t, m.Bury(bad, nil, goka.Headers{"baedal-replayed": []byte(bad), "baedal-source": []byte(bad)}, now), "%q", bad)
+	}
+	require.NoError(t, m.Bury("o-1", []byte(`{"id":"c-1"}`), letterOf("p-order-commands", 7), now))
+	all, err := m.Find("c-1", "order-commands", "o-1")
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+}

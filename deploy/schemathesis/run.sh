@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Lets schemathesis look for a minute for what the API at an address does otherwise than openapi.yaml says.
-# usage: run.sh http://127.0.0.1:8080 [SECONDS]. Exits with 77 where it can't be had.
+# usage: run.sh http://127.0.0.1:8080 [SECONDS [SEED]]. The seed is always the same unless another is given. Exits with 77
+# where it can't be had.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 version=4.32.5
-url=${1:?address of the API} seconds=${2:-60}
+url=${1:?address of the API} seconds=${2:-60} seed=${3:-1}
 
 if ! command -v python3 >/dev/null; then
   echo "no python3 here: install Python 3.10 or newer"
@@ -20,4 +21,4 @@ fi
 cp schemathesis.toml hooks.py "$dir" # it keeps a cache beside its settings
 cd "$dir"
 "$dir/venv/bin/schemathesis" --config-file schemathesis.toml run "$url/openapi.yaml" --checks all --exclude-path-regex '/events$' \
-  --max-time "$seconds" --generation-database none --no-color
+  --max-time "$seconds" --seed "$seed" --generation-database none --no-color
