@@ -37,7 +37,7 @@ lint: ## Check formatting and what go vet and staticcheck find
 	$(GO) tool staticcheck ./...
 
 integration: ## Run whole flows against the embedded broker, and BAEDAL_TEST_KAFKA where set
-	$(GO) test -count=1 -timeout 10m -p 1 $(WITH_BROKER)
+	$(GO) test -count=1 -timeout 10m -p 1 -parallel 4 $(WITH_BROKER)
 
 kafka: ## The same against a real Kafka, which is started and stopped (needs Java and Maven)
 	BAEDAL_TEST_ONLY_KAFKA=1 deploy/kafka.sh run -- $(MAKE) integration

@@ -44,10 +44,11 @@ func Each(t *testing.T, f func(t *testing.T, b Broker)) {
 	t.Run(KafkaName, func(t *testing.T) { f(t, Kafka(t)) })
 }
 
-// Waits marks a test that mostly waits for a time to pass: in quick runs it waits
-// beside others. It is called before anything else.
+// Waits marks a test that mostly waits for a time to pass: it waits beside others,
+// but on a real Kafka, which is slow enough with one. It is called before anything
+// else.
 func Waits(t *testing.T) {
-	if testing.Short() {
+	if !OnlyKafka() {
 		t.Parallel()
 	}
 }
